@@ -1,0 +1,1 @@
+"""stap: spatio-temporal attention and pooling for video captioning."""

@@ -1,0 +1,291 @@
+"""Recipes: every setting with its type, range, default and explanation, in this one place.
+
+A recipe is a YAML file; what it leaves out takes the defaults below, which are those of the L-STAP paper (Francis & Huet
+2019, sections 4.1 and 4.2). `load_recipe` checks everything and reports all problems at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stap.errors import ConfigError
+
+__all__ = [
+    "CorpusSettings",
+    "DecodingSettings",
+    "FeatureSettings",
+    "ModelSettings",
+    "OptimizerSettings",
+    "PretrainingSettings",
+    "Recipe",
+    "TextSettings",
+    "TrainingSettings",
+    "built_in_recipes",
+    "load_recipe",
+    "recipe_from_dict",
+    "recipe_to_yaml",
+]
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+class CorpusSettings(Section):
+    """Where the videos and their captions are."""
+
+    kind: Literal["msrvtt", "msvd"] = Field(
+        "msrvtt", description="layout: msrvtt (videodatainfo.json; also what `stap scenes` writes) or msvd"
+    )
+    root: Path | None = Field(None, description="folder of the corpus")
+    videos: Path | None = Field(None, description="folder of the video files, where it is not inside root")
+    available_only: bool = Field(
+        False,
+        description="use only clips whose video file is there, for trials on part of a corpus; otherwise a missing file is an error",
+    )
+
+
+class TextSettings(Section):
+    """From sentences to word ids."""
+
+    max_words: int = Field(30, ge=1, description="captions are cut after this many words (paper, section 4.1)")
+    vocabulary_size: int | None = Field(
+        None, ge=1, description="keep only this many most frequent words (15,000 for MSR-VTT in the paper)"
+    )
+    min_count: int = Field(1, ge=1, description="words seen less often in the training captions become <unk>")
+
+
+class FeatureSettings(Section):
+    """From a video file to a grid of features a frame. Everything here is part of the features' fingerprint, except store."""
+
+    backbone: str = Field("resnet152", description="any timm model name")
+    backbone_options: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
+    weights: str = Field(
+        "pretrained", description="'pretrained' (timm's, from the Hugging Face Hub) or a .safetensors or .pth file"
+    )
+    frames: int = Field(30, ge=1, description="frames sampled uniformly by presentation time (paper: 30)")
+    image_size: int | None = Field(
+        224, ge=16, description="square side in pixels that the backbone sees; empty: the backbone's own"
+    )
+    crop: float | None = Field(
+        None, gt=0, le=1, description="part of the resized frame kept by the centre crop; empty: the backbone's own"
+    )
+    mean: tuple[float, float, float] | None = Field(None, description="pixel mean, of 0..1; empty: the backbone's own")
+    std: tuple[float, float, float] | None = Field(
+        None, description="pixel standard deviation, of 0..1; empty: the backbone's own"
+    )
+    precision: Precision = Field("float32", description="arithmetic of the backbone")
+    stored_as: Literal["float16", "float32"] = Field("float16", description="type on disk")
+    store: Path = Field(Path("features"), description="folder of the feature store")
+
+
+class ModelSettings(Section):
+    """The captioning network. Defaults: L-STAP paper, section 4.2."""
+
+    kind: Literal["lstap", "lrcn"] = Field(
+        "lstap", description="lstap, or the baseline lrcn: average-pooled frames into an LSTM"
+    )
+    pooling: Literal["mean", "attention"] = Field(
+        "attention", description="lstap: local weights of equation (8), or of (9)-(10)"
+    )
+    hidden_size: int = Field(1024, ge=1, description="H: encoder and decoder LSTM")
+    attention_size: int = Field(256, ge=1, description="A: additive attention")
+    embedding_size: int = Field(300, ge=1, description="E: word embedding")
+    motion_size: int | None = Field(
+        None, ge=1, description="size of the clip's motion vector (600 in the paper); empty: a learned start state"
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="on the decoder state before the output layer, equation (25)")
+    feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the input features (paper: none)")
+    forget_bias: float = Field(0.0, description="initial bias of the forget gates (the paper does not state one)")
+    matching_weight: float = Field(0.4, ge=0, description="weight of the matching loss, equation (28); 0 switches it off")
+    margin: float = Field(0.2, ge=0, description="margin of the ranking loss (not stated; VSE++ uses 0.2)")
+
+
+class OptimizerSettings(Section):
+    """The optimiser. Default: TensorFlow's RMSProp, as in the paper."""
+
+    kind: Literal["rmsprop", "adam", "adamw"] = Field(
+        "rmsprop",
+        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam and adamw are PyTorch's",
+    )
+    learning_rate: float = Field(1e-4, gt=0)
+    decay: float = Field(0.9, ge=0, lt=1, description="rmsprop: decay of the squared gradient")
+    momentum: float = Field(0.0, ge=0, lt=1, description="rmsprop: momentum")
+    epsilon: float = Field(1e-10, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(0, ge=0, description="linear warm-up of the learning rate")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="learning rate after the warm-up; cosine ends at 0 after `epochs`"
+    )
+
+
+class TrainingSettings(Section):
+    """The training loop. Defaults: L-STAP paper, section 4.2."""
+
+    optimizer: OptimizerSettings = OptimizerSettings()
+    batch_size: int = Field(64, ge=1, description="videos in a batch")
+    captions_per_video: int = Field(1, ge=1, description="captions of each video in a batch, encoded once; 1 is the paper's")
+    epochs: int = Field(100, ge=1, description="at most; an epoch shows every training caption once")
+    clip_norm: float = Field(5.0, gt=0, description="gradient clipping by global norm")
+    patience: int = Field(10, ge=1, description="stop after this many validations without a better CIDEr")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    validation_clips: int | None = Field(None, ge=1, description="validate on only this many clips, for speed")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="paper: none")
+    precision: Precision = Field("float32", description="arithmetic of training (bfloat16: autocast)")
+
+
+class DecodingSettings(Section):
+    """From word probabilities to a caption."""
+
+    beam_width: int = Field(5, ge=1, description="1 is greedy")
+    max_words: int = Field(30, ge=1)
+    length_normalisation: float = Field(0.0, ge=0, description="divide the log-probability by length to this power; 0 is off")
+    no_repeat_ngram: int = Field(0, ge=0, description="forbid repeating an n-gram of this many words; 0 is off")
+
+
+class PretrainingSettings(Section):
+    """Frame-sentence matching (VSE++, Faghri et al. 2018), which trains the backbone."""
+
+    initial_weights: str = Field("random", description="'random', 'pretrained' or a weights file")
+    joint_size: int = Field(1024, ge=1, description="size of the joint embedding")
+    embedding_size: int = Field(300, ge=1)
+    margin: float = Field(0.2, ge=0)
+    frames_per_video: int = Field(8, ge=1, description="frames of each video kept in memory to train on")
+    batch_size: int = Field(128, ge=2, description="pairs of a frame and a sentence in a batch, each of another video")
+    epochs: int = Field(30, ge=1, description="an epoch shows one frame of every video")
+    hardest_after: int = Field(
+        1, ge=0, description="epochs with the mean over all negatives before the hardest negative takes over"
+    )
+    learning_rate: float = Field(2e-4, gt=0, description="Adam")
+    clip_norm: float = Field(2.0, gt=0)
+    seconds: float | None = Field(None, gt=0, description="stop at the end of the epoch after this time")
+    precision: Precision = Field("float32")
+
+
+class Recipe(Section):
+    """One experiment, whole."""
+
+    name: str = Field("unnamed", min_length=1)
+    description: str = ""
+    seed: int = Field(1, ge=0)
+    corpus: CorpusSettings = CorpusSettings()
+    text: TextSettings = TextSettings()
+    features: FeatureSettings = FeatureSettings()
+    pretraining: PretrainingSettings = PretrainingSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    decoding: DecodingSettings = DecodingSettings()
+
+
+def built_in_recipes() -> dict[str, Path]:
+    """The recipes that come with stap: name ('msvd/lstap-mean') to file."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A checked recipe from a YAML file or a built-in name, with `section.key=value` overrides.
+
+    Raises ConfigError that lists every problem with the nearest valid name.
+    """
+    path = _recipe_path(name_or_path)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}. Expected `section:` lines with settings under them."
+        ) from error
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            f"{path}: holds a {type(settings).__name__}, expected settings in sections ({', '.join(Recipe.model_fields)})."
+        )
+    for override in overrides:
+        _apply_override(settings, override)
+    return recipe_from_dict(settings, source=str(path))
+
+
+def recipe_from_dict(settings: dict[str, Any], source: str = "recipe") -> Recipe:
+    """A checked recipe from nested dictionaries (what `recipe.model_dump(mode='json')` gives). Raises ConfigError."""
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        problems = [_problem(item["loc"], item["type"], item["msg"], item.get("input")) for item in error.errors()]
+        raise ConfigError(_listed(source, problems)) from error
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _recipe_path(name_or_path: str | Path) -> Path:
+    built_in = built_in_recipes()
+    if str(name_or_path) in built_in:
+        return built_in[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    near = _nearest(str(name_or_path), built_in)
+    raise ConfigError(f"{name_or_path}: no such recipe file or built-in recipe{near}. Built in: {', '.join(built_in)}.")
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r}: expected section.key=value, for example training.epochs=20.")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value cannot be read: {' '.join(str(error).split())}.") from error
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text; people mean the number
+        with contextlib.suppress(ValueError):
+            parsed = float(parsed)
+    *sections, name = key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{override!r}: {section} is a single setting, not a section.")
+    settings[name] = parsed
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str, given: object) -> str:
+    dotted = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        *sections, name = (str(part) for part in location)
+        known = _keys_of(sections)
+        return f"{dotted}: no such setting{_nearest(name, known)}"
+    shown = json.dumps(given, default=str)
+    return f"{dotted}: {message[0].lower()}{message[1:]} (given {shown if len(shown) <= 60 else shown[:57] + '...'})"
+
+
+def _keys_of(sections: Sequence[str]) -> Iterable[str]:
+    model: type[BaseModel] = Recipe
+    for section in sections:
+        field = model.model_fields.get(section)
+        candidates = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), Recipe)
+    return model.model_fields
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def _listed(source: str, problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return f"{source}: {problems[0]}"
+    return f"{source}: {len(problems)} problems:\n" + "\n".join(f"  - {problem}" for problem in problems)

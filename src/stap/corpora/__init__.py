@@ -1,0 +1,1 @@
+"""What is captioned: clips, their captions and their splits."""

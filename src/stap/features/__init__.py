@@ -1,0 +1,1 @@
+"""Frames to arrays: extractors and the store that keeps their results."""

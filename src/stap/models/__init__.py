@@ -1,0 +1,1 @@
+"""Features to words. Knows no file, no path and no command line."""

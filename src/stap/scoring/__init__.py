@@ -1,0 +1,1 @@
+"""Metrics, facts recalled and the report."""

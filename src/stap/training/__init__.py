@@ -1,0 +1,1 @@
+"""Batches, the training loop, the run folder and pretraining."""
