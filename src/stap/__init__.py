@@ -1,1 +1,87 @@
-"""stap: spatio-temporal attention and pooling for video captioning."""
+"""stap: spatio-temporal attention and pooling for video captioning.
+
+    stap.load("runs/demo").caption("clip.mp4").caption
+
+The names below are the public ones. Each is imported when it is first used, so that `import stap` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stap.captioner import Captioner, VideoCaption, load
+    from stap.config import Recipe, load_recipe
+    from stap.errors import (
+        CheckpointError,
+        ConfigError,
+        CorpusError,
+        FeatureError,
+        MissingDependencyError,
+        ScoringError,
+        ShapeError,
+        StapError,
+        VideoError,
+    )
+    from stap.features.grid import GridExtractor
+    from stap.models.build import build_model
+    from stap.models.caption_model import CaptionModel
+    from stap.video import Frames, find_videos, sample_frames
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CaptionModel",
+    "Captioner",
+    "CheckpointError",
+    "ConfigError",
+    "CorpusError",
+    "FeatureError",
+    "Frames",
+    "GridExtractor",
+    "MissingDependencyError",
+    "Recipe",
+    "ScoringError",
+    "ShapeError",
+    "StapError",
+    "VideoCaption",
+    "VideoError",
+    "__version__",
+    "build_model",
+    "find_videos",
+    "load",
+    "load_recipe",
+    "sample_frames",
+]
+
+_HOMES = {
+    "stap.captioner": ("Captioner", "VideoCaption", "load"),
+    "stap.config": ("Recipe", "load_recipe"),
+    "stap.errors": (
+        "CheckpointError",
+        "ConfigError",
+        "CorpusError",
+        "FeatureError",
+        "MissingDependencyError",
+        "ScoringError",
+        "ShapeError",
+        "StapError",
+        "VideoError",
+    ),
+    "stap.features.grid": ("GridExtractor",),
+    "stap.models.build": ("build_model",),
+    "stap.models.caption_model": ("CaptionModel",),
+    "stap.video": ("Frames", "find_videos", "sample_frames"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from the module where it lives (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'stap' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

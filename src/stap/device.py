@@ -1,0 +1,50 @@
+"""Where networks run: the processor, or a GPU that is really there."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from stap.errors import ConfigError
+
+__all__ = ["choose_device", "describe_device"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name: auto, cpu, cuda, cuda:1 or mps. Auto is the first GPU there is, otherwise the processor.
+
+    Raises ConfigError for another name and for a device that this machine or this PyTorch does not have.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda, cuda:1 (the second GPU) or mps.")
+    if name == "auto":
+        return torch.device(_best())
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps': PyTorch finds no Apple GPU here. Use auto or cpu.")
+    if name.startswith("cuda"):
+        _check_cuda(name)
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words: 'cpu, 8 threads', 'cuda:0, NVIDIA A100-SXM4-40GB'."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_cuda(name: str) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise ConfigError(f"device {name!r}: PyTorch finds no CUDA GPU here. Use auto or cpu; `stap doctor` says what is there.")
+    index = int(name.partition(":")[2] or 0)
+    if index >= count:
+        there = ", ".join(f"cuda:{number}" for number in range(count))
+        raise ConfigError(f"device {name!r}: this machine has {there}. Use one of these, auto or cpu.")
