@@ -1,0 +1,67 @@
+"""The attentive word LSTM (Francis & Huet 2019, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stap.models.attention import AdditiveAttention
+from stap.models.caption_model import DecoderState, Memory, Step
+
+__all__ = ["AttentiveDecoder"]
+
+
+class AttentiveDecoder(nn.Module):
+    """At each word: look at the video's states, equations (15)-(17), then read the word and what was seen, (18)-(25).
+
+    Gates are stored in the order input, forget, output, candidate. The embedding is given from outside, because the
+    sentence encoder of the matching loss reads the same one.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        hidden_size: int,
+        embedding_size: int,
+        attention_size: int,
+        dropout: float,
+        forget_bias: float,
+    ) -> None:
+        super().__init__()
+        self.attention = AdditiveAttention(hidden_size, hidden_size, attention_size)
+        self.word_gates = nn.Linear(embedding_size, 4 * hidden_size)
+        self.context_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        self.recurrent_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, vocabulary_size, bias=False)
+        with torch.no_grad():
+            for gates in (self.word_gates, self.context_gates, self.recurrent_gates):
+                for gate in gates.weight.chunk(4):
+                    (nn.init.orthogonal_ if gates is self.recurrent_gates else nn.init.xavier_uniform_)(gate)
+            self.word_gates.bias.zero_()
+            self.word_gates.bias[hidden_size : 2 * hidden_size] = forget_bias
+
+    def step(self, memory: Memory, state: DecoderState, embedded: Tensor) -> Step:
+        """Read one embedded word a row, (N, E), and predict the next: logits (N, V)."""
+        state, attention = self._advance(memory, state, self.word_gates(embedded))
+        return Step(self.output(self.dropout(state.h)), state, attention)
+
+    def teach(self, memory: Memory, state: DecoderState, embedded: Tensor) -> Tensor:
+        """Read whole captions, (N, L, E), under teacher forcing: logits (N, L, V).
+
+        What does not depend on the recurrence (the words' share of the gates, the output layer) is one matrix product for
+        all words.
+        """
+        hidden = []
+        for word_gates in self.word_gates(embedded).unbind(1):
+            state, _ = self._advance(memory, state, word_gates)
+            hidden.append(state.h)
+        logits: Tensor = self.output(self.dropout(torch.stack(hidden, dim=1)))
+        return logits
+
+    def _advance(self, memory: Memory, state: DecoderState, word_gates: Tensor) -> tuple[DecoderState, Tensor]:
+        seen = self.attention(state.h, memory.keys, memory.states, memory.is_padding)
+        gates = word_gates + self.context_gates(seen.context) + self.recurrent_gates(state.h)
+        i, f, o, candidate = gates.chunk(4, dim=1)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(candidate)
+        return DecoderState(torch.sigmoid(o) * torch.tanh(c), c), seen.weights

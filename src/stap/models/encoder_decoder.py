@@ -1,0 +1,95 @@
+"""L-STAP and LRCN as captioning models: a recurrent encoder, the attentive decoder and the matching loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from stap.config import ModelSettings
+from stap.errors import ShapeError
+from stap.models.batch import PAD, CaptionBatch, VideoBatch
+from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
+from stap.models.decoder import AttentiveDecoder
+from stap.models.lrcn import LRCN
+from stap.models.lstap import LSTAP, Pooled
+from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+
+__all__ = ["EncoderDecoder"]
+
+
+class EncoderDecoder(CaptionModel):
+    """L-STAP and LRCN: the encoder's last state starts the decoder, equations (13) and (14), which attends to all of them.
+
+    Streams: 'grid' (B, T, R, D); 'motion' (B, M) where the settings give motion_size.
+    """
+
+    def __init__(
+        self, encoder: LSTAP | LRCN, settings: ModelSettings, vocabulary_size: int, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        H, E = settings.hidden_size, settings.embedding_size
+        self.encoder = encoder
+        self.feature_dropout = nn.Dropout(settings.feature_dropout)
+        self.embedding = nn.Embedding(vocabulary_size, E)
+        self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
+        self.sentence_encoder = SentenceEncoder(E, H) if settings.matching_weight else None
+        self.matching_weight = settings.matching_weight
+        self.margin = settings.margin
+        self.label_smoothing = label_smoothing
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def encode(self, batch: VideoBatch) -> Memory:
+        """Watch the videos."""
+        if "grid" not in batch.streams:
+            raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
+        padding = batch.is_padding["grid"]
+        grid = self.feature_dropout(batch.streams["grid"])
+        pooled: Pooled = self.encoder(grid, padding, batch.streams.get("motion"))
+        return Memory(
+            states=pooled.states,
+            keys=self.decoder.attention.keys(pooled.states),
+            is_padding=padding,
+            start=DecoderState(pooled.h, pooled.c),
+            embedding=pooled.h,
+            pooling_weights=pooled.weights,
+        )
+
+    def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
+        """The encoder's last h and c, once for each row."""
+        return DecoderState(
+            memory.start.h.repeat_interleave(rows_per_video, dim=0), memory.start.c.repeat_interleave(rows_per_video, dim=0)
+        )
+
+    def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
+        """Read one word a row and predict the next."""
+        return self.decoder.step(memory, state, self.embedding(words))
+
+    def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
+        """Equation (28): the captions' cross-entropy, equation (26), and the weighted matching loss, equation (27).
+
+        Cross-entropy is summed over the words of a caption and averaged over captions. parts: 'caption', 'matching' and,
+        for reading, 'word': the cross-entropy of a word.
+        """
+        memory = self.encode(batch)
+        state = self.start(memory, captions.captions_per_video)
+        logits = self.decoder.teach(memory, state, self.embedding(captions.inputs))
+        summed = cross_entropy(
+            logits.flatten(0, 1),
+            captions.words.flatten(),
+            ignore_index=PAD,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        caption = summed / len(captions.words)
+        parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum()}
+        if self.sentence_encoder is None:
+            return Losses(caption, parts)
+        parts["matching"] = matching = self._matching_loss(memory, batch, captions)
+        return Losses(caption + self.matching_weight * matching, parts)
+
+    def _matching_loss(self, memory: Memory, batch: VideoBatch, captions: CaptionBatch) -> Tensor:
+        assert self.sentence_encoder is not None
+        sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
+        similarity = cosine_similarity(memory.embedding, sentences)
+        sentence_numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
+        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin)

@@ -1,0 +1,31 @@
+"""The baseline: average-pooled frames into an LSTM."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stap.models.lstap import LSTAP, Pooled
+
+__all__ = ["LRCN"]
+
+
+class LRCN(nn.Module):
+    """The encoder that L-STAP is compared with: each frame's locations are averaged, then an LSTM reads the frames.
+
+    Donahue et al. 2015 as the L-STAP paper uses it (section 4.4): the same start state, decoder and losses. An LSTM over
+    one averaged location is L-STAP over a grid of one, so the recurrence is shared and only the average differs.
+    """
+
+    def __init__(
+        self, feature_size: int, hidden_size: int, *, motion_size: int | None = None, forget_bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.lstm = LSTAP(feature_size, hidden_size, pooling="mean", motion_size=motion_size, forget_bias=forget_bias)
+
+    def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
+        """Watch B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; all locations weigh 1 / R."""
+        locations = grid.shape[2]
+        pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion)
+        uniform = torch.full(grid.shape[:3], 1 / locations, dtype=pooled.weights.dtype, device=grid.device)
+        return Pooled(pooled.states, pooled.h, pooled.c, uniform)
