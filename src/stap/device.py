@@ -43,7 +43,9 @@ def _best() -> str:
 def _check_cuda(name: str) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
-        raise ConfigError(f"device {name!r}: PyTorch finds no CUDA GPU here. Use auto or cpu; `stap doctor` says what is there.")
+        raise ConfigError(
+            f"device {name!r}: PyTorch finds no CUDA GPU here. Use auto or cpu; `stap doctor` says what is there."
+        )
     index = int(name.partition(":")[2] or 0)
     if index >= count:
         there = ", ".join(f"cuda:{number}" for number in range(count))

@@ -1,0 +1,195 @@
+"""A video file -> a caption: the whole path, owned in one place.
+
+captioner = stap.load("runs/demo")
+print(captioner.caption("clip.mp4").caption)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stap.config import FeatureSettings
+from stap.decoding import beam_search, greedy
+from stap.device import choose_device
+from stap.errors import CheckpointError, FeatureError, StapError
+from stap.features.grid import GridExtractor, VideoFeatures
+from stap.features.store import FeatureStore
+from stap.models.batch import VideoBatch
+from stap.training.batches import read_ahead
+from stap.training.run_folder import Run, load_run
+
+__all__ = ["Captioner", "VideoCaption", "load"]
+
+# All that a model folder holds; nothing else is fetched from the Hub.
+MODEL_FILES = (
+    "README.md",
+    "backbone.safetensors",
+    "config.json",
+    "features.json",
+    "metrics.json",
+    "model.safetensors",
+    "vocabulary.json",
+)
+
+
+@dataclass(frozen=True)
+class VideoCaption:
+    """The caption of one video, and where the model looked.
+
+    score: log-probability of the caption and its end.   words: the caption's L words.
+    attention: (L, T) float32, over the frames for each word; rows sum to 1.   times_seconds: (T,) float32, of the frames.
+    pooling_weights: (T, R) float32, over the locations of each frame; None for models that do not choose.
+    """
+
+    path: Path
+    caption: str
+    score: float
+    words: tuple[str, ...]
+    attention: Tensor
+    times_seconds: Tensor
+    pooling_weights: Tensor | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `stap caption --format json` writes for a video."""
+        words = [
+            {"word": word, "attention": _rounded(weights)} for word, weights in zip(self.words, self.attention, strict=True)
+        ]
+        return {
+            "file": str(self.path),
+            "caption": self.caption,
+            "score": round(self.score, 4),
+            "times_seconds": _rounded(self.times_seconds),
+            "words": words,
+            "warnings": list(self.warnings),
+        }
+
+
+class Captioner:
+    """A trained model and the extractor of its features."""
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        """Build the extractor that the run's recipe names. Raises FeatureError unless it makes the features of the training."""
+        self.run = run
+        self.device = device
+        self.model = run.model.to(device).eval()
+        self.extractor = GridExtractor(_feature_settings(run), device)
+        differences = FeatureStore.differences(self.extractor.fingerprint, run.fingerprint)
+        if differences:
+            raise FeatureError(
+                f"{run.folder}: the features made here are not those that the model was trained on: {'; '.join(differences)}. "
+                "Use the backbone, weights and settings of the training; features.json in the model folder names them."
+            )
+
+    def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
+        """The caption of a video file. Raises VideoError if no frame of it can be had."""
+        return self._describe(Path(path), self.extractor.extract(path), beam_width)
+
+    def caption_many(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        beam_width: int | None = None,
+        on_error: Callable[[Path, StapError], None] | None = None,
+    ) -> Iterator[VideoCaption]:
+        """The captions, in order, each as soon as it is made; the next file is read meanwhile.
+
+        A file that cannot be captioned is given to `on_error` and left out; without `on_error` its error is raised.
+        """
+        for path, features in read_ahead(self._extract, map(Path, paths), depth=1):
+            if not isinstance(features, StapError):
+                yield self._describe(path, features, beam_width)
+            elif on_error is not None:
+                on_error(path, features)
+            else:
+                raise features
+
+    def _extract(self, path: Path) -> tuple[Path, VideoFeatures | StapError]:
+        try:
+            return path, self.extractor.extract(path)
+        except StapError as error:
+            return path, error
+
+    def _describe(self, path: Path, features: VideoFeatures, beam_width: int | None) -> VideoCaption:
+        settings = self.run.recipe.decoding
+        limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
+        width = settings.beam_width if beam_width is None else beam_width
+        with torch.inference_mode():
+            memory = self.model.encode(_batch_of_one(features).to(self.device))
+            if width == 1:
+                best = greedy(self.model, memory, **limits)[0]
+            else:
+                best = beam_search(
+                    self.model, memory, width=width, length_normalisation=settings.length_normalisation, **limits
+                )[0][0]
+        words = tuple(self.run.vocabulary.decode(best.words))
+        return VideoCaption(
+            path,
+            " ".join(words),
+            best.score,
+            words,
+            best.attention.float().cpu(),
+            features.arrays["times_seconds"],
+            None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
+            features.warnings,
+        )
+
+
+def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
+    """The captioner of a model folder, or of 'user/name' on the Hugging Face Hub.
+
+    Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be made here.
+    """
+    chosen = choose_device(device)
+    return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
+
+
+def _model_folder(name: str | Path) -> Path:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"{name}: is a file, expected a model folder. Name the folder that holds config.json.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise CheckpointError(
+            f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+        )
+    return _from_hub(str(name))
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({reason}). "
+            "Check the name and the network."
+        ) from error
+
+
+def _feature_settings(run: Run) -> FeatureSettings:
+    """The recipe's, with the backbone's weights from the model folder when they are in it."""
+    weights = run.folder / "backbone.safetensors"
+    settings = run.recipe.features
+    return settings.model_copy(update={"weights": str(weights)}) if weights.is_file() else settings
+
+
+def _batch_of_one(features: VideoFeatures) -> VideoBatch:
+    grid = features.arrays["grid"].float()[None]  # (1, T, R, D)
+    nothing = torch.zeros(grid.shape[:2], dtype=torch.bool)
+    return VideoBatch({"grid": grid}, {"grid": nothing}, torch.zeros(1, dtype=torch.int64))
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]

@@ -1,0 +1,80 @@
+"""The command line: it assembles the commands, and turns errors into one sentence on stderr and an exit status.
+
+Exit status: 0 done, 1 something failed, 2 the line was not understood, 130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from stap.commands.caption import caption
+from stap.commands.console import complain
+from stap.commands.demo import demo
+from stap.commands.doctor import doctor
+from stap.commands.evaluate import evaluate
+from stap.commands.extract import extract
+from stap.commands.pretrain import pretrain
+from stap.commands.recipes import recipes
+from stap.commands.scenes import scenes
+from stap.commands.score import score
+from stap.commands.train import train
+from stap.errors import StapError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, caption, scenes, pretrain, extract, train, evaluate, score, recipes, doctor):
+    app.command()(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import stap
+
+        print(f"stap {stap.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def stap(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Captions for videos, by learned spatio-temporal pooling (L-STAP), from a video file to a sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    try:
+        app(arguments, prog_name="stap")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except StapError as error:
+        complain(str(error))
+    except OSError as error:
+        complain(_about_files(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported
+            raise
+        complain(
+            f"the GPU's memory is full. Try a smaller training.batch_size, or --device cpu. ({str(error).splitlines()[0]})"
+        )
+    return 1
+
+
+def _about_files(error: OSError) -> str:
+    """An error of the operating system as a sentence that says what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{where}the disk is full. What was complete is kept: free some space and run the same line again."
+    return f"{where}{error.strerror or error}. Check that the path is right and that you may read or write it."

@@ -1,0 +1,94 @@
+"""`stap caption`: video files -> captions on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from stap.commands.console import complain, interruptible, warn
+from stap.commands.options import DeviceOption, ModelOption, UnusedSeedOption
+from stap.commands.outputs import result_file
+from stap.errors import StapError
+
+if TYPE_CHECKING:
+    from stap.captioner import VideoCaption
+
+
+class Format(StrEnum):
+    """How captions are written."""
+
+    text = "text"
+    json = "json"
+
+
+def caption(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Video files, and folders searched for them.")],
+    model: ModelOption,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="text: a line 'file<TAB>caption' a video; json: scores, words and attention too.")
+    ] = Format.text,
+    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of stdout.")] = None,
+    device: DeviceOption = "auto",
+    seed: UnusedSeedOption = None,
+) -> None:
+    """Caption video files.
+
+    A file that cannot be captioned is named on stderr with the reason; the others are captioned all the same, and the
+    exit status is 1.
+    """
+    failures: list[Path] = []
+
+    def report(path: Path, error: StapError) -> None:
+        complain(str(error))
+        failures.append(path)
+
+    with interruptible("What was captioned until then is written."), result_file(out) as file:
+        videos = _videos(paths, report)
+        if videos:
+            from stap.captioner import load
+
+            captions = load(model, device).caption_many(videos, beam_width=beam, on_error=report)
+            write = _write_text if output_format is Format.text else _write_json
+            write(captions, file)
+    if failures:
+        complain(f"{len(failures)} of {len(paths)} paths could not be captioned; the reasons are above.")
+        raise typer.Exit(1)
+
+
+def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> list[Path]:
+    from stap.video import find_videos
+
+    videos: list[Path] = []
+    for path in paths:
+        try:
+            videos += find_videos([path])
+        except StapError as error:
+            report(path, error)
+    return videos
+
+
+def _write_text(captions: Iterable[VideoCaption], file: TextIO) -> None:
+    for caption in captions:
+        _show_warnings(caption)
+        print(caption.path, caption.caption, sep="\t", file=file, flush=True)
+
+
+def _write_json(captions: Iterable[VideoCaption], file: TextIO) -> None:
+    done = []
+    try:
+        for caption in captions:
+            _show_warnings(caption)
+            done.append(caption.to_json())
+    finally:  # after an interruption too, what is done is a whole list
+        print(json.dumps(done, indent=2, ensure_ascii=False), file=file)
+
+
+def _show_warnings(caption: VideoCaption) -> None:
+    for sentence in caption.warnings:
+        warn(sentence)

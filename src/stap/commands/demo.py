@@ -1,0 +1,31 @@
+"""`stap demo`: the whole path on generated videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stap.commands.console import interruptible, say
+from stap.commands.options import DeviceOption
+from stap.commands.outputs import writable_folder
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")] = Path("stap-demo"),
+    full: Annotated[bool, typer.Option("--full", help="More videos and epochs: about half an hour on two cores.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Train the baseline (LRCN) for the same epochs and print both.")
+    ] = False,
+    device: DeviceOption = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 1,
+) -> None:
+    """Do everything on generated videos: corpus, pretraining, features, training, scores, captions, report.html."""
+    writable_folder(out)
+
+    from stap.demo import run_demo
+    from stap.device import choose_device
+
+    with interruptible("Run the same line again; finished stages are kept."):
+        run_demo(out, full=full, compare=compare, device=choose_device(device), seed=seed, progress=say)

@@ -1,0 +1,47 @@
+"""`stap extract`: the features of a corpus, into its store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stap.commands.console import complain, interruptible, progress, say, warn
+from stap.commands.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
+
+
+def extract(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.")] = 2,
+    device: DeviceOption = "auto",
+    seed: SeedOption = None,
+) -> None:
+    """Extract the features of a recipe's videos into its feature store.
+
+    Videos already in the store are left alone, so the same line finishes an interrupted run. A video without usable frames
+    does not stop the others; it is listed at the end, and the exit status is 1.
+    """
+    from stap.config import load_recipe
+
+    settings = load_recipe(recipe, with_seed(overrides, seed))
+
+    from stap.corpora.corpus import load_corpus
+    from stap.device import choose_device
+    from stap.features.extract import extract as extract_features
+    from stap.features.grid import GridExtractor
+    from stap.features.store import FeatureStore
+
+    corpus = load_corpus(settings.corpus)
+    extractor = GridExtractor(settings.features, choose_device(device))
+    store = FeatureStore(settings.features.store, extractor.fingerprint)
+    items = [(clip.id, clip.path) for clip in corpus.clips]
+    with interruptible("What is extracted stays; run the same line again to continue."), progress("extract") as report:
+        result = extract_features(items, extractor, store, workers=workers, on_progress=report)
+    for sentence in result.warnings:
+        warn(sentence)
+    say(f"{store.folder}: {result.written} written, {result.already_there} already there, {len(result.failed)} failed.")
+    for video_id, reason in result.failed:
+        complain(f"{video_id}: {reason}")
+    if result.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,51 @@
+"""Options that several commands share, so that they look and behave the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "DeviceOption",
+    "ModelOption",
+    "OverridesArgument",
+    "RecipeArgument",
+    "RunOption",
+    "SeedOption",
+    "UnusedDeviceOption",
+    "UnusedSeedOption",
+    "with_seed",
+]
+
+DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice; default: the recipe's.")]
+
+# Every command accepts both options, so that scripts may pass them without knowing which command uses them.
+UnusedDeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="Accepted everywhere; this command needs only the processor.")
+]
+UnusedSeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Accepted everywhere; nothing is random in this command.")
+]
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A built-in recipe (see `stap recipes`) or a YAML file.")]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Settings that replace the recipe's: training.epochs=20 (see `stap recipes --settings`)."
+    ),
+]
+RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="A folder that `stap train` wrote, or user/name on the Hugging Face Hub."
+    ),
+]
+
+
+def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
+    """The recipe's overrides, --seed among them; it is the last, so it wins."""
+    return [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]

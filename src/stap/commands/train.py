@@ -1,0 +1,33 @@
+"""`stap train`: a recipe and its features -> a model folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stap.commands.console import interruptible, say
+from stap.commands.options import DeviceOption, OverridesArgument, RecipeArgument, RunOption, SeedOption, with_seed
+from stap.commands.outputs import writable_folder
+
+
+def train(
+    recipe: RecipeArgument,
+    out: RunOption,
+    overrides: OverridesArgument = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    device: DeviceOption = "auto",
+    seed: SeedOption = None,
+) -> None:
+    """Train a captioning model on extracted features."""
+    from stap.config import load_recipe
+
+    settings = load_recipe(recipe, with_seed(overrides, seed))
+    writable_folder(out)
+
+    from stap.device import choose_device
+    from stap.training.loop import train as train_model
+
+    with interruptible("Add --resume to the same line to continue after the last whole epoch."):
+        result = train_model(settings, out, device=choose_device(device), resume=resume, on_epoch=lambda epoch: say(str(epoch)))
+    print(result)
