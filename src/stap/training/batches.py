@@ -1,0 +1,173 @@
+"""Epochs of training batches: which captions of which videos go together, read ahead in a thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stap.errors import CorpusError, FeatureError
+from stap.models.batch import PAD, CaptionBatch, VideoBatch
+from stap.text import Vocabulary, tokenize
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+
+__all__ = ["CaptionedVideos", "FeatureReader", "Group", "epoch_plan", "read_ahead", "read_videos"]
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class FeatureReader(Protocol):
+    """What is needed of a feature store."""
+
+    def read(self, video_id: str) -> dict[str, Tensor]:
+        """Streams of one video: 'grid' (T, R, D), 'motion' (D,) ..."""
+        ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """One video in a batch: its number in the split, and the numbers of its captions shown there."""
+
+    video: int
+    captions: tuple[int, ...]
+
+
+def epoch_plan(
+    caption_counts: Sequence[int], batch_size: int, captions_per_video: int, seed: Sequence[int]
+) -> list[list[Group]]:
+    """The batches of an epoch that shows every caption once, in an order drawn from `seed`.
+
+    Each video's captions are shuffled and cut into groups of `captions_per_video`; a last group that is too small is filled
+    with other captions of the same video. The groups are spread over as few batches as hold them all, equally many in each
+    (up to one), and groups of one video go to different batches as long as it has no more groups than there are batches.
+    """
+    random = np.random.default_rng(list(seed))
+    groups = [_groups_of(video, count, captions_per_video, random) for video, count in enumerate(caption_counts)]
+    number_of_batches = -(-sum(map(len, groups)) // batch_size)
+    batches: list[list[Group]] = [[] for _ in range(number_of_batches)]
+    load = np.zeros(number_of_batches)
+    for video in random.permutation(len(groups)):
+        for first in range(0, len(groups[video]), number_of_batches):
+            part = groups[video][first : first + number_of_batches]
+            emptiest = np.argsort(load + random.random(number_of_batches))[: len(part)]  # equal loads in random order
+            load[emptiest] += 1
+            for batch, group in zip(emptiest, part, strict=True):
+                batches[batch].append(group)
+    return batches
+
+
+def _groups_of(video: int, captions: int, size: int, random: np.random.Generator) -> list[Group]:
+    order = random.permutation(captions)
+    groups = [order[first : first + size] for first in range(0, captions, size)]
+    if groups and len(groups[-1]) < size:
+        others = random.permutation(np.setdiff1d(order, groups[-1]))
+        filled = np.concatenate([groups[-1], others])[:size]
+        groups[-1] = np.resize(filled, size)  # a video with fewer captions than `size` shows some of them again
+    return [Group(video, tuple(map(int, group))) for group in groups]
+
+
+class CaptionedVideos:
+    """A split of a corpus, ready to be cut into batches: clips, their captions as word ids, and where their features are.
+
+    Captions without any word are left out, and so are clips that have no other caption. Raises CorpusError if nothing is left.
+    """
+
+    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, features: FeatureReader, max_words: int) -> None:
+        encoded = {clip.id: _encode(clip.captions, vocabulary, max_words) for clip in clips}
+        self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
+        self.captions = [encoded[video_id] for video_id in self.video_ids]
+        self.features = features
+        if not self.video_ids:
+            raise CorpusError(
+                f"none of the {len(clips)} clips has a caption with words. Check the corpus folder and its splits."
+            )
+
+    def epoch(self, batch_size: int, captions_per_video: int, seed: Sequence[int]) -> list[list[Group]]:
+        """The plan of an epoch; see `epoch_plan`."""
+        return epoch_plan([len(captions) for captions in self.captions], batch_size, captions_per_video, seed)
+
+    def batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
+        """The features (float32) and captions of one batch of the plan."""
+        numbers = [group.video for group in groups]
+        videos = read_videos(self.features, [self.video_ids[number] for number in numbers], numbers)
+        rows = [self.captions[group.video][caption] for group in groups for caption in group.captions]
+        return videos, CaptionBatch(_pad_words(rows), captions_per_video=len(groups[0].captions))
+
+
+def read_videos(features: FeatureReader, video_ids: Sequence[str], numbers: Sequence[int] | None = None) -> VideoBatch:
+    """The features of these videos as one padded float32 batch; `times_seconds` is not a stream of the model.
+
+    numbers: `VideoBatch.video_numbers`; by default each video is another one.
+    Raises FeatureError if a file is missing or damaged, or its streams or sizes differ from those of the first video.
+    """
+    videos = [features.read(video_id) for video_id in video_ids]
+    streams, is_padding = {}, {}
+    for name in sorted(videos[0].keys() - {"times_seconds"}):
+        arrays = _same_sizes(name, videos, video_ids)
+        if arrays[0].dim() == 1:  # one vector a video
+            streams[name] = torch.stack([array.float() for array in arrays])  # (B, D)
+        else:
+            streams[name] = _pad_time(arrays)  # (B, T, ...)
+            is_padding[name] = _is_padding([len(array) for array in arrays])  # (B, T)
+    return VideoBatch(streams, is_padding, torch.tensor(range(len(video_ids)) if numbers is None else numbers))
+
+
+def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int = 2) -> Iterator[Made]:
+    """`make(item)` of each item in order, made in one background thread up to `depth` items ahead. Errors of `make` come through."""
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        try:
+            for item in items:
+                waiting.append(thread.submit(make, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _encode(captions: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[list[int]]:
+    return [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, captions) if tokens]
+
+
+def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Sequence[str]) -> list[Tensor]:
+    first = videos[0][name]
+    for video, video_id in zip(videos, video_ids, strict=True):
+        given = tuple(video[name].shape) if name in video else "nothing"
+        if (
+            given == "nothing"
+            or video[name].dim() != first.dim()
+            or video[name].shape[first.dim() > 1 :] != first.shape[first.dim() > 1 :]
+        ):
+            raise FeatureError(
+                f"{video_id}: {name} holds {given}, but {tuple(first.shape)} in {video_ids[0]}; "
+                "expected the same sizes in one feature store. Extract the features again."
+            )
+    return [video[name] for video in videos]
+
+
+def _pad_time(arrays: Sequence[Tensor]) -> Tensor:
+    padded = torch.zeros(len(arrays), max(map(len, arrays)), *arrays[0].shape[1:])
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)].copy_(array)  # casts while it copies from the mapped file
+    return padded
+
+
+def _is_padding(lengths: Sequence[int]) -> Tensor:
+    return torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
+
+
+def _pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])

@@ -1,0 +1,99 @@
+"""The optimiser and its learning rate. RMSProp is TensorFlow's, because the paper's figures were made with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, cast, overload
+
+import torch
+from torch import Tensor, nn
+
+from stap.config import OptimizerSettings
+
+__all__ = ["TensorFlowRMSProp", "build_optimizer", "learning_rate"]
+
+
+class TensorFlowRMSProp(torch.optim.Optimizer):
+    """RMSProp as TensorFlow 1 computes it (tf.train.RMSPropOptimizer; Tieleman & Hinton 2012, lecture 6.5).
+
+        square = decay * square + (1 - decay) * gradient^2
+        step = momentum * step + rate * gradient / sqrt(square + epsilon)
+        weight = weight - step
+
+    It differs from torch.optim.RMSprop twice: epsilon is inside the root (1e-10 there acts like 1e-5 outside), and `square`
+    starts at one instead of zero, so that the first steps are small instead of large.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        learning_rate: float,
+        decay: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {"lr": learning_rate, "decay": decay, "momentum": momentum, "epsilon": epsilon, "weight_decay": weight_decay}
+        super().__init__(parameters, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Move every weight that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    _move(weight, weight.grad, self.state[weight], group)
+        return loss
+
+
+def _move(weight: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    if not state:
+        state["square"] = torch.ones_like(weight)
+        if group["momentum"]:
+            state["step_taken"] = torch.zeros_like(weight)
+    if group["weight_decay"]:
+        gradient = gradient.add(weight, alpha=group["weight_decay"])
+    square = state["square"].mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
+    root = square.add(group["epsilon"]).sqrt_()
+    if group["momentum"]:
+        weight.sub_(state["step_taken"].mul_(group["momentum"]).addcdiv_(gradient, root, value=group["lr"]))
+    else:
+        weight.addcdiv_(gradient, root, value=-group["lr"])
+
+
+def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser of a recipe. Adam and AdamW keep PyTorch's betas; weight decay is decoupled in AdamW only."""
+    if settings.kind == "rmsprop":
+        return TensorFlowRMSProp(
+            parameters,
+            learning_rate=settings.learning_rate,
+            decay=settings.decay,
+            momentum=settings.momentum,
+            epsilon=settings.epsilon,
+            weight_decay=settings.weight_decay,
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.kind]
+    return cast(
+        torch.optim.Optimizer,
+        kind(parameters, lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay),
+    )
+
+
+def learning_rate(settings: OptimizerSettings, step: int, total_steps: int) -> float:
+    """The rate of step 0 ... total_steps - 1: a linear warm-up, then constant or half a cosine that would be 0 at total_steps."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    passed = (step - settings.warmup_steps) / max(1, total_steps - settings.warmup_steps)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
