@@ -94,14 +94,15 @@ class LSTAP(nn.Module):
     @torch.no_grad()
     def _initialise(self, forget_bias: float) -> None:
         H = self.hidden_size
-        for weight in self.input_weight.split(self._blocks()):
-            nn.init.xavier_uniform_(weight)
-        for weight in self.recurrent_weight.split(self._blocks()):
-            nn.init.orthogonal_(weight)
+        for first, last in self._blocks():
+            nn.init.xavier_uniform_(self.input_weight[first:last])
+            nn.init.orthogonal_(self.recurrent_weight[first:last])
         self.input_bias[H : 2 * H] = forget_bias
         if self.score_weight is not None:
             nn.init.xavier_uniform_(self.score_weight[None])
 
-    def _blocks(self) -> list[int]:
+    def _blocks(self) -> list[tuple[int, int]]:
+        """First and last row of each gate, and of the attention's projection."""
         H = self.hidden_size
-        return [H, H, H, H] + ([len(self.score_weight)] if self.score_weight is not None else [])
+        gates = [(first, first + H) for first in range(0, 4 * H, H)]
+        return gates if self.score_weight is None else [*gates, (4 * H, 4 * H + len(self.score_weight))]

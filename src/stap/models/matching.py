@@ -9,29 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from stap.errors import ShapeError
+from stap.models.lstap import LSTAP, Pooled
 
 __all__ = ["SentenceEncoder", "cosine_similarity", "ranking_loss"]
 
 
 class SentenceEncoder(nn.Module):
-    """psi(Y): the state of an LSTM after the sentence's last word."""
+    """psi(Y): the state of an LSTM after the sentence's last word.
+
+    An ordinary LSTM is L-STAP over a grid of one location, so the recurrence, which skips padding, is shared.
+    """
 
     def __init__(self, embedding_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(embedding_size, hidden_size, batch_first=True)
+        self.lstm = LSTAP(embedding_size, hidden_size, pooling="mean")
 
     def forward(self, embedded: Tensor, is_padding: Tensor) -> Tensor:
-        """(N, L, E) embedded words and (N, L) bool, True after the sentence's end -> (N, H).
-
-        Padding comes last and is not read. Raises ShapeError for a sentence of padding only.
-        """
-        lengths = (~is_padding).sum(dim=1)
-        if bool((lengths == 0).any()):
-            raise ShapeError("a sentence without any word, not even its end mark.")
-        states, _ = self.lstm(embedded)  # reading past the end is harmless: an LSTM does not look ahead
-        last: Tensor = states[torch.arange(len(states), device=states.device), lengths - 1]
-        return last
+        """(N, L, E) embedded words and (N, L) bool, True after the sentence's end -> (N, H)."""
+        pooled: Pooled = self.lstm(embedded.unsqueeze(2), is_padding)
+        return pooled.h
 
 
 def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:

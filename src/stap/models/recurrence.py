@@ -79,7 +79,7 @@ class _PooledRecurrence(torch.autograd.Function):
         ctx.buffer = None
         T, H = buffer.shape[1], all_h.shape[2]
         sums = all_h.new_empty(T, len(grid), buffer.shape[-1])  # gradient of h W_h, one a frame: summed over locations
-        grad_score = None if score_weight is None else torch.zeros_like(score_weight)
+        grad_score = None if score_weight is None else torch.zeros_like(score_weight, dtype=all_h.dtype)
         dh, dc = torch.zeros_like(all_h[0]), torch.zeros_like(all_c[0])
         for t in reversed(range(T)):
             dh, dc = dh + grad_h[:, t], dc + grad_c[:, t]
@@ -93,7 +93,7 @@ class _PooledRecurrence(torch.autograd.Function):
                 d_weights = _dot(gates.output * tanh_c_j, dh_pooled) + _dot(c_j, dc_pooled)
                 d_scores = weights * (d_weights - (weights * d_weights).sum(1, keepdim=True))  # (B, R)
                 hidden = frame[..., 4 * H :]
-                grad_score += (d_scores.flatten().to(hidden.dtype) @ hidden.flatten(0, 1)).to(grad_score.dtype)
+                grad_score = grad_score + d_scores.flatten() @ hidden.flatten(0, 1).to(d_scores.dtype)
                 hidden.square_().neg_().add_(1).mul_(score_weight).mul_(d_scores.unsqueeze(-1))
             dh_j = weights.unsqueeze(-1) * dh_pooled.unsqueeze(1)  # (B, R, H)
             dc_j = torch.addcmul(weights.unsqueeze(-1) * dc_pooled.unsqueeze(1), dh_j * gates.output, 1 - tanh_c_j.square())

@@ -1,0 +1,165 @@
+import pytest
+import torch
+
+from stap.config import ModelSettings
+from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.build import build_model
+
+B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
+
+
+def make(**options):
+    torch.manual_seed(1)
+    settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.0} | options
+    model = build_model(ModelSettings(**settings), vocabulary_size=V, feature_size=D).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture
+def videos():
+    torch.manual_seed(2)
+    padding = torch.zeros(B, T, dtype=torch.bool)
+    padding[1, 2:] = True
+    return VideoBatch({"grid": torch.randn(B, T, R, D, dtype=torch.double)}, {"grid": padding}, torch.arange(B))
+
+
+@pytest.fixture
+def captions():
+    rows = [[4, 5, 6, EOS], [7, EOS], [8, 4, EOS], [5, EOS], [6, 7, EOS], [EOS]]
+    words = torch.full((6, 5), PAD)
+    for n, row in enumerate(rows):
+        words[n, : len(row)] = torch.tensor(row)
+    return CaptionBatch(words, captions_per_video=2)
+
+
+def parameters(model):
+    decoder = model.decoder
+    named = {
+        "W_key": decoder.attention.key.weight,
+        "b_key": decoder.attention.key.bias,
+        "W_query": decoder.attention.query.weight,
+        "w": decoder.attention.score.weight[0],
+        "embedding": model.embedding.weight,
+        "W_x": decoder.word_gates.weight,
+        "b": decoder.word_gates.bias,
+        "W_phi": decoder.context_gates.weight,
+        "U": decoder.recurrent_gates.weight,
+        "W_out": decoder.output.weight,
+    }
+    return {name: value.tolist() for name, value in named.items()}
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lrcn"])
+def test_loss_equals_the_papers_equations(kind, videos, captions, reference):
+    model = make(kind=kind)
+    losses = model.loss(videos, captions)
+    memory = model.encode(videos)
+    lengths = [T, 2, T]
+    total, states_of = 0.0, {}
+    for n, words in enumerate(captions.words.tolist()):
+        b = n // 2
+        states_of[b] = memory.states[b, : lengths[b]].tolist()
+        words = words[: words.index(EOS) + 1]
+        rows, _ = reference.decode(
+            [BOS, *words[:-1]], states_of[b], states_of[b][-1], memory.start.c[b].tolist(), parameters(model)
+        )
+        total -= sum(row[word] for row, word in zip(rows, words, strict=True))
+    assert losses.parts["caption"].item() == pytest.approx(total / 6, abs=1e-10)
+
+    lstm = model.sentence_encoder.lstm
+    start = torch.tanh(lstm.learned_start).tolist()
+    sentences = []
+    for words in captions.words.tolist():
+        embedded = [[model.embedding.weight[word].tolist()] for word in words[: words.index(EOS) + 1]]
+        states, _, _ = reference.lstap(
+            embedded, start[:H], start[H:], lstm.input_weight.tolist(), lstm.input_bias.tolist(), lstm.recurrent_weight.tolist()
+        )
+        sentences.append(states[-1])
+    matching = reference.matching_loss({b: s[-1] for b, s in states_of.items()}, sentences, [0, 0, 1, 1, 2, 2], 0.2)
+    assert matching > 0
+    assert losses.parts["matching"].item() == pytest.approx(matching, abs=1e-10)
+    assert losses.total.item() == pytest.approx(total / 6 + 0.4 * matching, abs=1e-10)
+
+
+def test_steps_equal_teaching_and_attention_equals_the_reference(videos, captions, reference):
+    model = make()
+    memory = model.encode(videos)
+    state = model.start(memory, 2)
+    taught = model.decoder.teach(memory, state, model.embedding(captions.inputs))
+    looks = []
+    for step_number, words in enumerate(captions.inputs.unbind(1)):
+        step = model.step(memory, state, words)
+        torch.testing.assert_close(step.logits, taught[:, step_number], atol=1e-12, rtol=0)
+        state = step.state
+        looks.append(step.attention)
+    states = memory.states[1, :2].tolist()
+    _, expected = reference.decode(
+        captions.inputs[2].tolist(), states, states[-1], memory.start.c[1].tolist(), parameters(model)
+    )
+    torch.testing.assert_close(torch.stack(looks)[:, 2, :2], torch.tensor(expected, dtype=torch.double), atol=1e-10, rtol=0)
+    assert torch.stack(looks)[:, 2, 2:].detach().abs().max().item() == 0
+
+
+def test_loss_gradients(videos, captions):
+    model = make()
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def total(*values):
+        state = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(
+            Total(model), {f"model.{name}": value for name, value in state.items()}, (videos, captions)
+        )
+
+    assert torch.autograd.gradcheck(total, [value.detach().clone().requires_grad_() for value in values], fast_mode=True)
+
+
+class Total(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, videos, captions):
+        return self.model.loss(videos, captions).total
+
+
+def test_a_batch_equals_its_items_and_padded_words_change_nothing(videos, captions):
+    model = make(matching_weight=0.0)
+    together = model.loss(videos, captions).parts["caption"]
+    alone = []
+    for b, length in enumerate([T, 2, T]):
+        video = VideoBatch(
+            {"grid": videos.streams["grid"][b : b + 1, :length]},
+            {"grid": torch.zeros(1, length, dtype=torch.bool)},
+            torch.tensor([b]),
+        )
+        rows = captions.words[2 * b : 2 * b + 2]
+        longest = int((rows != PAD).sum(1).max())
+        alone.append(model.loss(video, CaptionBatch(rows[:, :longest], 2)).parts["caption"])
+    torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-12, rtol=0)
+
+
+def test_several_captions_of_a_video_equal_the_video_given_several_times(videos, captions):
+    model = make()
+    repeated = torch.arange(B).repeat_interleave(2)
+    pairs = VideoBatch(
+        {"grid": videos.streams["grid"][repeated]},
+        {"grid": videos.is_padding["grid"][repeated]},
+        videos.video_numbers[repeated],
+    )
+    together, apart = model.loss(videos, captions), model.loss(pairs, CaptionBatch(captions.words, 1))
+    torch.testing.assert_close(together.total, apart.total, atol=1e-12, rtol=0)
+
+
+def test_dropout_is_only_on_the_state_before_the_output_layer(videos, captions):
+    model = make(dropout=0.5)
+    memory = model.encode(videos)
+    state = model.start(memory)
+    words = torch.full((B,), BOS)
+    first, second = model.step(memory, state, words), model.step(memory, state, words)
+    assert not torch.equal(first.logits, second.logits)
+    torch.testing.assert_close(first.state.h, second.state.h, atol=0, rtol=0)
+    model.eval()
+    assert torch.equal(model.step(memory, state, words).logits, model.step(memory, state, words).logits)
