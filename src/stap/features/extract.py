@@ -1,0 +1,167 @@
+"""Many videos to a feature store: decoded ahead in threads, several short videos in one call of the network, resumable."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from stap.errors import FeatureError, StapError
+from stap.features.grid import GridExtractor, PreparedVideo
+from stap.features.store import FeatureStore
+
+__all__ = ["ExtractionReport", "extract"]
+
+AHEAD = 3  # videos that a worker may have decoded or begun before the network takes them: bounds the memory
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What became of the videos."""
+
+    written: int
+    already_there: int
+    failed: tuple[tuple[str, str], ...]  # (video id, reason), in the order of the items
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Tally:
+    """What became of the videos so far."""
+
+    total: int
+    on_progress: Callable[[int, int, str], None] | None
+    written: int = 0
+    already_there: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def progress(self, video_id: str) -> None:
+        if self.on_progress:
+            self.on_progress(self.written + self.already_there + len(self.failed), self.total, video_id)
+
+    def fail(self, video_id: str, reason: str) -> None:
+        self.failed.append((video_id, reason))
+        self.progress(video_id)
+
+
+def extract(
+    items: Sequence[tuple[str, Path]],
+    extractor: GridExtractor,
+    store: FeatureStore,
+    *,
+    workers: int = 2,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> ExtractionReport:
+    """Bring the features of all videos into the store. Those already there are left alone: run again to finish a killed run.
+
+    items: (video id, file); an id names one video.   workers: threads that decode.
+    on_progress: called as (videos done, videos in all, video id) after each video, in the calling thread.
+    A video that fails is listed in the report, and the others go on. A store that cannot be written stops the run with a
+    FeatureError; what was stored before stays.
+    """
+    _check_distinct(items)
+    tally = _Tally(len(items), on_progress)
+    todo = list(_not_yet_stored(items, store, tally))
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
+    try:
+        decoded = _decoded_ahead(todo, extractor, pool, ahead=AHEAD * max(1, workers))
+        for batch in _packed(_without_failures(decoded, tally), extractor.images_per_call):
+            _process(batch, extractor, store, tally)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    place = {video_id: index for index, (video_id, _) in enumerate(items)}
+    failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
+    return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
+
+
+def _check_distinct(items: Sequence[tuple[str, Path]]) -> None:
+    paths: dict[str, Path] = {}
+    for video_id, path in items:
+        if video_id in paths:
+            raise FeatureError(
+                f"{video_id!r} is given twice, for {paths[video_id]} and {path}. Give every video its own id, once."
+            )
+        paths[video_id] = path
+
+
+def _not_yet_stored(items: Sequence[tuple[str, Path]], store: FeatureStore, tally: _Tally) -> Iterator[tuple[str, Path]]:
+    for video_id, path in items:
+        try:
+            there = video_id in store
+        except FeatureError as error:  # an id that cannot be stored
+            tally.fail(video_id, str(error))
+            continue
+        if there:
+            tally.already_there += 1
+            tally.progress(video_id)
+        else:
+            yield video_id, path
+
+
+def _decoded_ahead(
+    todo: Iterable[tuple[str, Path]], extractor: GridExtractor, pool: ThreadPoolExecutor, *, ahead: int
+) -> Iterator[tuple[str, Path, Future[PreparedVideo]]]:
+    """The videos in their order, while the pool is at work on at most `ahead` of them.
+
+    In their order, so that a run from the start makes the same batches, and so the same bits, every time.
+    """
+    videos = iter(todo)
+    waiting: deque[tuple[str, Path, Future[PreparedVideo]]] = deque()
+    while True:
+        for video_id, path in islice(videos, ahead - len(waiting)):
+            waiting.append((video_id, path, pool.submit(extractor.read, path)))
+        if not waiting:
+            return
+        yield waiting.popleft()
+
+
+def _without_failures(
+    decoded: Iterable[tuple[str, Path, Future[PreparedVideo]]], tally: _Tally
+) -> Iterator[tuple[str, Path, PreparedVideo]]:
+    for video_id, path, future in decoded:
+        try:
+            yield video_id, path, future.result()
+        except StapError as error:
+            tally.fail(video_id, str(error))
+        except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
+            tally.fail(video_id, f"{path}: {type(error).__name__}: {error}")
+
+
+def _packed(
+    videos: Iterable[tuple[str, Path, PreparedVideo]], images_per_call: int
+) -> Iterator[list[tuple[str, Path, PreparedVideo]]]:
+    """Videos in groups that fit into one call of the network; one that is longer makes a group of its own."""
+    batch: list[tuple[str, Path, PreparedVideo]] = []
+    images = 0
+    for video in videos:
+        count = len(video[2].images_uint8)
+        if batch and images + count > images_per_call:
+            yield batch
+            batch, images = [], 0
+        batch.append(video)
+        images += count
+    if batch:
+        yield batch
+
+
+def _process(
+    batch: Sequence[tuple[str, Path, PreparedVideo]], extractor: GridExtractor, store: FeatureStore, tally: _Tally
+) -> None:
+    images = torch.cat([video.images_uint8 for _, _, video in batch])
+    grids = torch.split(extractor(extractor.normalise(images)), [len(video.images_uint8) for _, _, video in batch])
+    for (video_id, path, video), grid in zip(batch, grids, strict=True):
+        try:
+            features = extractor.package(grid, video, name=str(path))
+        except FeatureError as error:
+            tally.fail(video_id, str(error))
+            continue
+        store.write(video_id, features)  # an error here is the disk's, and would meet every video
+        tally.written += 1
+        tally.warnings.extend(video.warnings)
+        tally.progress(video_id)

@@ -1,0 +1,215 @@
+"""Features on disk: a file a video, complete or absent, beside one file that says how they were made.
+
+<root>/<first 12 hex digits of the fingerprint's SHA-256>/extractor.json
+                                                         /<video id>.safetensors
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from stap.errors import FeatureError
+
+__all__ = ["FeatureStore", "VideoFeatures"]
+
+SUFFIX = ".safetensors"
+EXTRACTOR_FILE = "extractor.json"
+STALE_SECONDS = 3600  # a write takes seconds; a temporary file this old belongs to a run that was killed
+LONGEST_NAME = 255  # bytes, on the usual file systems
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """What an extractor found in one video.
+
+    arrays: by name, first axis frames: 'grid' (T, R, D) in the stored type, 'times_seconds' (T,) float32.
+    """
+
+    arrays: dict[str, Tensor]
+    warnings: tuple[str, ...] = ()
+
+
+class FeatureStore:
+    """Features of many videos, all made in one way. Several processes and machines may fill one store at the same time."""
+
+    def __init__(self, root: Path, fingerprint: Mapping[str, Any]) -> None:
+        """Open or begin the folder of this fingerprint under root. Raises FeatureError if it cannot be written or read."""
+        self.root = Path(root)
+        self.fingerprint: dict[str, Any] = json.loads(_canonical(fingerprint))
+        self.folder = self.root / hashlib.sha256(_canonical(fingerprint).encode()).hexdigest()[:12]
+        with _clear_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_stale_files()
+            if not (self.folder / EXTRACTOR_FILE).is_file():
+                text = json.dumps(self.fingerprint, indent=2, sort_keys=True) + "\n"
+                _write_atomically(self.folder / EXTRACTOR_FILE, text.encode())
+        self._check_extractor_file()
+
+    def write(self, video_id: str, features: VideoFeatures) -> None:
+        """Store the features of a video; afterwards they are on disk whole, or (on any error) not at all.
+
+        Raises FeatureError when the disk is full or the folder cannot be written.
+        """
+        path = self._path(video_id)
+        arrays = {name: array.contiguous() for name, array in features.arrays.items()}
+        content = safetensors.torch.save(arrays, metadata={"video_id": _quoted(video_id)})
+        with _clear_errors(path):
+            _write_atomically(path, content)
+
+    def read(self, video_id: str) -> dict[str, Tensor]:
+        """The arrays of a video, memory-mapped: pages are read when they are touched. Raises FeatureError if missing or damaged."""
+        path = self._path(video_id)
+        try:
+            self._check_owner(path, video_id)
+            return safetensors.torch.load_file(path)
+        except FileNotFoundError as error:
+            raise FeatureError(self._why_missing(video_id)) from error
+        except (safetensors.SafetensorError, OSError) as error:
+            raise FeatureError(
+                f"{path}: damaged features ({' '.join(str(error).split())}). Run `stap extract` again, which replaces them."
+            ) from error
+
+    def __contains__(self, video_id: object) -> bool:
+        """Whether whole features of this video are there (header and length are checked, not every byte)."""
+        if not isinstance(video_id, str):
+            return False
+        path = self._path(video_id)
+        try:
+            self._check_owner(path, video_id)
+        except (safetensors.SafetensorError, OSError):
+            return False
+        return True
+
+    def video_ids(self) -> Iterator[str]:
+        """The ids of all videos in the store, in no particular order."""
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            yield unquote(path.name.removesuffix(SUFFIX), errors="surrogateescape")
+
+    @staticmethod
+    def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+        """What two fingerprints disagree on, one 'frames: 30 here, 16 there' each; a is here, b is there."""
+        here, there = json.loads(_canonical(a)), json.loads(_canonical(b))
+        return [
+            f"{key}: {_shown(here, key)} here, {_shown(there, key)} there"
+            for key in sorted(here.keys() | there.keys())
+            if here.get(key, ...) != there.get(key, ...)
+        ]
+
+    def _path(self, video_id: str) -> Path:
+        name = _quoted(video_id) + SUFFIX
+        if not video_id or len(name.encode()) > LONGEST_NAME:
+            raise FeatureError(
+                f"{video_id!r}: cannot be a video id in a feature store. Expected 1 to {LONGEST_NAME - len(SUFFIX)} bytes when "
+                f"quoted as a file name, found {len(name.encode()) - len(SUFFIX)}. Choose another id."
+            )
+        return self.folder / name
+
+    def _check_owner(self, path: Path, video_id: str) -> None:
+        """Opens the file, and so checks its header and length; and its id, for file systems where a.avi and A.avi are the same."""
+        with safetensors.safe_open(path, framework="pt") as file:
+            owner = (file.metadata() or {}).get("video_id")
+        if owner != _quoted(video_id):
+            raise FeatureError(
+                f"{path}: holds the features of {unquote(owner or '?', errors='surrogateescape')!r}, not of {video_id!r}. "
+                "Give videos ids that differ by more than upper and lower case."
+            )
+
+    def _why_missing(self, video_id: str) -> str:
+        there = next((other for other in self._other_extractors() if (other[0] / self._path(video_id).name).is_file()), None)
+        made_otherwise = (
+            f" {there[0]} has them, made another way: {'; '.join(self.differences(self.fingerprint, there[1]))}."
+            if there
+            else ""
+        )
+        return f"{self.folder}: no features of video {video_id!r}.{made_otherwise} Run `stap extract` with this recipe first."
+
+    def _other_extractors(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in sorted(self.root.glob(f"*/{EXTRACTOR_FILE}")):
+            if path.parent != self.folder:
+                with contextlib.suppress(OSError, ValueError):
+                    yield path.parent, dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def _check_extractor_file(self) -> None:
+        path = self.folder / EXTRACTOR_FILE
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise FeatureError(
+                f"{path}: cannot be read as JSON ({error}). Delete this one file if the folder is as stap wrote it, and run again."
+            ) from error
+        if differences := self.differences(self.fingerprint, found):
+            raise FeatureError(f"{path}: was changed by hand: {'; '.join(differences)}. Restore it, or use another store.")
+
+    def _remove_stale_files(self) -> None:
+        for path in self.folder.glob("*.tmp"):
+            with contextlib.suppress(OSError):  # another process may remove it, or be faster with its rename
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+
+
+def _quoted(video_id: str) -> str:
+    """A file name for any id, reversed by `urllib.parse.unquote`. Letters of all languages stay readable."""
+    quoted = "".join(c if c.isalnum() or c in "-_." else quote(c, safe="", errors="surrogateescape") for c in video_id)
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted  # no hidden files
+
+
+def _canonical(fingerprint: Mapping[str, Any]) -> str:
+    return json.dumps(fingerprint, sort_keys=True, separators=(",", ":"))
+
+
+def _shown(fingerprint: Mapping[str, Any], key: str) -> str:
+    return json.dumps(fingerprint[key]) if key in fingerprint else "absent"
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write beside, force to disk, rename: a reader sees the old file or the whole new one, also after a power cut."""
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason, advice = "the disk is full", "Free some space and run again; what is stored so far is kept"
+        else:
+            reason, advice = (
+                f"cannot be written ({error.strerror or error})",
+                "Choose a store that you can write to: features.store",
+            )
+        raise FeatureError(f"{path}: {reason}. {advice}.") from error

@@ -1,0 +1,147 @@
+"""Weights of a network from a file, read without running anything in it and checked key by key."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stap.errors import CheckpointError
+
+__all__ = ["load_weights", "read_weights", "weights_sha256"]
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the weights among other things
+KEYS_SHOWN = 5
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors, .pth, .pt or .bin file, on the CPU.
+
+    Wrappers ({'state_dict': ...}, {'model': ...}) and the prefix 'module.' are taken off. Pickles are read with
+    `weights_only=True`: a file that wants to build other objects is refused. Raises CheckpointError.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt or .bin file."
+        )
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        return _without_module_prefix(_unwrapped(_read_pickle(path), path))
+    raise CheckpointError(
+        f"{path}: weights are read from .safetensors, .pth, .pt or .bin files, not from '{path.suffix}' files. "
+        "Save them as safetensors."
+    )
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, network_name: str, source: str) -> None:
+    """Put weights into a network that has no classifier; every other difference is an error.
+
+    network_name, source: how messages call the network and the file. Raises CheckpointError, naming up to five keys of a kind.
+    """
+    own = network.state_dict()
+    given = {key: value for key, value in weights.items() if key in own or not _is_classifier(key, network)}
+    problems = [
+        *_listed("missing", (key for key in own if key not in given and not key.endswith("num_batches_tracked"))),
+        *_listed("unexpected", (key for key in given if key not in own)),
+        *_listed("of another shape", _other_shapes(own, given)),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{source}: these weights do not fit {network_name}: {'; '.join(problems)}. "
+            "Check features.backbone and features.backbone_options."
+        )
+    network.load_state_dict(given, strict=False)
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers in the order of their names, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # older files lack it, and features do not depend on it
+            continue
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({_first_line(error)}). Fetch or write it again."
+        ) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise CheckpointError(
+                f"{path}: wants to build {wanted[1]} on reading, and such a file could run any code; refused. "
+                "Where you trust it, save its tensors as .safetensors and give that file."
+            ) from error
+        raise _damaged(path, error) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: cannot be read as PyTorch weights ({_first_line(error)}). Fetch or write it again.")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
+    for _ in range(3):
+        wrapper = next((key for key in WRAPPERS if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping)), None)
+        if wrapper is None:
+            break
+        loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise CheckpointError(
+            f"{path}: holds no weights by name. Expected a dictionary of tensors, on its own or under "
+            f"{' or '.join(repr(key) for key in WRAPPERS)}."
+        )
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _without_module_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """DataParallel puts 'module.' before every name."""
+    if all(key.startswith("module.") for key in weights):
+        return {key.removeprefix("module."): value for key, value in weights.items()}
+    return weights
+
+
+def _is_classifier(key: str, network: nn.Module) -> bool:
+    names = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or ()
+    names = (names,) if isinstance(names, str) else names
+    return any(key.startswith(f"{name}.") for name in names)
+
+
+def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterable[str]:
+    for key in own:
+        if key in given and given[key].shape != own[key].shape:
+            yield f"{key} {list(given[key].shape)} where {list(own[key].shape)} is needed"
+
+
+def _listed(kind: str, keys: Iterable[str]) -> list[str]:
+    found = sorted(keys)
+    if not found:
+        return []
+    more = f" and {len(found) - KEYS_SHOWN} more" if len(found) > KEYS_SHOWN else ""
+    return [f"{kind}: {', '.join(found[:KEYS_SHOWN])}{more}"]
