@@ -85,6 +85,7 @@ class CaptionedVideos:
         encoded = {clip.id: _encode(clip.captions, vocabulary, max_words) for clip in clips}
         self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
         self.captions = [encoded[video_id] for video_id in self.video_ids]
+        self.vocabulary = vocabulary
         self.features = features
         if not self.video_ids:
             raise CorpusError(

@@ -1,0 +1,69 @@
+"""One epoch of updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from stap.config import TrainingSettings
+from stap.errors import StapError
+from stap.models.batch import CaptionBatch, VideoBatch
+from stap.models.caption_model import CaptionModel
+from stap.training.optimizer import learning_rate
+
+__all__ = ["mean_losses", "train_epoch"]
+
+STEPS_BETWEEN_CHECKS = 50  # of the loss for NaN; each check waits for the GPU
+
+
+def train_epoch(
+    model: CaptionModel,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[tuple[VideoBatch, CaptionBatch]],
+    settings: TrainingSettings,
+    *,
+    first_step: int,
+    total_steps: int,
+) -> dict[str, float]:
+    """Update the model on each batch; the mean of each loss over the batches (see `mean_losses`).
+
+    first_step, total_steps: place of the epoch in the whole training, for the learning rate's schedule.
+    Raises StapError as soon as a loss or the norm of the gradient is seen not to be a number.
+    """
+    model.train()
+    names: list[str] = []
+    rows: list[Tensor] = []
+    for step, (videos, captions) in enumerate(batches, start=first_step):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings.optimizer, step, total_steps)
+        with torch.autocast(videos.video_numbers.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            losses = model.loss(videos, captions)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+        names = ["loss", *losses.parts]
+        rows.append(torch.stack([norm, losses.total, *losses.parts.values()]).detach().float())
+        if len(rows) % STEPS_BETWEEN_CHECKS == 0:
+            _check_numbers(rows[-STEPS_BETWEEN_CHECKS:], step + 1 - STEPS_BETWEEN_CHECKS, settings)
+    _check_numbers(rows, first_step, settings)
+    return mean_losses(names, [row[1:] for row in rows])
+
+
+def mean_losses(names: list[str], rows: list[Tensor]) -> dict[str, float]:
+    """Means over batches: 'loss', the total, and each part by its name. rows: (1 + parts,) each."""
+    return dict(zip(names, torch.stack(rows).mean(dim=0).tolist(), strict=True))
+
+
+def _check_numbers(rows: list[Tensor], first_step: int, settings: TrainingSettings) -> None:
+    table = torch.stack(rows)
+    wrong = (~table.isfinite().all(dim=1)).nonzero()
+    if len(wrong):
+        norm, loss = table[wrong[0, 0], :2].tolist()
+        raise StapError(
+            f"update {first_step + int(wrong[0, 0]) + 1}: the loss is {loss} and the norm of its gradient {norm}; expected numbers. "
+            f"Lower training.optimizer.learning_rate (now {settings.optimizer.learning_rate}) or check the features; "
+            "the state of the last whole epoch is kept."
+        )

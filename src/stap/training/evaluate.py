@@ -1,0 +1,74 @@
+"""Captions for clips whose features are in a store: for validation, `stap evaluate` and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from stap.config import DecodingSettings
+from stap.decoding import Hypothesis, beam_search, greedy
+from stap.models.caption_model import CaptionModel, Memory
+from stap.text import Vocabulary
+from stap.training.batches import FeatureReader, read_ahead, read_videos
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+
+__all__ = ["ClipCaption", "caption_clips"]
+
+CLIPS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ClipCaption:
+    """The caption of a clip: its text, its words, and the hypothesis they come from (score, attention)."""
+
+    caption: str
+    words: tuple[str, ...]
+    hypothesis: Hypothesis
+
+
+@torch.inference_mode()
+def caption_clips(
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    store: FeatureReader,
+    clips: Sequence[Clip],
+    decoding: DecodingSettings,
+    device: torch.device | str = "cpu",
+) -> dict[str, ClipCaption]:
+    """The best caption of each clip, by clip id. A beam width of 1 is greedy.
+
+    Puts the model in eval mode meanwhile. Raises FeatureError if features are missing or damaged.
+    """
+    was_training = model.training
+    model.eval()
+    ids = [clip.id for clip in clips]
+    parts = [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
+    captions = {}
+    try:
+        for part, batch in read_ahead(lambda part: (part, read_videos(store, part)), parts):
+            memory = model.encode(batch.to(device))
+            for video_id, hypothesis in zip(part, _best(model, memory, decoding), strict=True):
+                words = tuple(vocabulary.decode(hypothesis.words))
+                captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
+    finally:
+        model.train(was_training)
+    return captions
+
+
+def _best(model: CaptionModel, memory: Memory, decoding: DecodingSettings) -> list[Hypothesis]:
+    if decoding.beam_width == 1:
+        return greedy(model, memory, max_words=decoding.max_words, no_repeat_ngram=decoding.no_repeat_ngram)
+    hypotheses = beam_search(
+        model,
+        memory,
+        width=decoding.beam_width,
+        max_words=decoding.max_words,
+        length_normalisation=decoding.length_normalisation,
+        no_repeat_ngram=decoding.no_repeat_ngram,
+    )
+    return [best for best, *_ in hypotheses]

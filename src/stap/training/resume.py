@@ -1,0 +1,110 @@
+"""The state of a training run after an epoch, from which it continues exactly: RUN/state/last.safetensors.
+
+One safetensors file holds the weights and the optimiser's tensors, and in its header, as JSON, the recipe and the progress,
+so that all of it is replaced in one rename. Random generators need no saving: every epoch seeds them from the recipe's seed
+and its own number (see `epoch_seed`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stap.config import Recipe
+from stap.errors import CheckpointError, ConfigError
+from stap.features.store import FeatureStore
+from stap.training.run_folder import read_tensors, write_atomically
+
+__all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has been done.
+
+    epoch: whole epochs.   step: updates.   best_score: CIDEr of the weights in model.safetensors; None before any.
+    validations_without_gain: since then.   history: one record an epoch, as in metrics.json.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_score: float | None = None
+    validations_without_gain: int = 0
+    history: tuple[dict[str, Any], ...] = ()
+
+
+def state_file(run: Path) -> Path:
+    """Where the state of a run is kept."""
+    return run / "state" / "last.safetensors"
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of torch's generators in an epoch (epoch 0: the fresh weights)."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def save_state(run: Path, recipe: Recipe, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Replace the state of the run. Raises CheckpointError if it cannot be written; the state before is then still there."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    header = {"recipe": recipe.model_dump(mode="json"), "progress": asdict(progress)}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(state_file(run), safetensors.torch.save(on_cpu, {"stap": json.dumps(header)}))
+
+
+def load_state(run: Path, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put the state of the run into the model and the optimiser.
+
+    Raises CheckpointError if there is none or it is damaged, ConfigError if it was made with another recipe.
+    """
+    path = state_file(run)
+    if not path.is_file():
+        raise CheckpointError(f"{run}: no training to continue ({path.name} is missing). Leave out --resume to begin one.")
+    tensors, metadata = read_tensors(path)
+    try:
+        header = json.loads(metadata["stap"])
+        _check_same_recipe(run, recipe, header["recipe"])
+        progress = Progress(**header["progress"] | {"history": tuple(header["progress"]["history"])})
+        model.load_state_dict(_under("model.", tensors))
+        optimizer.load_state_dict(_optimizer_state(tensors) | {"param_groups": optimizer.state_dict()["param_groups"]})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: not a training state of this model ({error}). Begin again in another folder."
+        ) from error
+    return progress
+
+
+def _check_same_recipe(run: Path, recipe: Recipe, saved: Mapping[str, Any]) -> None:
+    differences = FeatureStore.differences(_flat(recipe.model_dump(mode="json")), _flat(saved))
+    if differences:
+        raise ConfigError(
+            f"{run}: was begun with another recipe: {'; '.join(differences)}. Continue with the same settings, or begin in another folder."
+        )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under("optimizer.", tensors).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    return {"state": state}

@@ -1,0 +1,238 @@
+"""The model folder: what training writes and captioning reads, complete in itself.
+
+    config.json             the recipe, and the versions of what made it
+    model.safetensors       weights
+    vocabulary.json         words in the order of their ids
+    features.json           fingerprint of the extractor of the training features
+    metrics.json            best epoch and the history of all epochs
+    README.md               model card
+    backbone.safetensors    the extractor's weights, where they came from a file of one's own
+
+Only JSON and safetensors are read, so that a folder from a stranger cannot run code. No path in it points out of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stap.config import Recipe, recipe_from_dict
+from stap.errors import CheckpointError, ConfigError, FeatureError
+from stap.features.store import FeatureStore
+from stap.features.weights import read_weights
+from stap.models.build import build_model
+from stap.models.caption_model import CaptionModel
+from stap.text import Vocabulary
+from stap.training.model_card import model_card
+
+__all__ = [
+    "Run",
+    "check_features",
+    "check_same_corpus",
+    "load_run",
+    "read_tensors",
+    "save_description",
+    "save_metrics",
+    "save_weights",
+    "write_atomically",
+]
+
+BACKBONE_FILE = "backbone.safetensors"
+PACKAGES = ("stap", "torch", "timm", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and what it needs. recipe.features.weights is a path inside `folder` where the backbone came with it."""
+
+    model: CaptionModel
+    vocabulary: Vocabulary
+    recipe: Recipe
+    fingerprint: dict[str, Any]
+    folder: Path
+
+
+def save_description(
+    folder: Path, recipe: Recipe, vocabulary: Vocabulary, fingerprint: Mapping[str, Any], backbone_weights: Path | None = None
+) -> None:
+    """Write all but the weights and the metrics. backbone_weights: a file to copy in, as safetensors; None for timm's own.
+
+    Raises CheckpointError if the folder cannot be written or the backbone's file cannot be read.
+    """
+    settings = recipe.model_dump(mode="json")
+    if backbone_weights is not None:
+        settings["features"]["weights"] = BACKBONE_FILE
+        _write_tensors(folder / BACKBONE_FILE, read_weights(backbone_weights))
+    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    _write_json(folder / "config.json", {"recipe": settings, "versions": versions})
+    _write_json(folder / "features.json", dict(fingerprint))
+    write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode())
+
+
+def save_weights(folder: Path, model: nn.Module) -> None:
+    """Write model.safetensors, whole or not at all. Raises CheckpointError if it cannot be written."""
+    _write_tensors(folder / "model.safetensors", model.state_dict())
+
+
+def save_metrics(folder: Path, recipe: Recipe, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json, and the model card that shows its best epoch."""
+    _write_json(folder / "metrics.json", dict(metrics))
+    write_atomically(folder / "README.md", model_card(recipe, metrics).encode())
+
+
+def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
+    """The model of a folder, on the device and in eval mode. Raises CheckpointError that names the file and what is wrong."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
+    recipe = _read_recipe(folder)
+    vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
+    fingerprint = _read_json(folder / "features.json")
+    feature_size = fingerprint.get("feature_size")
+    if not isinstance(feature_size, int) or feature_size < 1:
+        raise _unusable(folder / "features.json", f"feature_size is {feature_size!r}, expected a whole number from 1")
+    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=feature_size)
+    _load_weights(model, folder / "model.safetensors")
+    return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
+
+
+def check_same_corpus(folder: Path, vocabulary: Vocabulary, fingerprint: Mapping[str, Any]) -> None:
+    """Raises CheckpointError if these captions or features are not those that the run in `folder` was begun with."""
+    saved = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
+    changed = FeatureStore.differences(fingerprint, _read_json(folder / "features.json"))
+    if saved != vocabulary:
+        changed.append(f"words of the training captions: {len(vocabulary)} here, {len(saved)} there, or in another order")
+    if changed:
+        raise CheckpointError(
+            f"{folder}: was begun with other data: {'; '.join(changed)}. Restore the data, or begin in another folder."
+        )
+
+
+def check_features(run: Run, fingerprint: Mapping[str, Any]) -> None:
+    """Raises FeatureError that names every difference if these features were made another way than those of the training."""
+    differences = FeatureStore.differences(fingerprint, run.fingerprint)
+    if differences:
+        raise FeatureError(
+            f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(differences)}. "
+            "Extract them with the backbone, weights and settings that features.json in the model folder names."
+        )
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. Raises CheckpointError if it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _unusable(path, f"damaged ({_one_line(error)})") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside, force to disk, rename: whole or not at all. Raises CheckpointError if it cannot be written."""
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    with _clear_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _read_recipe(folder: Path) -> Recipe:
+    path = folder / "config.json"
+    settings = _read_json(path).get("recipe")
+    if not isinstance(settings, dict):
+        raise _unusable(path, "'recipe' is missing")
+    try:
+        recipe = recipe_from_dict(settings, source=str(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{error}. Load the folder with the version of stap that config.json names.") from error
+    if recipe.features.weights != BACKBONE_FILE:
+        return recipe
+    features = recipe.features.model_copy(update={"weights": str(folder / BACKBONE_FILE)})
+    return recipe.model_copy(update={"features": features})
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    weights, _ = read_tensors(path)
+    own = model.state_dict()
+    problems = [
+        *(f"{name} is missing" for name in own if name not in weights),
+        *(f"{name} is not known" for name in weights if name not in own),
+        *(
+            f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in weights and weights[name].shape != own[name].shape
+        ),
+    ]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems[:5])}{more}")
+    model.load_state_dict(weights)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, f"cannot be read ({_one_line(error)})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise _unusable(path, f"not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise _unusable(path, f"holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(on_cpu, metadata))
+
+
+def _unusable(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path}: {reason}. Copy the model folder again, whole.")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}). What was there before is kept; "
+            "make room or choose another folder, and run again."
+        ) from error

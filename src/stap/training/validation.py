@@ -1,0 +1,73 @@
+"""Validation: losses, captions and scores on clips that training does not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stap.config import DecodingSettings, Recipe
+from stap.models.caption_model import CaptionModel
+from stap.scoring.metrics import Scorer
+from stap.text import Vocabulary
+from stap.training.batches import CaptionedVideos, FeatureReader, read_ahead
+from stap.training.epoch import mean_losses
+from stap.training.evaluate import caption_clips
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+
+__all__ = ["Validator", "choose_clips"]
+
+METRICS = ("bleu", "rouge", "cider")  # METEOR takes longer than the rest together
+
+
+def choose_clips(clips: Sequence[Clip], count: int | None, seed: int) -> list[Clip]:
+    """All clips, or `count` of them drawn from the seed, in their order."""
+    if count is None or count >= len(clips):
+        return list(clips)
+    return [clips[index] for index in sorted(np.random.default_rng(seed).choice(len(clips), count, replace=False))]
+
+
+class Validator:
+    """Asked after an epoch for the losses and scores of a model. Captions are greedy, for speed, whatever the recipe's beam."""
+
+    def __init__(
+        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, features: FeatureReader, device: torch.device
+    ) -> None:
+        self.recipe, self.vocabulary, self.features, self.device = recipe, vocabulary, features, device
+        self.clips = clips
+        self.videos = CaptionedVideos(clips, vocabulary, features, recipe.text.max_words)
+        self.scorer = Scorer({clip.id: clip.captions for clip in clips}, METRICS)
+        self.decoding: DecodingSettings = recipe.decoding.model_copy(update={"beam_width": 1})
+
+    @torch.inference_mode()
+    def losses(self, model: CaptionModel) -> dict[str, float]:
+        """The loss and its parts, with every caption once, without dropout. Leaves the model in eval mode."""
+        settings = self.recipe.training
+        plan = self.videos.epoch(settings.batch_size, settings.captions_per_video, seed=[self.recipe.seed])
+        model.eval()
+        names: list[str] = []
+        rows = []
+        for videos, captions in read_ahead(self.videos.batch, plan):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                losses = model.loss(videos.to(self.device), captions.to(self.device))
+            names = ["loss", *losses.parts]
+            rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
+        return mean_losses(names, rows)
+
+    def scores(self, model: CaptionModel) -> dict[str, float]:
+        """BLEU, ROUGE-L and CIDEr of the captions."""
+        captions = caption_clips(model, self.vocabulary, self.features, self.clips, self.decoding, self.device)
+        return self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
+
+    def __enter__(self) -> Validator:
+        """The validator itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the scorer."""
+        self.scorer.close()
