@@ -7,42 +7,11 @@ from stap.errors import VideoError
 
 __all__ = ["VIDEO_SUFFIXES", "check_file", "find_videos"]
 
-VIDEO_SUFFIXES: frozenset[str] = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".dv",
-        ".f4v",
-        ".flv",
-        ".gif",
-        ".m1v",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-        ".mjpeg",
-        ".mjpg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogm",
-        ".ogv",
-        ".rm",
-        ".rmvb",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
+_SUFFIXES = (
+    "3g2 3gp asf avi divx dv f4v flv gif m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf nut ogm ogv rm rmvb ts vob "
+    "webm wmv y4m"
 )
+VIDEO_SUFFIXES: frozenset[str] = frozenset(f".{name}" for name in _SUFFIXES.split())
 
 
 def find_videos(paths: Iterable[str | Path]) -> list[Path]:

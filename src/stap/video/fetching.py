@@ -1,0 +1,135 @@
+"""Decoding the chosen frames of a video: all of it once, or only what lies between key frames and the choice."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from stap.video.source import Source
+from stap.video.timeline import Key, Timeline
+
+__all__ = ["TimelineMismatchError", "fetch_by_order", "fetch_by_seeking", "fetch_by_time", "is_cheaper_to_seek"]
+
+# What a jump costs beside the frames it decodes, counted in frames: finding the place and filling the decoder again.
+_JUMP_COST = 8
+
+
+class TimelineMismatchError(Exception):
+    """The decoder does not give what the packets promised: damage, or a container whose times mean something else."""
+
+
+def fetch_by_time(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode from the front and give each wanted frame with its place in the timeline.
+
+    wanted: places in the timeline, ascending.      Needs a timeline that has_own_times.
+    Raises TimelineMismatchError as soon as the frames are seen not to follow the timeline.
+    """
+    yield from _frames_at(source.frames(source.packets()), _by_time(timeline, wanted))
+    _demand_no_faults(source)
+
+
+def fetch_by_seeking(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    """The same frames as fetch_by_time, jumping to the key frame before each of them."""
+    for key, group in groupby(wanted, lambda place: _key_before(timeline, place)):
+        frames = source.frames(_packets_from(source, timeline, key))
+        yield from _frames_at(frames, _by_time(timeline, list(group)))
+    _demand_no_faults(source)
+
+
+def fetch_by_order(source: Source, orders: Mapping[int, int], total: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode everything and give the frames that come as number `order` (from 0), each with orders[order].
+
+    Raises TimelineMismatchError at the end if there were not `total` frames.
+    """
+    count = 0
+    for order, frame in enumerate(source.frames(source.packets())):
+        count += 1
+        if order in orders:
+            yield orders[order], frame
+    if count != total:
+        raise TimelineMismatchError
+
+
+def is_cheaper_to_seek(timeline: Timeline, wanted: Sequence[int]) -> bool:
+    """Whether jumping to key frames decodes less than one run from the front to the last wanted frame."""
+    if not timeline.has_own_times:
+        return False
+    cost = 0
+    for key, group in groupby(wanted, lambda place: _key_before(timeline, place)):
+        if key is None:
+            return False
+        cost += _JUMP_COST + max(int(timeline.positions[place]) for place in group) - key.position
+    return cost < max(int(timeline.positions[place]) for place in wanted)
+
+
+def _by_time(timeline: Timeline, wanted: Sequence[int]) -> dict[int, int]:
+    return {int(timeline.pts[place]): place for place in wanted}
+
+
+def _frames_at(frames: Iterator[VideoFrame], places: dict[int, int]) -> Iterator[tuple[int, VideoFrame]]:
+    """The frames whose times are wanted, with their places; stops when it has all of them."""
+    latest, last = None, max(places)
+    for frame in frames:
+        if frame.pts is None or (latest is not None and frame.pts <= latest):
+            raise TimelineMismatchError
+        latest = frame.pts
+        if latest in places:
+            if frame.is_corrupt:
+                raise TimelineMismatchError
+            yield places.pop(latest), frame
+        if latest >= last:
+            break
+    if places:
+        raise TimelineMismatchError
+
+
+def _key_before(timeline: Timeline, place: int) -> Key | None:
+    """The last key frame that is both decoded and shown no later than this frame.
+
+    A frame decoded after a key frame but shown before it may need pictures from before the key frame.
+    """
+    position, pts = timeline.positions[place], timeline.pts[place]
+    index = bisect_right(timeline.keys, position, key=lambda key: key.position) - 1
+    while index >= 0 and timeline.keys[index].pts > pts:
+        index -= 1
+    return timeline.keys[index] if index >= 0 else None
+
+
+def _packets_from(source: Source, timeline: Timeline, key: Key | None) -> "Iterator[Packet[VideoStream]]":
+    """The packets from this key frame on, or from an earlier one if the container brings us there.
+
+    Some containers seek by decoding times, so a jump may land behind the key frame; then its own decoding time is tried.
+    """
+    if key is None:
+        raise TimelineMismatchError
+    positions = {key.pts: key.position for key in timeline.keys}
+    for stamp in (key.pts, key.dts):
+        if stamp is not None:
+            packets = _packets_after_jump(source, stamp)
+            first = next(packets, None)
+            if first is not None and first.pts in positions and positions[first.pts] <= key.position:
+                yield first
+                yield from packets
+                return
+    raise TimelineMismatchError
+
+
+def _packets_after_jump(source: Source, stamp: int) -> "Iterator[Packet[VideoStream]]":
+    try:
+        source.container.seek(stamp, stream=source.stream)
+    except av.FFmpegError:
+        raise TimelineMismatchError from None
+    has_begun = False
+    for packet in source.packets():
+        has_begun = has_begun or packet.is_keyframe
+        if has_begun:
+            yield packet
+
+
+def _demand_no_faults(source: Source) -> None:
+    if source.faults:
+        raise TimelineMismatchError

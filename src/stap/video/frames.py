@@ -1,0 +1,174 @@
+"""Sampling frames from a video file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from stap.errors import VideoError
+from stap.video.fetching import TimelineMismatchError, fetch_by_order, fetch_by_seeking, fetch_by_time, is_cheaper_to_seek
+from stap.video.inventory import Inventory, take_inventory
+from stap.video.picture import PictureMaker
+from stap.video.sampling import choose_frames
+from stap.video.source import Source, open_source
+from stap.video.timeline import Timeline, read_timeline
+
+__all__ = ["Frames", "sample_frames"]
+
+Strategy = Literal["auto", "seek", "decode"]
+_Fetch = Callable[[Source], Iterator[tuple[int, VideoFrame]]]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures of one video with the times at which they appear.
+
+    rgb_uint8: (T, height, width, 3) uint8, C-contiguous.
+    times_seconds: (T,) float64, ascending, counted from the moment the first frame of the video is shown.
+    duration_seconds: of the whole video.
+    warnings: whole sentences about what was wrong with the file.
+    """
+
+    rgb_uint8: np.ndarray
+    times_seconds: np.ndarray
+    duration_seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def sample_frames(
+    path: str | Path,
+    count: int = 30,
+    *,
+    short_side: int | None = None,
+    strategy: Strategy = "auto",
+    threads: int | None = None,
+) -> Frames:
+    """Take `count` frames spread evenly over the time of a video: those shown at (k + 0.5) * duration / count seconds.
+
+    A frame is taken at most once, so a long still passage gives fewer; a video of at most `count` frames gives all it has.
+    short_side: pixels of the shorter side of the pictures (bicubic, proportions as shown); None for the size as shown.
+    strategy: "decode" runs through the file once, "seek" jumps to the key frame before each wanted frame, "auto" takes the
+        cheaper one. The frames are the same.      threads: of the decoder; None for one a core.
+
+    Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that can be had, and warnings.
+    """
+    _check_arguments(count, short_side, strategy, threads)
+    with open_source(Path(path), threads) as source:
+        timeline = read_timeline(source)
+        reading = _Reading(Path(path), short_side, source.pixel_aspect, source.codec)
+        remarks = list(_remarks_on_length(source, timeline))
+    places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
+    rgb = _take_as_listed(reading, timeline, places, strategy, threads)
+    pts = timeline.pts[places]
+    if rgb is None:
+        rgb, pts, remark = _take_what_comes(reading, timeline, count)
+        remarks += remark
+    if len(timeline) == 1:
+        remarks.append(f"{path}: the video has a single frame, so there is no motion to describe.")
+    times_seconds = np.array([timeline.seconds(int(stamp)) for stamp in pts])
+    return Frames(rgb, times_seconds, timeline.duration_seconds, tuple(remarks))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What stays the same each time the file is opened."""
+
+    path: Path
+    short_side: int | None
+    pixel_aspect: Fraction
+    codec: str
+
+    def collect(self, fetch: _Fetch, places: Sequence[int], threads: int | None) -> np.ndarray:
+        """The pictures (len(places), height, width, 3) of the frames that `fetch` gives, in the order of `places`."""
+        make_picture = PictureMaker(self.short_side, self.pixel_aspect)
+        rows = {place: row for row, place in enumerate(places)}
+        pictures: np.ndarray | None = None
+        with open_source(self.path, threads) as source:
+            for place, frame in fetch(source):
+                picture = make_picture(frame)
+                if pictures is None:
+                    pictures = np.empty((len(places), *picture.shape), dtype=np.uint8)
+                pictures[rows[place]] = picture
+        assert pictures is not None, "a fetch that gives no frame raises TimelineMismatchError"
+        return pictures
+
+
+def _take_as_listed(
+    reading: _Reading, timeline: Timeline, places: Sequence[int], strategy: Strategy, threads: int | None
+) -> np.ndarray | None:
+    """The pictures at these places of the timeline, or None if the decoder does not give all of them, whole and in order."""
+    for fetch in _fetches(timeline, places, strategy):
+        try:
+            return reading.collect(fetch, places, threads)
+        except TimelineMismatchError:
+            continue
+    return None
+
+
+def _fetches(timeline: Timeline, places: Sequence[int], strategy: Strategy) -> Iterator[_Fetch]:
+    if not places:
+        return
+    if not timeline.has_own_times:
+        yield lambda source: fetch_by_order(source, {place: place for place in places}, len(timeline))
+        return
+    if strategy == "seek" or (strategy == "auto" and is_cheaper_to_seek(timeline, places)):
+        yield lambda source: fetch_by_seeking(source, timeline, places)
+    yield lambda source: fetch_by_time(source, timeline, places)
+
+
+def _take_what_comes(reading: _Reading, timeline: Timeline, count: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The same for a file that does not follow its timeline: pictures, their times in ticks, and remarks.
+
+    Decodes everything twice, with one thread so that both runs repair damaged pictures alike: to list the frames that come, and
+    to take those shown at the wanted times.
+    """
+    with open_source(reading.path, threads=1) as source:
+        inventory = take_inventory(source, timeline)
+    if not len(inventory):
+        raise VideoError(
+            f"{reading.path}: no frame could be decoded (codec '{reading.codec}'). "
+            f"Re-encode it, for example: ffmpeg -i {reading.path.name} out.mp4"
+        )
+    places = choose_frames(inventory.pts.tolist(), timeline.start, timeline.end, count)
+    orders = {int(inventory.orders[place]): place for place in places}
+    try:
+        rgb = reading.collect(lambda source: fetch_by_order(source, orders, inventory.total), places, threads=1)
+    except TimelineMismatchError:
+        raise VideoError(f"{reading.path}: the file changed while it was read. Try again when it is complete.") from None
+    return rgb, inventory.pts[places], list(_remarks_on_damage(reading.path, timeline, inventory, len(places)))
+
+
+def _remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
+    """Whether the file is shorter than its header says."""
+    announced_frames = source.stream.frames
+    if timeline.packets < announced_frames:
+        yield (
+            f"{source.path}: only {timeline.packets} of the {announced_frames} frames that its header announces are in the file; "
+            "the samples are taken from those."
+        )
+
+
+def _remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
+    missing = len(timeline) - len(inventory)
+    if missing > 0:
+        yield (
+            f"{path}: {missing} of {len(timeline)} frames could not be decoded; "
+            f"the samples ({taken}) are taken from the others."
+        )
+    elif inventory.faults:
+        yield f"{path}: damaged in {inventory.faults} places; pictures from there to the next key frame may be smeared."
+
+
+def _check_arguments(count: int, short_side: int | None, strategy: str, threads: int | None) -> None:
+    if count < 1:
+        raise ValueError(f"count is {count}, and at least 1 frame was expected.")
+    if short_side is not None and short_side < 1:
+        raise ValueError(f"short_side is {short_side}, and at least 1 pixel, or None, was expected.")
+    if strategy not in get_args(Strategy):
+        raise ValueError(f"strategy is {strategy!r}, and one of {', '.join(get_args(Strategy))} was expected.")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}, and at least 1, or None, was expected.")

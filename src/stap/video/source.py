@@ -1,0 +1,119 @@
+"""Opening a video file: the container, its picture stream, and what to say when there is none."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from stap.errors import VideoError
+from stap.video.files import check_file
+
+__all__ = ["Source", "open_source"]
+
+# More threads than this cost memory (each keeps frames of its own) and hardly gain time.
+_MOST_THREADS = 8
+_MOST_STRETCH = Fraction(16)
+# A file may be a playlist: it may name other files, but never send us to the network.
+_LOCAL_ONLY = {"protocol_whitelist": "file"}
+
+
+@dataclass
+class Source:
+    """One opened video file, read from front to back or from where `seek` has put it."""
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    faults: int = field(default=0)  # places that could not be read or decoded so far
+
+    @property
+    def codec(self) -> str:
+        """Name of the decoder."""
+        return self.stream.codec_context.name
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a stored pixel over its height; 1 where the file says nothing, or nothing believable."""
+        stated = self.stream.sample_aspect_ratio or Fraction(1)
+        return stated if 1 / _MOST_STRETCH <= stated <= _MOST_STRETCH else Fraction(1)
+
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
+        """The compressed frames from here on, in decoding order, up to the end or to where the file cannot be read on."""
+        try:
+            # Empty packets mean "show the frame before for longer", or the end.
+            yield from (packet for packet in self.container.demux(self.stream) if packet.size)
+        except av.FFmpegError:
+            self.faults += 1
+
+    def frames(self, packets: "Iterable[Packet[VideoStream]]") -> Iterator[VideoFrame]:
+        """The frames decoded from these packets, in the order they are shown; none for a packet that is damaged."""
+        for packet in packets:
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+        try:
+            return self.stream.decode(packet)
+        except av.FFmpegError:
+            self.faults += 1
+            return []
+
+
+@contextmanager
+def open_source(path: Path, threads: int | None = None) -> Iterator[Source]:
+    """Open the file for reading its pictures.
+
+    threads: of the decoder; None for one a core, 1 makes even the repair of damaged pictures repeatable.
+    Raises VideoError if the file is missing, unreadable, no video, or has no picture stream.
+    """
+    check_file(path)
+    with _open(path) as container:
+        stream = _picture_stream(path, container)
+        stream.thread_count = threads or min(os.cpu_count() or 1, _MOST_THREADS)
+        stream.thread_type = "NONE" if threads == 1 else "AUTO"
+        yield Source(path, container, stream)
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol.
+        return av.open(f"file:{path}", "r", container_options=_LOCAL_ONLY, metadata_errors="replace")
+    except PermissionError:
+        raise VideoError(
+            f"{path}: no permission to read this file, and a readable video was expected. Change its permissions (chmod +r)."
+        ) from None
+    except av.InvalidDataError:
+        raise VideoError(
+            f"{path}: this is not a video that FFmpeg can read, or its header or index is missing (a download cut short, "
+            "or another kind of file). Check that it plays, or get it again."
+        ) from None
+    except (av.FFmpegError, OSError) as problem:
+        raise VideoError(
+            f"{path}: the file could not be opened as a video ({problem.strerror}). Check that it plays, or get it again."
+        ) from None
+
+
+def _picture_stream(path: Path, container: InputContainer) -> VideoStream:
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise VideoError(
+            f"{path}: there are no moving pictures in this file (it holds: {kinds}), and a video was expected. "
+            "Give a file with a picture stream."
+        )
+    if streams[0].codec_context is None:
+        raise VideoError(
+            f"{path}: this build of FFmpeg has no decoder for its pictures (codec tag '{streams[0].codec_tag}'). "
+            f"Re-encode it, for example: ffmpeg -i {path.name} out.mp4"
+        )
+    return streams[0]
