@@ -15,15 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.config import FeatureSettings
 from stap.decoding import beam_search, greedy
 from stap.device import choose_device
-from stap.errors import CheckpointError, FeatureError, StapError
-from stap.features.grid import GridExtractor, VideoFeatures
-from stap.features.store import FeatureStore
-from stap.models.batch import VideoBatch
-from stap.training.batches import read_ahead
-from stap.training.run_folder import Run, load_run
+from stap.errors import CheckpointError, StapError
+from stap.features.grid import GridExtractor, PreparedVideo, VideoFeatures
+from stap.training.batches import read_ahead, read_videos
+from stap.training.run_folder import Run, check_features, load_run
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
@@ -63,7 +60,7 @@ class VideoCaption:
             {"word": word, "attention": _rounded(weights)} for word, weights in zip(self.words, self.attention, strict=True)
         ]
         return {
-            "file": str(self.path),
+            "path": str(self.path),
             "caption": self.caption,
             "score": round(self.score, 4),
             "times_seconds": _rounded(self.times_seconds),
@@ -80,17 +77,12 @@ class Captioner:
         self.run = run
         self.device = device
         self.model = run.model.to(device).eval()
-        self.extractor = GridExtractor(_feature_settings(run), device)
-        differences = FeatureStore.differences(self.extractor.fingerprint, run.fingerprint)
-        if differences:
-            raise FeatureError(
-                f"{run.folder}: the features made here are not those that the model was trained on: {'; '.join(differences)}. "
-                "Use the backbone, weights and settings of the training; features.json in the model folder names them."
-            )
+        self.extractor = GridExtractor(run.recipe.features, device)
+        check_features(run, self.extractor.fingerprint)
 
     def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
         """The caption of a video file. Raises VideoError if no frame of it can be had."""
-        return self._describe(Path(path), self.extractor.extract(path), beam_width)
+        return self._describe(Path(path), self.extractor.read(path), beam_width)
 
     def caption_many(
         self,
@@ -99,30 +91,36 @@ class Captioner:
         beam_width: int | None = None,
         on_error: Callable[[Path, StapError], None] | None = None,
     ) -> Iterator[VideoCaption]:
-        """The captions, in order, each as soon as it is made; the next file is read meanwhile.
+        """The captions, in order, each as soon as it is made; a thread decodes the next file meanwhile.
 
         A file that cannot be captioned is given to `on_error` and left out; without `on_error` its error is raised.
         """
-        for path, features in read_ahead(self._extract, map(Path, paths), depth=1):
-            if not isinstance(features, StapError):
-                yield self._describe(path, features, beam_width)
-            elif on_error is not None:
-                on_error(path, features)
+        for path, video in read_ahead(self._read, map(Path, paths), depth=1):
+            try:
+                if isinstance(video, StapError):
+                    raise video
+                caption = self._describe(path, video, beam_width)
+            except StapError as error:
+                if on_error is None:
+                    raise
+                on_error(path, error)
             else:
-                raise features
+                yield caption
 
-    def _extract(self, path: Path) -> tuple[Path, VideoFeatures | StapError]:
+    def _read(self, path: Path) -> tuple[Path, PreparedVideo | StapError]:
         try:
-            return path, self.extractor.extract(path)
+            return path, self.extractor.read(path)
         except StapError as error:
             return path, error
 
-    def _describe(self, path: Path, features: VideoFeatures, beam_width: int | None) -> VideoCaption:
+    def _describe(self, path: Path, video: PreparedVideo, beam_width: int | None) -> VideoCaption:
+        grid = self.extractor(self.extractor.normalise(video.images_uint8))
+        features = self.extractor.package(grid, video, name=str(path))  # rounded to the stored type, as in training
         settings = self.run.recipe.decoding
         limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
         width = settings.beam_width if beam_width is None else beam_width
         with torch.inference_mode():
-            memory = self.model.encode(_batch_of_one(features).to(self.device))
+            memory = self.model.encode(read_videos(_Reader(features), [path.name]).to(self.device))
             if width == 1:
                 best = greedy(self.model, memory, **limits)[0]
             else:
@@ -178,17 +176,14 @@ def _from_hub(repository: str) -> Path:
         ) from error
 
 
-def _feature_settings(run: Run) -> FeatureSettings:
-    """The recipe's, with the backbone's weights from the model folder when they are in it."""
-    weights = run.folder / "backbone.safetensors"
-    settings = run.recipe.features
-    return settings.model_copy(update={"weights": str(weights)}) if weights.is_file() else settings
+@dataclass(frozen=True)
+class _Reader:
+    """The features at hand, where a feature store is expected."""
 
+    features: VideoFeatures
 
-def _batch_of_one(features: VideoFeatures) -> VideoBatch:
-    grid = features.arrays["grid"].float()[None]  # (1, T, R, D)
-    nothing = torch.zeros(grid.shape[:2], dtype=torch.bool)
-    return VideoBatch({"grid": grid}, {"grid": nothing}, torch.zeros(1, dtype=torch.int64))
+    def read(self, video_id: str) -> dict[str, Tensor]:
+        return self.features.arrays
 
 
 def _rounded(values: Tensor) -> list[float]:

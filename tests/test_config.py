@@ -1,0 +1,141 @@
+"""Recipes: defaults of the paper, overrides, and all problems at once with the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stap.commands.recipes import setting_lines
+from stap.config import Recipe, built_in_recipes, load_recipe, recipe_from_dict, recipe_to_yaml
+from stap.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """A recipe file with this text."""
+
+    def file(text: str) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return file
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_recipe(path, overrides)
+    return str(error.value).replace(str(path), "recipe.yaml")
+
+
+def test_the_defaults_are_those_of_the_paper(write) -> None:
+    recipe = load_recipe(write(""))
+    assert (recipe.model.hidden_size, recipe.model.attention_size, recipe.model.embedding_size) == (1024, 256, 300)
+    assert (recipe.model.dropout, recipe.model.matching_weight, recipe.model.margin) == (0.5, 0.4, 0.2)
+    optimizer = recipe.training.optimizer
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.decay, optimizer.momentum, optimizer.epsilon) == (
+        "rmsprop", 1e-4, 0.9, 0.0, 1e-10,
+    )  # fmt: skip
+    assert (recipe.training.batch_size, recipe.training.captions_per_video, recipe.training.clip_norm) == (64, 1, 5.0)
+    assert (recipe.features.backbone, recipe.features.frames, recipe.features.image_size) == ("resnet152", 30, 224)
+    assert (recipe.text.max_words, recipe.text.vocabulary_size) == (30, None)
+
+
+def test_a_recipe_written_out_is_the_same_recipe(write) -> None:
+    recipe = load_recipe(write("name: mine\nfeatures: {mean: [0.1, 0.2, 0.3], store: somewhere}\ntraining: {epochs: 3}\n"))
+    assert load_recipe(write(recipe_to_yaml(recipe))) == recipe
+    assert recipe_from_dict(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(built_in_recipes()))
+def test_a_built_in_recipe_is_valid_and_says_what_it_is(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_overrides(write) -> None:
+    path = write("training: {epochs: 3, optimizer: {kind: adam}}\n")
+    recipe = load_recipe(
+        path,
+        [
+            "training.epochs=7",
+            "training.optimizer.learning_rate=2e-3",
+            "corpus.root=/data/my videos",
+            "seed=5",
+            "text.vocabulary_size=null",
+        ],
+    )
+    assert recipe.training.epochs == 7
+    assert (recipe.training.optimizer.kind, recipe.training.optimizer.learning_rate) == ("adam", 0.002)
+    assert recipe.corpus.root == Path("/data/my videos")
+    assert recipe.seed == 5
+
+
+def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
+    path = write("trainin: {}\ntraining: {epoch: 3, batch_size: 0}\nmodel: {kind: lstm, pooling: mean}\n")
+    assert message(path, "features.bakcbone=resnet18", "training.optimizer.learning_rate=fast") == (
+        "recipe.yaml: 6 problems:\n"
+        "  - features.bakcbone: no such setting; did you mean backbone?\n"
+        "  - model.kind: input should be 'lstap' or 'lrcn' (given \"lstm\")\n"
+        '  - training.optimizer.learning_rate: input should be a valid number, unable to parse string as a number (given "fast")\n'
+        "  - training.batch_size: input should be greater than or equal to 1 (given 0)\n"
+        "  - training.epoch: no such setting; did you mean epochs?\n"
+        "  - trainin: no such setting; did you mean training?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "sentence"),
+    [
+        ("training: {epoch: 3}", (), "recipe.yaml: training.epoch: no such setting; did you mean epochs?"),
+        ("- a\n- b\n", (), "recipe.yaml: holds a list, expected settings in sections (name, description, seed, corpus, text, features, pretraining, model, training, decoding)."),
+        ("", ("training.epochs",), "'training.epochs': expected section.key=value, for example training.epochs=20."),
+        ("", ("=3",), "'=3': expected section.key=value, for example training.epochs=20."),
+        ("seed: 4", ("seed.epochs=3",), "'seed.epochs=3': seed is a single setting, not a section."),
+    ],
+)  # fmt: skip
+def test_one_problem_is_one_sentence(write, text: str, overrides: tuple[str, ...], sentence: str) -> None:
+    assert message(write(text), *overrides) == sentence
+
+
+def test_text_that_is_not_yaml(write) -> None:
+    assert message(write("a: [1, 2")).startswith("recipe.yaml: cannot be read as YAML: ")
+    assert message(write("a: [1, 2")).endswith("Expected `section:` lines with settings under them.")
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_recipe("no-such-recipe")
+    assert str(error.value).startswith("no-such-recipe: no such recipe file or built-in recipe")
+    assert f"Built in: {', '.join(built_in_recipes())}." in str(error.value)
+
+
+def test_settings_are_frozen(write) -> None:
+    recipe = load_recipe(write(""))
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.training.epochs = 3
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    lines = {line.split(" = ")[0]: line for line in setting_lines(Recipe) if " = " in line}
+    assert set(lines) == set(_leaves(Recipe().model_dump(mode="json")))
+    assert lines["training.clip_norm"].split() == [
+        "training.clip_norm",
+        "=",
+        "5.0",
+        "gradient",
+        "clipping",
+        "by",
+        "global",
+        "norm",
+    ]
+    assert yaml.safe_load(lines["features.store"].split(" = ")[1].split("  ")[0]) == "features"
+
+
+def _leaves(settings: dict, prefix: str = "") -> list[str]:
+    names = []
+    for name, value in settings.items():
+        is_section = isinstance(value, dict) and name != "backbone_options"
+        names += _leaves(value, f"{prefix}{name}.") if is_section else [f"{prefix}{name}"]
+    return names
