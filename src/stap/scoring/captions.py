@@ -36,7 +36,7 @@ def read_predictions(path: str | Path) -> dict[str, str]:
     Raises ScoringError for a file that cannot be read, another shape, or a video with two captions or none.
     """
     path = Path(path)
-    content = _unwrap(_read_json(path), ("predictions", "captions"))
+    content = _unwrap(_read_json(path, _PREDICTION_SHAPES), ("predictions", "captions"))
     predictions: dict[str, str] = {}
     for video_id, caption in _entries(path, content, _PREDICTION_SHAPES):
         captions = [caption] if isinstance(caption, str) else caption
@@ -64,7 +64,7 @@ def read_references(path: str | Path, *, split: str | None = None, like: Collect
     part = None if split is None else _SPLITS[split]
     if path.suffix.lower() == ".txt":
         return _msvd(path, part, like)
-    content = _unwrap(_read_json(path), ("references",))
+    content = _unwrap(_read_json(path, _REFERENCE_SHAPES), ("references",))
     if isinstance(content, dict) and {"videos", "sentences"} <= content.keys():
         return _msrvtt(path, content, part)
     if part is not None:
@@ -156,7 +156,7 @@ def _unwrap(content: Any, keys: Sequence[str]) -> Any:
     return content
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, shapes: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: dict[str, Any] = {}
         for key, value in pairs:
@@ -168,7 +168,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path), object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise ScoringError(f"{path}: not JSON ({error}). {_PREDICTION_SHAPES}") from error
+        raise ScoringError(f"{path}: not JSON ({error}). {shapes}") from error
 
 
 def _read_text(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ _JPEG_QUALITY = 72
 _WIDTHS = ((160, 160), (256, 128), (400, 104))  # up to this many frames in all -> pixels a frame is wide
 _SMALLEST_WIDTH = 80
 _HEAT_RGB = (255, 94, 30)
+_MOST_COLUMNS, _FEWEST_COLUMNS = 12, 6  # of a filmstrip on a wide screen
 _UNIFORM = 1e-4  # weights that differ by less are mean pooling
 
 
@@ -55,6 +57,8 @@ class ClipView:
     words: tuple[WordView, ...]
     mean_pooling: bool
     size: tuple[int, int]  # width, height of the frames in pixels
+    columns: int
+    """Frames in a row of the filmstrip on a wide screen."""
 
 
 def clip_views(clips: Sequence[ClipReport]) -> list[ClipView]:
@@ -81,7 +85,9 @@ def _clip_view(clip: ClipReport, width: int) -> ClipView:
     )
     attention = np.asarray(clip.word_attention, dtype=np.float64)
     words = tuple(_word_view(word, row, frames) for word, row in zip(clip.caption_words, attention, strict=True))
-    return ClipView(clip, " ".join(clip.caption_words), frames, words, uniform, pictures[0].size)
+    rows = math.ceil(T / _MOST_COLUMNS)
+    columns = max(_FEWEST_COLUMNS, math.ceil(T / rows))
+    return ClipView(clip, " ".join(clip.caption_words), frames, words, uniform, pictures[0].size, columns)
 
 
 def _word_view(word: str, row: npt.NDArray[np.float64], frames: Sequence[FrameView]) -> WordView:
