@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -18,19 +19,14 @@ from stap.text import Vocabulary, tokenize
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
+    from stap.features.store import FeatureStore
 
-__all__ = ["CaptionedVideos", "FeatureReader", "Group", "epoch_plan", "read_ahead", "read_videos"]
+__all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "read_ahead", "read_videos"]
+
+VIDEOS_KEPT_OPEN = 16_384  # memory-mapped files; Linux allows a process 65,530 mappings
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-
-
-class FeatureReader(Protocol):
-    """What is needed of a feature store."""
-
-    def read(self, video_id: str) -> dict[str, Tensor]:
-        """Streams of one video: 'grid' (T, R, D), 'motion' (D,) ..."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,12 @@ class CaptionedVideos:
     Captions without any word are left out, and so are clips that have no other caption. Raises CorpusError if nothing is left.
     """
 
-    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, features: FeatureReader, max_words: int) -> None:
+    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStore, max_words: int) -> None:
         encoded = {clip.id: _encode(clip.captions, vocabulary, max_words) for clip in clips}
         self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
         self.captions = [encoded[video_id] for video_id in self.video_ids]
         self.vocabulary = vocabulary
-        self.features = features
+        self._read = lru_cache(VIDEOS_KEPT_OPEN)(store.read)
         if not self.video_ids:
             raise CorpusError(
                 f"none of the {len(clips)} clips has a caption with words. Check the corpus folder and its splits."
@@ -97,25 +93,33 @@ class CaptionedVideos:
         return epoch_plan([len(captions) for captions in self.captions], batch_size, captions_per_video, seed)
 
     def batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
-        """The features (float32) and captions of one batch of the plan."""
+        """The features (as stored, see `in_float32`) and the captions of one batch of the plan."""
         numbers = [group.video for group in groups]
-        videos = read_videos(self.features, [self.video_ids[number] for number in numbers], numbers)
+        videos = read_videos(self._read, [self.video_ids[number] for number in numbers], numbers)
         rows = [self.captions[group.video][caption] for group in groups for caption in group.captions]
-        return videos, CaptionBatch(_pad_words(rows), captions_per_video=len(groups[0].captions))
+        return videos, CaptionBatch(pad_words(rows), captions_per_video=len(groups[0].captions))
 
 
-def read_videos(features: FeatureReader, video_ids: Sequence[str], numbers: Sequence[int] | None = None) -> VideoBatch:
-    """The features of these videos as one padded float32 batch; `times_seconds` is not a stream of the model.
+def in_float32(videos: VideoBatch) -> VideoBatch:
+    """The batch as models want it. Apart from reading, so that a GPU is sent half the bytes and casts faster than it reads."""
+    streams = {name: stream.float() for name, stream in videos.streams.items()}
+    return VideoBatch(streams, videos.is_padding, videos.video_numbers)
 
-    numbers: `VideoBatch.video_numbers`; by default each video is another one.
+
+def read_videos(
+    read: Callable[[str], dict[str, Tensor]], video_ids: Sequence[str], numbers: Sequence[int] | None = None
+) -> VideoBatch:
+    """The features of these videos as one padded batch, in the type they are stored in; `times_seconds` is not a stream.
+
+    read: of a feature store.   numbers: `VideoBatch.video_numbers`; by default each video is another one.
     Raises FeatureError if a file is missing or damaged, or its streams or sizes differ from those of the first video.
     """
-    videos = [features.read(video_id) for video_id in video_ids]
+    videos = [read(video_id) for video_id in video_ids]
     streams, is_padding = {}, {}
     for name in sorted(videos[0].keys() - {"times_seconds"}):
         arrays = _same_sizes(name, videos, video_ids)
         if arrays[0].dim() == 1:  # one vector a video
-            streams[name] = torch.stack([array.float() for array in arrays])  # (B, D)
+            streams[name] = torch.stack(arrays)  # (B, D)
         else:
             streams[name] = _pad_time(arrays)  # (B, T, ...)
             is_padding[name] = _is_padding([len(array) for array in arrays])  # (B, T)
@@ -159,16 +163,17 @@ def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Seque
 
 
 def _pad_time(arrays: Sequence[Tensor]) -> Tensor:
-    padded = torch.zeros(len(arrays), max(map(len, arrays)), *arrays[0].shape[1:])
+    # NumPy copies in the calling thread; torch would start its own threads for each video, and they would fight with the model's.
+    padded = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), dtype=arrays[0].numpy().dtype)
     for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)].copy_(array)  # casts while it copies from the mapped file
-    return padded
+        row[: len(array)] = array.numpy()
+    return torch.from_numpy(padded)
 
 
 def _is_padding(lengths: Sequence[int]) -> Tensor:
     return torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
 
 
-def _pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
+def pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])

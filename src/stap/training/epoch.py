@@ -11,6 +11,7 @@ from stap.config import TrainingSettings
 from stap.errors import StapError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel
+from stap.training.batches import in_float32
 from stap.training.optimizer import learning_rate
 
 __all__ = ["mean_losses", "train_epoch"]
@@ -27,7 +28,7 @@ def train_epoch(
     first_step: int,
     total_steps: int,
 ) -> dict[str, float]:
-    """Update the model on each batch; the mean of each loss over the batches (see `mean_losses`).
+    """Update the model on each batch (on its device); the mean of each loss over the batches (see `mean_losses`).
 
     first_step, total_steps: place of the epoch in the whole training, for the learning rate's schedule.
     Raises StapError as soon as a loss or the norm of the gradient is seen not to be a number.
@@ -39,7 +40,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings.optimizer, step, total_steps)
         with torch.autocast(videos.video_numbers.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            losses = model.loss(videos, captions)
+            losses = model.loss(in_float32(videos), captions)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)

@@ -12,10 +12,11 @@ from stap.config import DecodingSettings
 from stap.decoding import Hypothesis, beam_search, greedy
 from stap.models.caption_model import CaptionModel, Memory
 from stap.text import Vocabulary
-from stap.training.batches import FeatureReader, read_ahead, read_videos
+from stap.training.batches import in_float32, read_ahead, read_videos
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
+    from stap.features.store import FeatureStore
 
 __all__ = ["ClipCaption", "caption_clips"]
 
@@ -35,7 +36,7 @@ class ClipCaption:
 def caption_clips(
     model: CaptionModel,
     vocabulary: Vocabulary,
-    store: FeatureReader,
+    store: FeatureStore,
     clips: Sequence[Clip],
     decoding: DecodingSettings,
     device: torch.device | str = "cpu",
@@ -50,8 +51,8 @@ def caption_clips(
     parts = [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
     captions = {}
     try:
-        for part, batch in read_ahead(lambda part: (part, read_videos(store, part)), parts):
-            memory = model.encode(batch.to(device))
+        for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), parts):
+            memory = model.encode(in_float32(batch.to(device)))
             for video_id, hypothesis in zip(part, _best(model, memory, decoding), strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
                 captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)

@@ -13,12 +13,13 @@ from stap.config import DecodingSettings, Recipe
 from stap.models.caption_model import CaptionModel
 from stap.scoring.metrics import Scorer
 from stap.text import Vocabulary
-from stap.training.batches import CaptionedVideos, FeatureReader, read_ahead
+from stap.training.batches import CaptionedVideos, in_float32, read_ahead
 from stap.training.epoch import mean_losses
 from stap.training.evaluate import caption_clips
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
+    from stap.features.store import FeatureStore
 
 __all__ = ["Validator", "choose_clips"]
 
@@ -36,11 +37,11 @@ class Validator:
     """Asked after an epoch for the losses and scores of a model. Captions are greedy, for speed, whatever the recipe's beam."""
 
     def __init__(
-        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, features: FeatureReader, device: torch.device
+        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStore, device: torch.device
     ) -> None:
-        self.recipe, self.vocabulary, self.features, self.device = recipe, vocabulary, features, device
+        self.recipe, self.vocabulary, self.store, self.device = recipe, vocabulary, store, device
         self.clips = clips
-        self.videos = CaptionedVideos(clips, vocabulary, features, recipe.text.max_words)
+        self.videos = CaptionedVideos(clips, vocabulary, store, recipe.text.max_words)
         self.scorer = Scorer({clip.id: clip.captions for clip in clips}, METRICS)
         self.decoding: DecodingSettings = recipe.decoding.model_copy(update={"beam_width": 1})
 
@@ -54,14 +55,14 @@ class Validator:
         rows = []
         for videos, captions in read_ahead(self.videos.batch, plan):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                losses = model.loss(videos.to(self.device), captions.to(self.device))
+                losses = model.loss(in_float32(videos.to(self.device)), captions.to(self.device))
             names = ["loss", *losses.parts]
             rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
         return mean_losses(names, rows)
 
     def scores(self, model: CaptionModel) -> dict[str, float]:
         """BLEU, ROUGE-L and CIDEr of the captions."""
-        captions = caption_clips(model, self.vocabulary, self.features, self.clips, self.decoding, self.device)
+        captions = caption_clips(model, self.vocabulary, self.store, self.clips, self.decoding, self.device)
         return self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
 
     def __enter__(self) -> Validator:
