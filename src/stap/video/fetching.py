@@ -1,8 +1,8 @@
 """Decoding the chosen frames of a video: all of it once, or only what lies between key frames and the choice."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import dropwhile, groupby
 
 import av
 from av.packet import Packet
@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from stap.video.source import Source
 from stap.video.timeline import Key, Timeline
 
-__all__ = ["TimelineMismatchError", "fetch_by_order", "fetch_by_seeking", "fetch_by_time", "is_cheaper_to_seek"]
+__all__ = ["TimelineMismatchError", "fetch_by_order", "fetch_by_seeking", "fetch_by_time", "is_cheaper_to_seek", "sound_frames"]
 
 # What a jump costs beside the frames it decodes, counted in frames: finding the place and filling the decoder again.
 _JUMP_COST = 8
@@ -28,29 +28,44 @@ def fetch_by_time(source: Source, timeline: Timeline, wanted: Sequence[int]) -> 
     wanted: places in the timeline, ascending.      Needs a timeline that has_own_times.
     Raises TimelineMismatchError as soon as the frames are seen not to follow the timeline.
     """
-    yield from _frames_at(source.frames(source.packets()), _by_time(timeline, wanted))
-    _demand_no_faults(source)
+    yield from _frames_at(sound_frames(source, source.packets()), _by_time(timeline, wanted))
 
 
 def fetch_by_seeking(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     """The same frames as fetch_by_time, jumping to the key frame before each of them."""
     for key, group in groupby(wanted, lambda place: _key_before(timeline, place)):
-        frames = source.frames(_packets_from(source, timeline, key))
+        if key is None:
+            raise TimelineMismatchError
+        frames = sound_frames(source, _packets_from(source, timeline, key), since=key.pts)
         yield from _frames_at(frames, _by_time(timeline, list(group)))
-    _demand_no_faults(source)
 
 
-def fetch_by_order(source: Source, orders: Mapping[int, int], total: int) -> Iterator[tuple[int, VideoFrame]]:
-    """Decode everything and give the frames that come as number `order` (from 0), each with orders[order].
+def fetch_by_order(frames: Iterable[VideoFrame], orders: Mapping[int, int], total: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Run through all frames and give those that come as number `order` (from 0), each with orders[order].
 
     Raises TimelineMismatchError at the end if there were not `total` frames.
     """
     count = 0
-    for order, frame in enumerate(source.frames(source.packets())):
+    for order, frame in enumerate(frames):
         count += 1
         if order in orders:
             yield orders[order], frame
     if count != total:
+        raise TimelineMismatchError
+
+
+def sound_frames(source: Source, packets: "Iterable[Packet[VideoStream]]", since: int | None = None) -> Iterator[VideoFrame]:
+    """The decoded frames, raising TimelineMismatchError at the first sign of damage.
+
+    since: frames before this time are passed over. After a jump they may lack the pictures that they are built on.
+    """
+    for frame in source.frames(packets):
+        if since is not None and frame.pts is not None and frame.pts < since:
+            continue
+        if frame.is_corrupt or source.faults:
+            raise TimelineMismatchError
+        yield frame
+    if source.faults:
         raise TimelineMismatchError
 
 
@@ -70,7 +85,7 @@ def _by_time(timeline: Timeline, wanted: Sequence[int]) -> dict[int, int]:
     return {int(timeline.pts[place]): place for place in wanted}
 
 
-def _frames_at(frames: Iterator[VideoFrame], places: dict[int, int]) -> Iterator[tuple[int, VideoFrame]]:
+def _frames_at(frames: Iterable[VideoFrame], places: dict[int, int]) -> Iterator[tuple[int, VideoFrame]]:
     """The frames whose times are wanted, with their places; stops when it has all of them."""
     latest, last = None, max(places)
     for frame in frames:
@@ -78,8 +93,6 @@ def _frames_at(frames: Iterator[VideoFrame], places: dict[int, int]) -> Iterator
             raise TimelineMismatchError
         latest = frame.pts
         if latest in places:
-            if frame.is_corrupt:
-                raise TimelineMismatchError
             yield places.pop(latest), frame
         if latest >= last:
             break
@@ -99,19 +112,16 @@ def _key_before(timeline: Timeline, place: int) -> Key | None:
     return timeline.keys[index] if index >= 0 else None
 
 
-def _packets_from(source: Source, timeline: Timeline, key: Key | None) -> "Iterator[Packet[VideoStream]]":
+def _packets_from(source: Source, timeline: Timeline, key: Key) -> "Iterator[Packet[VideoStream]]":
     """The packets from this key frame on, or from an earlier one if the container brings us there.
 
     Some containers seek by decoding times, so a jump may land behind the key frame; then its own decoding time is tried.
     """
-    if key is None:
-        raise TimelineMismatchError
-    positions = {key.pts: key.position for key in timeline.keys}
     for stamp in (key.pts, key.dts):
         if stamp is not None:
             packets = _packets_after_jump(source, stamp)
             first = next(packets, None)
-            if first is not None and first.pts in positions and positions[first.pts] <= key.position:
+            if first is not None and _is_at_or_before(first, key, timeline):
                 yield first
                 yield from packets
                 return
@@ -119,17 +129,13 @@ def _packets_from(source: Source, timeline: Timeline, key: Key | None) -> "Itera
 
 
 def _packets_after_jump(source: Source, stamp: int) -> "Iterator[Packet[VideoStream]]":
+    """The packets from the first key frame after a jump."""
     try:
         source.container.seek(stamp, stream=source.stream)
     except av.FFmpegError:
         raise TimelineMismatchError from None
-    has_begun = False
-    for packet in source.packets():
-        has_begun = has_begun or packet.is_keyframe
-        if has_begun:
-            yield packet
+    yield from dropwhile(lambda packet: not packet.is_keyframe, source.packets())
 
 
-def _demand_no_faults(source: Source) -> None:
-    if source.faults:
-        raise TimelineMismatchError
+def _is_at_or_before(packet: "Packet[VideoStream]", key: Key, timeline: Timeline) -> bool:
+    return any(known.is_of(packet) for known in timeline.keys if known.position <= key.position)

@@ -10,9 +10,17 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
-from stap.video.fetching import TimelineMismatchError, fetch_by_order, fetch_by_seeking, fetch_by_time, is_cheaper_to_seek
-from stap.video.inventory import Inventory, take_inventory
+from stap.video.fetching import (
+    TimelineMismatchError,
+    fetch_by_order,
+    fetch_by_seeking,
+    fetch_by_time,
+    is_cheaper_to_seek,
+    sound_frames,
+)
+from stap.video.inventory import take_inventory
 from stap.video.picture import PictureMaker
+from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length
 from stap.video.sampling import choose_frames
 from stap.video.source import Source, open_source
 from stap.video.timeline import Timeline, read_timeline
@@ -60,7 +68,7 @@ def sample_frames(
     with open_source(Path(path), threads) as source:
         timeline = read_timeline(source)
         reading = _Reading(Path(path), short_side, source.pixel_aspect, source.codec)
-        remarks = list(_remarks_on_length(source, timeline))
+        remarks = [*remarks_on_length(source, timeline), *remarks_on_holes(source.path, timeline)]
     places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
     rgb = _take_as_listed(reading, timeline, places, strategy, threads)
     pts = timeline.pts[places]
@@ -113,7 +121,8 @@ def _fetches(timeline: Timeline, places: Sequence[int], strategy: Strategy) -> I
     if not places:
         return
     if not timeline.has_own_times:
-        yield lambda source: fetch_by_order(source, {place: place for place in places}, len(timeline))
+        orders = {place: place for place in places}
+        yield lambda source: fetch_by_order(sound_frames(source, source.packets()), orders, len(timeline))
         return
     if strategy == "seek" or (strategy == "auto" and is_cheaper_to_seek(timeline, places)):
         yield lambda source: fetch_by_seeking(source, timeline, places)
@@ -135,32 +144,15 @@ def _take_what_comes(reading: _Reading, timeline: Timeline, count: int) -> tuple
         )
     places = choose_frames(inventory.pts.tolist(), timeline.start, timeline.end, count)
     orders = {int(inventory.orders[place]): place for place in places}
+
+    def fetch(source: Source) -> Iterator[tuple[int, VideoFrame]]:
+        return fetch_by_order(source.frames(source.packets()), orders, inventory.total)
+
     try:
-        rgb = reading.collect(lambda source: fetch_by_order(source, orders, inventory.total), places, threads=1)
+        rgb = reading.collect(fetch, places, threads=1)
     except TimelineMismatchError:
         raise VideoError(f"{reading.path}: the file changed while it was read. Try again when it is complete.") from None
-    return rgb, inventory.pts[places], list(_remarks_on_damage(reading.path, timeline, inventory, len(places)))
-
-
-def _remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
-    """Whether the file is shorter than its header says."""
-    announced_frames = source.stream.frames
-    if timeline.packets < announced_frames:
-        yield (
-            f"{source.path}: only {timeline.packets} of the {announced_frames} frames that its header announces are in the file; "
-            "the samples are taken from those."
-        )
-
-
-def _remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
-    missing = len(timeline) - len(inventory)
-    if missing > 0:
-        yield (
-            f"{path}: {missing} of {len(timeline)} frames could not be decoded; "
-            f"the samples ({taken}) are taken from the others."
-        )
-    elif inventory.faults:
-        yield f"{path}: damaged in {inventory.faults} places; pictures from there to the next key frame may be smeared."
+    return rgb, inventory.pts[places], list(remarks_on_damage(reading.path, timeline, inventory, len(places)))
 
 
 def _check_arguments(count: int, short_side: int | None, strategy: str, threads: int | None) -> None:

@@ -92,10 +92,7 @@ def _open(path: Path) -> InputContainer:
             f"{path}: no permission to read this file, and a readable video was expected. Change its permissions (chmod +r)."
         ) from None
     except av.InvalidDataError:
-        raise VideoError(
-            f"{path}: this is not a video that FFmpeg can read, or its header or index is missing (a download cut short, "
-            "or another kind of file). Check that it plays, or get it again."
-        ) from None
+        raise _not_a_video(path) from None
     except (av.FFmpegError, OSError) as problem:
         raise VideoError(
             f"{path}: the file could not be opened as a video ({problem.strerror}). Check that it plays, or get it again."
@@ -104,9 +101,11 @@ def _open(path: Path) -> InputContainer:
 
 def _picture_stream(path: Path, container: InputContainer) -> VideoStream:
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    if not container.streams or container.format.name == "tty":  # to FFmpeg any .txt or .nfo file is an animated text screen
+        raise _not_a_video(path)
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
         raise VideoError(
             f"{path}: there are no moving pictures in this file (it holds: {kinds}), and a video was expected. "
             "Give a file with a picture stream."
@@ -117,3 +116,10 @@ def _picture_stream(path: Path, container: InputContainer) -> VideoStream:
             f"Re-encode it, for example: ffmpeg -i {path.name} out.mp4"
         )
     return streams[0]
+
+
+def _not_a_video(path: Path) -> VideoError:
+    return VideoError(
+        f"{path}: this is not a video that FFmpeg can read, or its header or index is missing (a download cut short, "
+        "or another kind of file). Check that it plays, or get it again."
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from stap.video.source import Source
@@ -21,6 +22,11 @@ class Key:
     position: int  # of its packet in decoding order, from 0
     pts: int
     dts: int | None
+    size_bytes: int
+
+    def is_of(self, packet: "Packet[VideoStream]") -> bool:
+        """Whether this very frame is in the packet. (Its decoding time may be told differently after a jump.)"""
+        return (packet.pts, packet.size) == (self.pts, self.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def read_timeline(source: Source) -> Timeline:
     position = 0
     for packet in source.packets():
         if packet.is_keyframe and packet.pts is not None:
-            keys.append(Key(position, packet.pts, packet.dts))
+            keys.append(Key(position, packet.pts, packet.dts, packet.size))
         if not packet.is_discard:  # an edit list cuts it away; it is decoded only because others need it
             stamps.add(position, packet.pts, packet.dts, packet.duration)
         position += 1
@@ -73,7 +79,7 @@ def read_timeline(source: Source) -> Timeline:
     return Timeline(
         pts=pts,
         positions=np.array(stamps.positions, dtype=np.int64)[order],
-        keys=tuple(keys),
+        keys=tuple(keys) if _keeps_times_when_seeking(source) else (),
         start=int(pts[0]) if len(pts) else 0,
         end=_end(pts, int(stamps.durations[order[-1]])) if len(pts) else 0,
         tick_seconds=tick_seconds,
@@ -110,6 +116,11 @@ class _Stamps:
 def _are_guesses(source: Source) -> bool:
     """AVI stores no presentation times, so FFmpeg's are guesses wherever the codec reorders frames."""
     return source.container.format.name == "avi" and bool(source.stream.codec_context.has_b_frames)
+
+
+def _keeps_times_when_seeking(source: Source) -> bool:
+    """MPEG program streams (.mpg, .vob) time only some frames; after a jump FFmpeg guesses the others, and differently."""
+    return source.container.format.name != "mpeg"
 
 
 def _end(pts: np.ndarray, last_duration: int) -> int:
