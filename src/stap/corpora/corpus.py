@@ -42,7 +42,9 @@ class Corpus:
             if clip.id in seen:
                 raise CorpusError(f"{self.name}: two clips are called {clip.id}. Expected distinct names.")
             if not clip.captions:
-                raise CorpusError(f"{self.name}: {clip.id} has no caption. Expected at least one; add one or leave out the clip.")
+                raise CorpusError(
+                    f"{self.name}: {clip.id} has no caption. Expected at least one; add one or leave out the clip."
+                )
             seen.add(clip.id)
 
     def split(self, name: str) -> tuple[Clip, ...]:

@@ -1,9 +1,9 @@
 """MSR-VTT (Xu et al. 2016), and generated scenes, which are written in its layout.
 
-    root/train_val_videodatainfo.json + test_videodatainfo.json    as published
-    root/videodatainfo.json                                        or all in one (generated scenes, the 2017 challenge)
-    root/TrainValVideo/video0.mp4 ...    root/TestVideo/video7010.mp4 ...
-    root/facts.json                                                generated scenes only: what each shows
+root/train_val_videodatainfo.json + test_videodatainfo.json    as published
+root/videodatainfo.json                                        or all in one (generated scenes, the 2017 challenge)
+root/TrainValVideo/video0.mp4 ...    root/TestVideo/video7010.mp4 ...
+root/facts.json                                                generated scenes only: what each shows
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def _read_file(file: Path, folder: Path) -> list[Clip]:
         captions[video_id].append(_field(file, sentence, "caption"))
     silent = [video_id for video_id, lines in captions.items() if not lines]
     if silent:
-        raise CorpusError(f"{file}: {len(silent)} videos have no sentence, the first is {silent[0]}. Expected at least one each.")
+        raise CorpusError(
+            f"{file}: {len(silent)} videos have no sentence, the first is {silent[0]}. Expected at least one each."
+        )
     return [_clip(file, video, captions, folder) for video in videos]
 
 

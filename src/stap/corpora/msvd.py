@@ -1,8 +1,8 @@
 """MSVD (Chen & Dolan 2011), as the captioning papers split it.
 
-    root/AllVideoDescriptions.txt     "clip caption" a line; lines that start with # are comments
-    root/youtube_mapping.txt          "clip vidN" a line; vid1-1200 train, 1201-1300 validation, 1301-1970 test
-    root/YouTubeClips/clip.avi ...
+root/AllVideoDescriptions.txt     "clip caption" a line; lines that start with # are comments
+root/youtube_mapping.txt          "clip vidN" a line; vid1-1200 train, 1201-1300 validation, 1301-1970 test
+root/YouTubeClips/clip.avi ...
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Motion", "SMALLEST", "pair_motions", "place", "sequence_motion", "single_motion", "windows"]
+__all__ = ["SMALLEST", "Motion", "pair_motions", "place", "sequence_motion", "single_motion", "windows"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -41,7 +42,7 @@ def still(frames: int) -> Motion:
 def windows(count: int, brief: bool, rng: Rng) -> list[tuple[float, float]]:
     """Start and end of `count` events in clip time, one after the other with a short rest between."""
     edges = np.linspace(0.03, 0.97, count + 1)
-    spans = [(low + 0.02, high - 0.02) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    spans = [(low + 0.02, high - 0.02) for low, high in pairwise(edges)]
     if not brief:
         return [(low + rng.uniform(0, 0.04), high - rng.uniform(0, 0.04)) for low, high in spans]
     starts = [rng.uniform(low, high - BRIEF) for low, high in spans]
@@ -69,8 +70,9 @@ def sequence_motion(motions: list[Motion]) -> Motion:
             whole.angle + motion.angle,
             whole.visible & motion.visible,
         )
-    largest = whole.scale.max()
-    return replace(whole, scale=whole.scale / largest * LARGEST) if largest > LARGEST else whole
+    if np.ptp(whole.scale) == 0:
+        return whole
+    return replace(whole, scale=whole.scale / whole.scale.max() * LARGEST)
 
 
 def _travel(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
@@ -92,7 +94,7 @@ def _zigzag(event: str, times: Array, window: tuple[float, float], brief: bool, 
     along = progress(times, window)
     legs = 3 if brief else int(rng.integers(4, 6))
     wave = np.abs(np.mod(along * legs + 1, 2) - 1)  # 0, 1, 0, 1 ... at the corners
-    path = np.stack([along * rng.uniform(0.4, 0.6), wave * rng.uniform(0.2, 0.28)], axis=1) * rng.choice([-1, 1], size=2)
+    path = np.stack([along * rng.uniform(0.45, 0.6), wave * rng.uniform(0.26, 0.34)], axis=1) * rng.choice([-1, 1], size=2)
     return replace(still(len(times)), offset=path if rng.random() < 0.5 else path[:, ::-1])
 
 

@@ -134,7 +134,8 @@ def plan_scenes(videos: int, seed: int, dials: SceneDials) -> list[Scene]:
 def _kinds(size: int, dials: SceneDials, rng: np.random.Generator) -> list[Kind]:
     pairs, sequences = round(size * dials.two_object_share), round(size * dials.sequence_share)
     sequences = min(sequences, size - pairs)
-    kinds: list[Kind] = ["pair"] * pairs + ["sequence"] * sequences + ["single"] * (size - pairs - sequences)
+    counts: dict[Kind, int] = {"pair": pairs, "sequence": sequences, "single": size - pairs - sequences}
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
     return [kinds[index] for index in rng.permutation(size)]
 
 

@@ -64,7 +64,9 @@ SHAPES = {
     "ring": "ring rings hoop hoops donut donuts doughnut doughnuts",
 }
 THINGS = "object objects shape shapes thing things figure figures item items one ones form"
-OTHER_ADJECTIVES = "small little tiny large big huge medium sized bright dark light pale deep coloured colored solid shiny very and"
+OTHER_ADJECTIVES = (
+    "small little tiny large big huge medium sized bright dark light pale deep coloured colored solid shiny very and"
+)
 
 COLOUR_OF = {word: colour for colour, words in COLOURS.items() for word in words.split()}
 SHAPE_OF = {word: shape for shape, words in SHAPES.items() for word in words.split()}
@@ -108,7 +110,9 @@ def _forms(base: str) -> set[str]:
 
 MOVE = _verbs("move slide go glide travel drift float fly shift head run roll come swim climb drop")
 ARTICLE = r"(?= (?:a|an|the|another|one)\b)"  # an object follows
-SURROUNDINGS = r"(?! (?:a|the) (?:\w+ )?(?:screen|frame|picture|image|video|scene|background|wall|edge|floor|ground|side|room)\b)"
+SURROUNDINGS = (
+    r"(?! (?:a|the) (?:\w+ )?(?:screen|frame|picture|image|video|scene|background|wall|edge|floor|ground|side|room)\b)"
+)
 AFTER = r"(?:(?<=after )|(?<=after quickly ))"  # what follows acts next: "after turning around a red star goes up"
 TO_LEFT = r"(?:from (?:the )?right (?:side )?to (?:the )?left|(?:(?:to|towards?) (?:the )?)?left(?:wards?)?)(?: side)?"
 TO_RIGHT = r"(?:from (?:the )?left (?:side )?to (?:the )?right|(?:(?:to|towards?) (?:the )?)?right(?:wards?)?)(?: side)?"
@@ -200,7 +204,9 @@ def _claims(text: str) -> tuple[list[Claim], str]:
                 found.append(Claim("circle", match.start(1), match.end()))
                 rest = _hidden(rest, match.start(1), match.end())
     found.sort(key=lambda claim: claim.start)
-    return [claim for before, claim in zip([None, *found], found, strict=False) if not before or before.event != claim.event], rest
+    return [
+        claim for before, claim in zip([None, *found], found, strict=False) if not before or before.event != claim.event
+    ], rest
 
 
 def _hidden(text: str, start: int, end: int) -> str:
@@ -236,5 +242,3 @@ def _told_in_order(text: str, claims: Sequence[Claim]) -> bool | None:
     if re.search(r"\b(?:after(?! (?:that|this|which|wards))|once|having)\b", between):
         return False
     return not re.search(r"\b(?:before|until)\b", before)
-
-

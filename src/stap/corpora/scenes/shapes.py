@@ -7,13 +7,14 @@ sign does. x grows to the right and y downwards. Sizes are chosen so that all sh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["DISTANCES", "EXTENT", "coverage"]
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 EXTENT = 1.3  # no shape reaches further from its centre, in radii
 
@@ -36,7 +37,8 @@ def _triangle(x: Array, y: Array) -> Array:
 
 def _cross(x: Array, y: Array) -> Array:
     x, y = np.abs(x), np.abs(y)
-    return np.minimum(np.maximum(x - 1.08, y - 0.36), np.maximum(x - 0.36, y - 1.08))
+    bars = np.maximum(x - 1.08, y - 0.36), np.maximum(x - 0.36, y - 1.08)
+    return np.asarray(np.minimum(*bars))
 
 
 def _star(x: Array, y: Array) -> Array:
@@ -47,7 +49,7 @@ def _star(x: Array, y: Array) -> Array:
     along, across = radius * np.cos(angle) - 1.28, radius * np.sin(angle)
     edge = np.array([0.56 * np.cos(tenth) - 1.28, 0.56 * np.sin(tenth)])
     edge /= np.hypot(*edge)
-    return np.asarray(across * -edge[0] + along * edge[1], dtype=np.float32)
+    return across * float(-edge[0]) + along * float(edge[1])
 
 
 def _heart(x: Array, y: Array) -> Array:
