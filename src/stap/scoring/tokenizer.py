@@ -60,21 +60,22 @@ def _run_tokenizer(lines: list[str]) -> list[str]:
     options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", str(jar)]
     program = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     finished = subprocess.run(
-        [*java_command(), *options, *program], input="\n\n".join(lines).encode(), capture_output=True, check=False
+        [*java_command(), *options, *program],
+        input="".join(f"{line}\n\n" for line in lines).encode(),
+        capture_output=True,
+        check=False,
     )
     if finished.returncode != 0:
         raise ScoringError(
             f"the PTB tokenizer ended with exit status {finished.returncode}: {finished.stderr.decode(errors='replace').strip()}"
         )
-    # The last caption has no empty line after it, and whether Java ends it with a line end is no matter.
-    output = finished.stdout.decode().removesuffix("\n").split("\n")
-    output += [""] * (2 * len(lines) - len(output))
-    if len(output) != 2 * len(lines) or any(output[1::2]):
+    output = finished.stdout.decode().split("\n")
+    if len(output) != 2 * len(lines) + 1 or any(output[1::2]):
         raise ScoringError(
-            f"the PTB tokenizer was given {len(lines)} captions and answered with other lines ({len(output)} for "
+            f"the PTB tokenizer was given {len(lines)} captions and answered with other lines ({len(output) - 1} instead of "
             f"{2 * len(lines)}), so words cannot be told apart by video. Look for unusual characters in the captions."
         )
-    return [_without_punctuation(line) for line in output[::2]]
+    return [_without_punctuation(line) for line in output[:-1:2]]
 
 
 def _without_punctuation(line: str) -> str:

