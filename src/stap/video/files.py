@@ -1,5 +1,6 @@
 """Video files on disk: finding them in folders, and a first look at one before it is opened."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def find_videos(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        found.update(dict.fromkeys(_videos_below(path) if path.is_dir() else [_existing(path)]))
+        try:
+            videos = _videos_below(path) if path.is_dir() else [_existing(path)]
+        except OSError as problem:
+            raise _not_accessible(path, problem) from None
+        found.update(dict.fromkeys(videos))
     return list(found)
 
 
@@ -33,11 +38,13 @@ def check_file(path: Path) -> None:
     try:
         size_bytes = _existing(path).stat().st_size
     except OSError as problem:
-        raise VideoError(f"{path}: the file cannot be looked at ({problem.strerror}). Check its permissions.") from None
+        raise _not_accessible(path, problem) from None
     if path.is_dir():
         raise VideoError(f"{path}: this is a folder, and one video file was expected. Give a file inside it.")
     if not path.is_file():
         raise VideoError(f"{path}: this is a device or a pipe, and a video file was expected. Save the video to a file first.")
+    if not os.access(path, os.R_OK):
+        raise VideoError(f"{path}: no permission to read this file, and a readable video was expected. Allow it (chmod +r).")
     if size_bytes == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes), and a video was expected. Copy or download it again.")
 
@@ -65,3 +72,7 @@ def _videos_below(folder: Path) -> list[Path]:
 
 def _is_visible(path: Path, folder: Path) -> bool:
     return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _not_accessible(path: Path, problem: OSError) -> VideoError:
+    return VideoError(f"{path}: the system does not give access to it ({problem.strerror}). Check its name and permissions.")

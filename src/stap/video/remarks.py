@@ -36,6 +36,7 @@ def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
 
 
 def remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
+    """What decoding everything has shown; `taken` samples come of it."""
     missing = len(timeline) - len(inventory)
     if missing > 0:
         yield (
@@ -43,7 +44,7 @@ def remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, take
             f"the samples ({taken}) are taken from the others."
         )
     elif inventory.faults:
-        yield f"{path}: damaged in {inventory.faults} places; pictures from there to the next key frame may be smeared."
+        yield f"{path}: damaged in {_times(inventory.faults, 'place')}; pictures from there to the next key frame may be smeared."
 
 
 def remarks_on_holes(path: Path, timeline: Timeline) -> Iterator[str]:
@@ -57,6 +58,10 @@ def remarks_on_holes(path: Path, timeline: Timeline) -> Iterator[str]:
     if is_constant:
         missing = int(np.sum(np.round(gaps[is_hole] / usual) - 1))
         yield (
-            f"{path}: about {missing} frames are missing in {is_hole.sum()} places (or the picture stands still there); "
+            f"{path}: about {_times(missing, 'frame')} missing in {_times(int(is_hole.sum()), 'place')} (or the picture stands still there); "
             "the samples are taken from the others."
         )
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -87,10 +87,6 @@ def _open(path: Path) -> InputContainer:
     try:
         # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol.
         return av.open(f"file:{path}", "r", container_options=_LOCAL_ONLY, metadata_errors="replace")
-    except PermissionError:
-        raise VideoError(
-            f"{path}: no permission to read this file, and a readable video was expected. Change its permissions (chmod +r)."
-        ) from None
     except av.InvalidDataError:
         raise _not_a_video(path) from None
     except (av.FFmpegError, OSError) as problem:

@@ -31,7 +31,7 @@ def write_video(
 ) -> None:
     """Write frames as a video file, whose container follows from the suffix (.mp4, .mkv, .avi ...).
 
-    rgb_uint8: frames (height, width, 3) uint8 of one even height and width (pictures are stored as yuv420p).
+    rgb_uint8: the frames, (height, width, 3) uint8 of one even height and width (pictures are stored as yuv420p).
     frame_rate: frames a second, exact.     options: settings of the encoder, in place of preset veryfast and crf 18.
 
     The file appears under its name only when it is complete. The same frames and options give the same bytes.
@@ -55,7 +55,8 @@ def write_video(
     except (av.FFmpegError, OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise VideoError(
-            f"{path}: the video could not be written ({reason}). Check the folder, its free space and the suffix."
+            f"{path}: the video could not be written with the encoder '{codec}' ({reason}). "
+            "Check the folder, its free space, the suffix and the encoder."
         ) from problem
     finally:
         unfinished.unlink(missing_ok=True)
@@ -65,7 +66,8 @@ def _encode(
     file: Path, path: Path, frames: Iterable[np.ndarray], frame_rate: Fraction, codec: str, options: Mapping[str, str] | None
 ) -> None:
     shape = None
-    with av.open(str(file), "w") as container:
+    # Without "bitexact", Matroska files hold a random number.
+    with av.open(f"file:{file}", "w", container_options={"fflags": "bitexact"}) as container:
         for rgb in frames:
             if shape is None:
                 shape = rgb.shape
