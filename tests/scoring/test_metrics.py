@@ -42,7 +42,7 @@ def test_clipped_unigram_precision_of_papineni():
 
 def test_rouge_l_of_lin():
     candidates = {"a": "police kill the gunman", "b": "the gunman kill police", "c": "the gunman police killed"}
-    with Scorer(dict.fromkeys(candidates, ["police killed the gunman"]), ["rouge"]) as scorer:
+    with Scorer({video: ["police killed the gunman"] for video in candidates}, ["rouge"]) as scorer:
         per_video = scorer.score(candidates).per_video
     assert [per_video[video]["ROUGE-L"] for video in "abc"] == pytest.approx([0.75, 0.5, 0.5], abs=1e-12)
 

@@ -119,11 +119,16 @@ def _where(weights: npt.NDArray[np.float64]) -> str:
     """Where in the picture the greatest weight lies, in words: 'upper left', 'centre', ..."""
     rows, columns = weights.shape
     row, column = divmod(int(np.argmax(weights)), columns)
-    vertical = ("upper", "", "lower")[min(2, 3 * row // rows)] if rows > 1 else ""
-    horizontal = ("left", "", "right")[min(2, 3 * column // columns)] if columns > 1 else ""
+    vertical = _third(row, rows, ("upper", "", "lower"))
+    horizontal = _third(column, columns, ("left", "", "right"))
     if not vertical and not horizontal:
         return "centre"
     return f"{vertical} {horizontal or 'middle'}".strip()
+
+
+def _third(index: int, count: int, names: tuple[str, str, str]) -> str:
+    """The name of the third in which the middle of one of `count` equal parts lies."""
+    return names[int(3 * (index + 0.5) / count)]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -1,0 +1,215 @@
+"""Predictions and references from files: every shape that is read, and what is refused, with the sentence."""
+
+import json
+
+import pytest
+
+from stap.errors import ScoringError
+from stap.scoring.captions import read_predictions, read_references
+
+EXPECTED = {"video1": "a man\u2028runs", "video2": "a dog"}
+
+PREDICTION_SHAPES = (
+    'Expected JSON: {"video1": "a caption", ...}, {"video1": ["a caption"], ...}, '
+    '[{"video_id": "video1", "caption": "a caption"}, ...], or one of these under "predictions" or "captions".'
+)
+REFERENCE_SHAPES = (
+    'Expected MSR-VTT\'s videodatainfo.json, MSVD\'s AllVideoDescriptions.txt, or JSON: {"video1": ["a caption", ...], ...} '
+    'or [{"video_id": "video1", "caption": "a caption"}, ...].'
+)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write text or JSON into a file of this name."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes((content if isinstance(content, str) else json.dumps(content)).encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        EXPECTED,
+        {video: [caption] for video, caption in EXPECTED.items()},
+        [{"video_id": video, "caption": caption} for video, caption in EXPECTED.items()],
+        [{"image_id": video, "caption": [caption]} for video, caption in EXPECTED.items()],
+        [{"id": video, "caption": caption, "score": -1.5} for video, caption in EXPECTED.items()],
+        [{"path": f"clips/{video}.mp4", "caption": caption} for video, caption in EXPECTED.items()],
+        {"model": "x", "predictions": EXPECTED},
+        {"reported": {"CIDEr": 0.5}, "captions": EXPECTED},
+        {"predictions": [{"video_id": video, "caption": caption} for video, caption in EXPECTED.items()]},
+    ],
+)
+def test_shapes_of_predictions(file, content):
+    assert read_predictions(file("predictions.json", content)) == EXPECTED
+
+
+def test_a_byte_order_mark_and_numbers_as_ids(file):
+    assert read_predictions(file("p.json", '\ufeff[{"image_id": 7, "caption": "a"}]')) == {"7": "a"}
+
+
+def test_a_video_named_like_a_wrapper(file):
+    assert read_predictions(file("p.json", {"captions": "a man"})) == {"captions": "a man"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": "x", "a": "y"}', "'a' occurs twice in one object. Give each video once."),
+        (
+            [{"id": "a", "caption": "x"}, {"id": "a", "caption": "x"}],
+            "video a has more than one caption. Give exactly one a video.",
+        ),
+        ({"a": ["x", "y"]}, "video a has more than one caption. Give exactly one a video."),
+        ({"a": []}, "video a has no caption. Give exactly one a video."),
+        ({"a": None}, f"the prediction for video a is None. {PREDICTION_SHAPES}"),
+        ([{"video_id": "a"}], f"entry 0 of the list has no video id and caption. {PREDICTION_SHAPES}"),
+        (["a man"], f"entry 0 of the list has no video id and caption. {PREDICTION_SHAPES}"),
+        ('"a man"', f"holds a string. {PREDICTION_SHAPES}"),
+        ("null", f"holds null. {PREDICTION_SHAPES}"),
+        ("a man", f"not JSON (Expecting value: line 1 column 1 (char 0)). {PREDICTION_SHAPES}"),
+    ],
+)
+def test_predictions_that_are_refused(file, content, message):
+    path = file("p.json", content)
+    with pytest.raises(ScoringError) as raised:
+        read_predictions(path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ScoringError) as raised:
+        read_predictions(tmp_path / "none.json")
+    assert str(raised.value) == f"{tmp_path}/none.json: cannot be read (No such file or directory). Name a file with captions."
+    (tmp_path / "latin.json").write_bytes(b'{"a": "caf\xe9"}')
+    with pytest.raises(ScoringError) as raised:
+        read_references(tmp_path / "latin.json")
+    assert (
+        str(raised.value) == f"{tmp_path}/latin.json: not UTF-8 text (invalid continuation byte at byte 10). Save it as UTF-8."
+    )
+
+
+MSRVTT = {
+    "videos": [
+        {"video_id": "video0", "split": "train"},
+        {"video_id": "video1", "split": "validate"},
+        {"video_id": "video2", "split": "test"},
+    ],
+    "sentences": [
+        {"video_id": "video2", "caption": "a", "sen_id": 0},
+        {"video_id": "video0", "caption": "b", "sen_id": 1},
+        {"video_id": "video2", "caption": "a", "sen_id": 2},
+        {"video_id": "video1", "caption": "c", "sen_id": 3},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (None, {"video2": ["a", "a"], "video0": ["b"], "video1": ["c"]}),
+        ("train", {"video0": ["b"]}),
+        ("validation", {"video1": ["c"]}),
+        ("validate", {"video1": ["c"]}),
+        ("test", {"video2": ["a", "a"]}),
+    ],
+)
+def test_references_of_msrvtt(file, split, expected):
+    assert read_references(file("videodatainfo.json", MSRVTT), split=split) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": ["x", "y"], "b": ["z"]},
+        {"references": {"a": ["x", "y"], "b": "z"}},
+        [{"video_id": "a", "caption": "x"}, {"video_id": "b", "caption": "z"}, {"video_id": "a", "caption": "y"}],
+        {
+            "annotations": [
+                {"image_id": "a", "caption": "x"},
+                {"image_id": "b", "caption": "z"},
+                {"image_id": "a", "caption": "y"},
+            ]
+        },
+    ],
+)
+def test_other_references(file, content):
+    assert read_references(file("references.json", content)) == {"a": ["x", "y"], "b": ["z"]}
+
+
+MSVD = "# a heading\n\nclipA_1_2 A man.\nclipB_3_4 A\x85dog\u2028runs \r\nclipA_1_2 \ufeffHe.\nclipC_5_6 A cat.\n"
+MAPPING = "clipA_1_2 vid1200\nclipB_3_4 vid1201\nclipC_5_6 vid1301\n"
+
+
+def test_references_of_msvd_without_the_mapping(file):
+    path = file("AllVideoDescriptions.txt", MSVD)
+    assert read_references(path) == {
+        "clipA_1_2": ["A man.", "\ufeffHe."],
+        "clipB_3_4": ["A\x85dog\u2028runs "],
+        "clipC_5_6": ["A cat."],
+    }
+    with pytest.raises(ScoringError) as raised:
+        read_references(path, split="test")
+    assert str(raised.value) == (
+        f"{path}: the splits of MSVD are in youtube_mapping.txt, which is not in {path.parent}. Put it there."
+    )
+
+
+def test_references_of_msvd_by_split_and_name(file):
+    path = file("AllVideoDescriptions.txt", MSVD)
+    file("youtube_mapping.txt", MAPPING)
+    assert list(read_references(path)) == ["vid1200", "vid1201", "vid1301"]
+    assert read_references(path, split="train") == {"vid1200": ["A man.", "\ufeffHe."]}
+    assert list(read_references(path, split="validation")) == ["vid1201"]
+    assert list(read_references(path, split="test", like=["vid1301"])) == ["vid1301"]
+    assert read_references(path, split="test", like={"clipC_5_6": "x"}) == {"clipC_5_6": ["A cat."]}
+    assert list(read_references(path, like=["something else"])) == ["vid1200", "vid1201", "vid1301"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "split", "message"),
+    [
+        ("r.json", {"a": ["x"]}, "test", "these references have no splits. Leave the split out, or give a corpus' own file."),
+        ("r.json", {"a": [3]}, None, f"the references of video a are [3]. {REFERENCE_SHAPES}"),
+        (
+            "r.json",
+            {"videos": [], "sentences": [{}]},
+            None,
+            f"not in MSR-VTT's layout (KeyError: 'video_id'). {REFERENCE_SHAPES}",
+        ),
+        ("r.txt", "clip caption\nclip\n", None, "line 2: 'clip' is not a clip name, a space and a caption."),
+        (
+            "r.json",
+            {"videos": [{"video_id": "a", "split": "test"}], "sentences": [{"video_id": "a", "caption": "x"}]},
+            "train",
+            "no caption of split 'train' (it has test).",
+        ),
+    ],
+)
+def test_references_that_are_refused(file, name, content, split, message):
+    path = file(name, content)
+    with pytest.raises(ScoringError) as raised:
+        read_references(path, split=split)
+    assert str(raised.value).removeprefix(str(path)).lstrip(":, ") == message
+
+
+def test_an_unknown_split(tmp_path):
+    with pytest.raises(ScoringError) as raised:
+        read_references(tmp_path / "any.json", split="dev")
+    assert str(raised.value) == "there is no split 'dev'. The splits are train, validation and test."
+
+
+def test_the_published_corpora(stap_data):
+    msvd = read_references(stap_data / "msvd/AllVideoDescriptions.txt")
+    assert (len(msvd), sum(map(len, msvd.values()))) == (1970, 80839)
+    sizes = {
+        split: len(read_references(stap_data / "msvd/AllVideoDescriptions.txt", split=split)) for split in ("train", "test")
+    }
+    assert sizes == {"train": 1200, "test": 670}
+    msrvtt = read_references(stap_data / "msrvtt/train_val_videodatainfo.json", split="validation")
+    assert (len(msrvtt), sum(map(len, msrvtt.values()))) == (497, 9940)
