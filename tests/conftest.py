@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -38,13 +40,19 @@ def number_shown() -> Callable[[np.ndarray], int]:
 
 
 @pytest.fixture
-def make_video(tmp_path: Path) -> MakeVideo:
-    """A function that writes a video into the test's folder and returns its path; see _make_video for its settings."""
+def make_video(make_video_in: MakeVideo, tmp_path: Path) -> MakeVideo:
+    """A function that writes a video into the test's own folder and returns its path; see _make_video for its settings."""
+    return partial(make_video_in, tmp_path)
 
-    def make(name: str | Path = "clip.mp4", frames: int | Iterable[np.ndarray] = 12, **settings: object) -> Path:
-        path = tmp_path / name
+
+@pytest.fixture(scope="session")
+def make_video_in() -> MakeVideo:
+    """The same into a folder of your choice, for fixtures that several tests share."""
+
+    def make(folder: Path, name: str | Path = "clip.mp4", frames: int | Iterable[np.ndarray] = 12, **settings: Any) -> Path:
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _make_video(path, frames, **settings)  # type: ignore[arg-type]
+        _make_video(path, frames, **settings)
         return path
 
     return make

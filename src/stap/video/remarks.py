@@ -21,8 +21,8 @@ _FEW_HOLES = 0.02
 def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
     """Whether the file is shorter than its header says: in frames or, in containers that count none, in seconds."""
     announced_frames, announced_seconds = source.stream.frames, (source.container.duration or 0) / av.time_base
-    start_seconds = (source.container.start_time or 0) / av.time_base
-    end_seconds = float(timeline.end * timeline.tick_seconds) - start_seconds
+    # Headers count from the clock's zero or from the first frame; the later of the two ends raises no false alarm.
+    end_seconds = float(timeline.end * timeline.tick_seconds)
     if timeline.packets < announced_frames:
         yield (
             f"{source.path}: only {timeline.packets} of the {announced_frames} frames that its header announces are in the file; "
