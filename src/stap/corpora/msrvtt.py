@@ -16,7 +16,7 @@ from stap.corpora.corpus import Clip, Corpus, Split
 from stap.corpora.files import check_folder, read_json, with_video_files
 from stap.errors import CorpusError
 
-__all__ = ["FOLDERS", "SPLIT_NAMES", "read_msrvtt"]
+__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations", "read_msrvtt"]
 
 PUBLISHED = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 WHOLE = "videodatainfo.json"
@@ -34,18 +34,23 @@ def read_msrvtt(root: Path, *, videos: Path | None = None, available_only: bool 
     Raises CorpusError for a missing or malformed file, a clip without caption or video, a caption of an unknown clip.
     """
     root = check_folder(Path(root), f"the folder of MSR-VTT with {PUBLISHED[0]} and {PUBLISHED[1]}, or with {WHOLE}")
-    files = [root / WHOLE] if (root / WHOLE).is_file() else [root / name for name in PUBLISHED]
     folder = check_folder(Path(videos), "the folder of the video files") if videos is not None else root
-    clips: list[Clip] = []
-    for file in files:
-        clips.extend(_read_file(file, folder))
-    clips = _with_facts(clips, root / FACTS)
-    name = read_json(files[0], LAYOUT).get("info", {}).get("name", "MSR-VTT") if files[0].name == WHOLE else "MSR-VTT"
-    return Corpus(str(name), with_video_files(clips, str(root), available_only=available_only))
+    name, clips = read_annotations(root, folder)
+    return Corpus(name, with_video_files(clips, str(root), available_only=available_only))
 
 
-def _read_file(file: Path, folder: Path) -> list[Clip]:
-    content = read_json(file, LAYOUT)
+def read_annotations(root: Path, videos: Path) -> tuple[str, list[Clip]]:
+    """The corpus's name and its clips, whether their video files are there or not."""
+    whole = (root / WHOLE).is_file()
+    files = [root / WHOLE] if whole else [root / name for name in PUBLISHED]
+    contents = [read_json(file, LAYOUT) for file in files]
+    clips = [clip for file, content in zip(files, contents, strict=True) for clip in _clips(file, content, videos)]
+    info = contents[0].get("info") if whole else None
+    name = info.get("name") if isinstance(info, dict) else None
+    return str(name or "MSR-VTT"), _with_facts(clips, root / FACTS)
+
+
+def _clips(file: Path, content: Any, folder: Path) -> list[Clip]:
     videos, sentences = _records(file, content, "videos"), _records(file, content, "sentences")
     captions: dict[str, list[str]] = {_field(file, video, "video_id"): [] for video in videos}
     for sentence in sentences:

@@ -13,7 +13,7 @@ from stap.corpora.corpus import Clip, Corpus, Split
 from stap.corpora.files import check_folder, read_text, with_video_files
 from stap.errors import CorpusError
 
-__all__ = ["read_msvd"]
+__all__ = ["read_annotations", "read_msvd"]
 
 DESCRIPTIONS = "AllVideoDescriptions.txt"
 MAPPING = "youtube_mapping.txt"
@@ -29,7 +29,12 @@ def read_msvd(root: Path, *, videos: Path | None = None, available_only: bool = 
     Raises CorpusError for a missing or malformed file, a clip without caption or video, a caption of an unknown clip.
     """
     root = check_folder(Path(root), f"the folder of MSVD with {DESCRIPTIONS} and {MAPPING}")
-    folder = Path(videos) if videos is not None else root / FOLDER
+    folder = check_folder(Path(videos), "the folder of the video files") if videos is not None else root / FOLDER
+    return Corpus("MSVD", with_video_files(read_annotations(root, folder), str(root), available_only=available_only))
+
+
+def read_annotations(root: Path, videos: Path) -> list[Clip]:
+    """The clips, whether their video files are there or not."""
     numbers = _read_mapping(root / MAPPING)
     captions = _read_descriptions(root / DESCRIPTIONS, numbers)
     silent = [clip for clip, lines in captions.items() if not lines]
@@ -38,11 +43,10 @@ def read_msvd(root: Path, *, videos: Path | None = None, available_only: bool = 
             f"{root / DESCRIPTIONS}: {len(silent)} clips of {MAPPING} have no caption, the first is {silent[0]}. "
             "Expected at least one each."
         )
-    clips = [
-        Clip(f"vid{number}", folder / f"{clip}.avi", _split(number), tuple(captions[clip]))
+    return [
+        Clip(f"vid{number}", videos / f"{clip}.avi", _split(number), tuple(captions[clip]))
         for clip, number in sorted(numbers.items(), key=lambda item: item[1])
     ]
-    return Corpus("MSVD", with_video_files(clips, str(root), available_only=available_only))
 
 
 def _read_mapping(file: Path) -> dict[str, int]:

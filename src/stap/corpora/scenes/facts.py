@@ -1,7 +1,8 @@
 """Scoring captions by the facts they recall: colours, shapes, events and their order.
 
 A scene's facts are the colour and the shape of each described object, each event, and the order where there are two. A caption
-may be any sentence. Listing does not pay: of what it claims only the first objects and the first events count, as many as the scene has.
+may be any sentence. Listing does not pay: of what it claims, only the first objects and the first events count, as many as
+the scene has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writing a generated corpus: video files, captions and facts in MSR-VTT's layout.
 
-The same seed, dials and number of videos give the same corpus, whatever the number of workers. A video file is complete or absent
-and the JSON files come last, so an interrupted corpus is finished by running the same call again.
+The same seed, dials and number of videos give the same corpus, whatever the number of workers. A video file is complete or
+absent and the JSON files come last, so an interrupted corpus is finished by running the same call again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stap.errors import CorpusError
 
 __all__ = ["VERSION", "write_scenes"]
 
-VERSION = 2  # of the generator: another version draws or words the same seed differently
+VERSION = 3  # of the generator: another version draws or words the same seed differently
 SETTINGS = "scenes.json"
 KINDS = ("single", "sequence", "pair")
 ENCODER = {"preset": "ultrafast", "crf": "24"}  # encoding is half of the time; slower presets double it

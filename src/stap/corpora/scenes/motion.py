@@ -17,8 +17,9 @@ __all__ = ["SMALLEST", "Motion", "pair_motions", "place", "sequence_motion", "si
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
+Window = tuple[float, float]  # start and end in clip time
 
-SMALLEST, LARGEST = 0.6, 1.5  # scale before growing and after it
+SMALLEST, LARGEST = 0.7, 1.6  # scale before growing and after it
 BRIEF = 0.26  # part of the clip that a brief event takes
 FLASH = (0.13, 0.2)  # part of the clip for which an object appears for a moment
 DIRECTIONS: Mapping[str, tuple[float, float]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -39,8 +40,8 @@ def still(frames: int) -> Motion:
     return Motion(np.zeros((frames, 2)), np.ones(frames), np.zeros(frames), np.ones(frames, dtype=bool))
 
 
-def windows(count: int, brief: bool, rng: Rng) -> list[tuple[float, float]]:
-    """Start and end of `count` events in clip time, one after the other with a short rest between."""
+def windows(count: int, brief: bool, rng: Rng) -> list[Window]:
+    """When `count` events happen, one after the other with a short rest between."""
     edges = np.linspace(0.03, 0.97, count + 1)
     spans = [(low + 0.02, high - 0.02) for low, high in pairwise(edges)]
     if not brief:
@@ -49,15 +50,20 @@ def windows(count: int, brief: bool, rng: Rng) -> list[tuple[float, float]]:
     return [(start, start + BRIEF) for start in starts]
 
 
-def progress(times: Array, window: tuple[float, float]) -> Array:
+def progress(times: Array, window: Window) -> Array:
     """0 before the window, 1 after it, linear inside."""
     start, end = window
     return np.clip((times - start) / (end - start), 0, 1)
 
 
-def single_motion(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _is_short(window: Window) -> bool:
+    """Whether an event has less than half of the clip: then it repeats less, so that a few sampled frames still show it."""
+    return window[1] - window[0] < 0.5
+
+
+def single_motion(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     """The motion of one object."""
-    return SINGLE[event](event, times, window, brief, rng)
+    return SINGLE[event](event, times, window, rng)
 
 
 def sequence_motion(motions: list[Motion]) -> Motion:
@@ -75,55 +81,55 @@ def sequence_motion(motions: list[Motion]) -> Motion:
     return replace(whole, scale=whole.scale / whole.scale.max() * LARGEST)
 
 
-def _travel(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _travel(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     ahead = np.array(DIRECTIONS[event])
     aside = ahead[::-1] * rng.uniform(-0.1, 0.1)
     path = progress(times, window)[:, None] * (ahead + aside) * rng.uniform(0.4, 0.6)
     return replace(still(len(times)), offset=path)
 
 
-def _circle(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
-    turns = rng.choice([-1, 1]) * (1.0 if brief else rng.uniform(1.1, 1.8))
+def _circle(event: str, times: Array, window: Window, rng: Rng) -> Motion:
+    turns = rng.choice([-1, 1]) * (1.0 if _is_short(window) else rng.uniform(1.1, 1.6))
     start = rng.uniform(0, 2 * np.pi)
     angle = start + 2 * np.pi * turns * progress(times, window)
     path = np.stack([np.cos(angle) - np.cos(start), np.sin(angle) - np.sin(start)], axis=1)
     return replace(still(len(times)), offset=path * rng.uniform(0.17, 0.24))
 
 
-def _zigzag(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _zigzag(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     along = progress(times, window)
-    legs = 3 if brief else int(rng.integers(4, 6))
+    legs = 3 if _is_short(window) else 4
     wave = np.abs(np.mod(along * legs + 1, 2) - 1)  # 0, 1, 0, 1 ... at the corners
     path = np.stack([along * rng.uniform(0.45, 0.6), wave * rng.uniform(0.26, 0.34)], axis=1) * rng.choice([-1, 1], size=2)
     return replace(still(len(times)), offset=path if rng.random() < 0.5 else path[:, ::-1])
 
 
-def _bounce(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _bounce(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     along = progress(times, window)
-    hop = np.mod(along * (2 if brief else 3), 1)
+    hop = np.mod(along * (2 if _is_short(window) else 3), 1)
     height = 4 * hop * (1 - hop) * rng.uniform(0.28, 0.42)
     path = np.stack([along * rng.uniform(-0.12, 0.12), -height], axis=1)
     return replace(still(len(times)), offset=path)
 
 
-def _grow(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _grow(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     along = progress(times, window)
     along = along if event == "grow" else 1 - along
     return replace(still(len(times)), scale=SMALLEST + (LARGEST - SMALLEST) * along)
 
 
-def _spin(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
-    turns = rng.choice([-1, 1]) * (rng.uniform(0.55, 0.7) if brief else rng.uniform(1.1, 1.6))
+def _spin(event: str, times: Array, window: Window, rng: Rng) -> Motion:
+    turns = rng.choice([-1, 1]) * rng.uniform(1.2, 1.6) * (window[1] - window[0])
     return replace(still(len(times)), angle=2 * np.pi * turns * progress(times, window))
 
 
-def _flash(event: str, times: Array, window: tuple[float, float], brief: bool, rng: Rng) -> Motion:
+def _flash(event: str, times: Array, window: Window, rng: Rng) -> Motion:
     length = rng.uniform(*FLASH)
     start = rng.uniform(0.08, 0.92 - length)
     return replace(still(len(times)), visible=(times >= start) & (times < start + length))
 
 
-SINGLE: Mapping[str, Callable[[str, Array, tuple[float, float], bool, Rng], Motion]] = {
+SINGLE: Mapping[str, Callable[[str, Array, Window, Rng], Motion]] = {
     **dict.fromkeys(DIRECTIONS, _travel),
     "circle": _circle,
     "zigzag": _zigzag,
@@ -135,9 +141,7 @@ SINGLE: Mapping[str, Callable[[str, Array, tuple[float, float], bool, Rng], Moti
 }
 
 
-def pair_motions(
-    event: str, times: Array, window: tuple[float, float], radii: tuple[float, float], rng: Rng
-) -> tuple[Motion, Motion]:
+def pair_motions(event: str, times: Array, window: Window, radii: tuple[float, float], rng: Rng) -> tuple[Motion, Motion]:
     """The motions of two objects that meet, both from one common origin. radii: parts of the frame's side."""
     first, second = PAIR[event](progress(times, window), radii, rng)
     plain = still(len(times))

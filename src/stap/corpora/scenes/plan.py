@@ -113,8 +113,8 @@ def _dealt(rng: np.random.Generator, event: str) -> list[Combination]:
 def plan_scenes(videos: int, seed: int, dials: SceneDials) -> list[Scene]:
     """The scenes of a corpus: training, then validation (a twelfth), then test (an eighth; at least one scene each).
 
-    Training and validation scenes hold no held-out combination; test scenes hold nothing else: both objects of a pair, both events
-    of a sequence. Single, sequence and pair scenes have the same shares in each split.
+    Training and validation scenes hold no held-out combination; test scenes hold nothing else: both objects of a pair, both
+    events of a sequence. Single, sequence and pair scenes have the same shares in each split.
     """
     held_out = held_out_combinations(seed)
     everything = [c for event in (*SINGLE_EVENTS, *PAIR_EVENTS) for c in combinations(event)]
@@ -193,7 +193,7 @@ class Combiner:
         self._of_sequence = {order: Deck(things, rng) for order, things in _things_of_sequences(allowed).items()}
 
     def draw(self, kind: Kind) -> tuple[Combination, ...]:
-        """One combination for a single event; two with the same coloured shape for a sequence; two with the same event for a pair."""
+        """One combination for a single event; two of one coloured shape for a sequence; two of one event for a pair."""
         if kind == "single":
             return (self._of_event[self._singles.draw()].draw(),)
         if kind == "pair":

@@ -59,7 +59,7 @@ def _described(scene: Scene, frames: int, dials: SceneDials, rng: Rng) -> list[S
         motions = list(pair_motions(scene.events[0].event, times, spans[0], (radii[0], radii[1]), rng))
     else:
         each = zip(scene.events, spans, strict=True)
-        motions = [sequence_motion([single_motion(event.event, times, span, scene.brief, rng) for event, span in each])]
+        motions = [sequence_motion([single_motion(event.event, times, span, rng) for event, span in each])]
     sizes = np.stack([radius * motion.scale for radius, motion in zip(radii, motions, strict=True)]) * dials.pixels  # (N, T)
     centres = place(np.stack([motion.offset for motion in motions]), sizes * EXTENT * 0.9, dials.pixels, rng)
     return [
