@@ -18,8 +18,8 @@ from torch import Tensor
 from stap.decoding import beam_search, greedy
 from stap.device import choose_device
 from stap.errors import CheckpointError, StapError
-from stap.features.grid import GridExtractor, PreparedVideo, VideoFeatures
-from stap.training.batches import read_ahead, read_videos
+from stap.features.grid import GridExtractor, PreparedVideo
+from stap.training.batches import in_float32, read_ahead, read_videos
 from stap.training.run_folder import Run, check_features, load_run
 
 __all__ = ["Captioner", "VideoCaption", "load"]
@@ -120,7 +120,8 @@ class Captioner:
         limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
         width = settings.beam_width if beam_width is None else beam_width
         with torch.inference_mode():
-            memory = self.model.encode(read_videos(_Reader(features), [path.name]).to(self.device))
+            batch = read_videos(lambda _: features.arrays, [path.name])
+            memory = self.model.encode(in_float32(batch.to(self.device)))
             if width == 1:
                 best = greedy(self.model, memory, **limits)[0]
             else:
@@ -174,16 +175,6 @@ def _from_hub(repository: str) -> Path:
             f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({reason}). "
             "Check the name and the network."
         ) from error
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """The features at hand, where a feature store is expected."""
-
-    features: VideoFeatures
-
-    def read(self, video_id: str) -> dict[str, Tensor]:
-        return self.features.arrays
 
 
 def _rounded(values: Tensor) -> list[float]:

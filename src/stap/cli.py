@@ -30,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes cut long sentences short
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (demo, caption, scenes, pretrain, extract, train, evaluate, score, recipes, doctor):

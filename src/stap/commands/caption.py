@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def caption(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Video files, and folders searched for them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders searched for them.")],
     model: ModelOption,
     output_format: Annotated[
         Format, typer.Option("--format", help="text: a line 'file<TAB>caption' a video; json: scores, words and attention too.")
@@ -50,6 +50,7 @@ def caption(
 
     with interruptible("What was captioned until then is written."), result_file(out) as file:
         videos = _videos(paths, report)
+        total = len(videos) + len(failures)
         if videos:
             from stap.captioner import load
 
@@ -57,7 +58,7 @@ def caption(
             write = _write_text if output_format is Format.text else _write_json
             write(captions, file)
     if failures:
-        complain(f"{len(failures)} of {len(paths)} paths could not be captioned; the reasons are above.")
+        complain(f"{len(failures)} of {total} files could not be captioned; the reasons are above.")
         raise typer.Exit(1)
 
 

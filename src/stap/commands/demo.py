@@ -21,7 +21,10 @@ def demo(
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 1,
 ) -> None:
-    """Do everything on generated videos: corpus, pretraining, features, training, scores, captions, report.html."""
+    """Run the whole path on generated videos.
+
+    A corpus, pretraining, features, training, scores, captions and a page to look at, all in --out.
+    """
     writable_folder(out)
 
     from stap.demo import run_demo

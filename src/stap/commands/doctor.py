@@ -17,7 +17,10 @@ def doctor(
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Say what is installed, what is missing and how to get it; the exit status is 1 if something needed is missing."""
+    """Say what is installed and what is missing.
+
+    For what is missing it says how to get it; the exit status is 1 if it is needed.
+    """
     from stap.doctor import examine
 
     findings = examine(device=device, online=online)

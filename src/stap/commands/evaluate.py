@@ -28,7 +28,10 @@ def evaluate(
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Caption a split of the model's corpus from stored features, and score the captions, times 100 as papers print them."""
+    """Caption a split of a model's corpus and score the captions.
+
+    The features come from the store that `stap extract` filled. Scores are printed times 100, as in papers.
+    """
     with result_file(out) as file:
         from stap.device import choose_device
         from stap.evaluation import evaluate as evaluate_model

@@ -17,9 +17,9 @@ def extract(
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
-    """Extract the features of a recipe's videos into its feature store.
+    """Extract the features of a recipe's videos.
 
-    Videos already in the store are left alone, so the same line finishes an interrupted run. A video without usable frames
+    They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run. A video without usable frames
     does not stop the others; it is listed at the end, and the exit status is 1.
     """
     from stap.config import load_recipe

@@ -12,6 +12,7 @@ __all__ = [
     "ModelOption",
     "OverridesArgument",
     "RecipeArgument",
+    "ResumeOption",
     "RunOption",
     "SeedOption",
     "UnusedDeviceOption",
@@ -34,10 +35,11 @@ RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A built-i
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Settings that replace the recipe's: training.epochs=20 (see `stap recipes --settings`)."
+        metavar="KEY=VALUE", help="Settings that replace the recipe's: training.epochs=20 (see `stap recipes --settings`)."
     ),
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")]
 ModelOption = Annotated[
     str,
     typer.Option(

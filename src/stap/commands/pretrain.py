@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from stap.commands.console import interruptible, say
-from stap.commands.options import DeviceOption, OverridesArgument, RecipeArgument, RunOption, SeedOption, with_seed
+import typer
+
+from stap.commands.console import complain, interruptible, say
+from stap.commands.options import (
+    DeviceOption,
+    OverridesArgument,
+    RecipeArgument,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+    with_seed,
+)
 from stap.commands.outputs import writable_folder
 
 
@@ -11,10 +21,15 @@ def pretrain(
     recipe: RecipeArgument,
     out: RunOption,
     overrides: OverridesArgument = None,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
-    """Train a backbone by matching frames with sentences (VSE++)."""
+    """Train a backbone by matching frames with sentences.
+
+    --out gets backbone.safetensors, to be used as features.weights. A video without usable frames does not stop the others;
+    it is listed at the end, and the exit status is 1.
+    """
     from stap.config import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
@@ -23,6 +38,12 @@ def pretrain(
     from stap.device import choose_device
     from stap.training.pretraining import pretrain as pretrain_backbone
 
-    with interruptible("Run the same line again; pretraining starts anew."):
-        result = pretrain_backbone(settings, out, device=choose_device(device), on_epoch=lambda epoch: say(str(epoch)))
+    with interruptible("Add --resume to the same line to continue after the last whole epoch."):
+        result = pretrain_backbone(
+            settings, out, device=choose_device(device), resume=resume, on_epoch=lambda epoch: say(str(epoch))
+        )
     print(result)
+    for _, reason in result.left_out:
+        complain(reason)
+    if result.left_out:
+        raise typer.Exit(1)

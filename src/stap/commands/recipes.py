@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="Print this recipe whole, every default written out.")
+        str | None, typer.Argument(metavar="RECIPE", help="Print this recipe whole, every default written out.")
     ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Print every setting with its default and explanation.")] = False,
     device: UnusedDeviceOption = "auto",

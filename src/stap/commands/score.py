@@ -36,7 +36,10 @@ def score(
     device: UnusedDeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Score the captions of any system with BLEU, METEOR, ROUGE-L and CIDEr, times 100 as papers print them."""
+    """Score the captions of any system.
+
+    BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers.
+    """
     from stap.scoring.captions import read_predictions, read_references
     from stap.scoring.metrics import Scorer
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from stap.commands.console import interruptible, say
-from stap.commands.options import DeviceOption, OverridesArgument, RecipeArgument, RunOption, SeedOption, with_seed
+from stap.commands.options import (
+    DeviceOption,
+    OverridesArgument,
+    RecipeArgument,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+    with_seed,
+)
 from stap.commands.outputs import writable_folder
 
 
@@ -15,7 +19,7 @@ def train(
     recipe: RecipeArgument,
     out: RunOption,
     overrides: OverridesArgument = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:

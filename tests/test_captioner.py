@@ -1,0 +1,248 @@
+"""The captioner: the same features as in training, one bad file among many, and folders that do not fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+import stap
+from stap import captioner as captioner_module
+from stap.captioner import Captioner, load
+from stap.config import recipe_from_dict
+from stap.corpora.corpus import Clip
+from stap.errors import CheckpointError, FeatureError, StapError, VideoError
+from stap.features.extract import extract
+from stap.features.grid import GridExtractor
+from stap.features.store import FeatureStore
+from stap.models.build import build_model
+from stap.text import Vocabulary
+from stap.training.evaluate import caption_clips
+from stap.training.run_folder import Run, load_run, save_description, save_weights
+from stap.video import write_video
+
+SENTENCES = ["a red square moves to the left", "the blue square grows", "a square spins and then stops"]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three videos of a bright square on noise: 12 frames, 12 frames, 3 frames."""
+    folder = tmp_path_factory.mktemp("videos")
+    random = np.random.default_rng(1)
+    for number, frames in enumerate((12, 12, 3)):
+        pictures = random.integers(0, 90, (frames, 48, 64, 3), dtype=np.uint8)
+        for index, picture in enumerate(pictures):
+            picture[8 + 8 * number : 24 + 8 * number, 2 * index : 2 * index + 16, number] = 250
+        write_video(folder / f"{number}.mp4", pictures, 12)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as training writes it, with untrained weights and a backbone from a file that is gone afterwards."""
+    work = tmp_path_factory.mktemp("work")
+    torch.manual_seed(1)
+    backbone = work / "backbone.safetensors"
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), backbone)
+    recipe = recipe_from_dict(
+        {
+            "features": {"backbone": "test_resnet", "weights": str(backbone), "frames": 6, "image_size": 64},
+            "model": {"hidden_size": 8, "attention_size": 4, "embedding_size": 5},
+            "decoding": {"beam_width": 3, "max_words": 7},
+        }
+    )
+    extractor = GridExtractor(recipe.features)
+    vocabulary = Vocabulary.build(SENTENCES)
+    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=extractor.feature_size)
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)  # so that videos get different captions
+    save_description(work / "run", recipe, vocabulary, extractor.fingerprint, backbone)
+    save_weights(work / "run", model)
+    backbone.unlink()
+    return work / "run"
+
+
+@pytest.fixture(scope="module")
+def captioner(model_folder: Path) -> Captioner:
+    """The captioner of that folder."""
+    return load(model_folder, "cpu")
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the model folder elsewhere, to be changed."""
+    return Path(shutil.copytree(model_folder, tmp_path / "elsewhere" / "run"))
+
+
+def test_a_caption_is_what_training_would_make_of_the_stored_features(
+    captioner: Captioner, videos: list[Path], tmp_path: Path
+) -> None:
+    run = captioner.run
+    store = FeatureStore(tmp_path, captioner.extractor.fingerprint)
+    extract([(path.name, path) for path in videos], GridExtractor(run.recipe.features), store)
+    for path in videos:
+        clip = Clip(path.name, path, "test", ("a",))
+        expected = caption_clips(run.model, run.vocabulary, store, [clip], run.recipe.decoding)[path.name]
+        caption = captioner.caption(path)
+        assert (caption.caption, caption.words) == (expected.caption, expected.words)
+        assert caption.score == pytest.approx(expected.hypothesis.score, abs=1e-4)
+        torch.testing.assert_close(caption.attention, expected.hypothesis.attention, atol=1e-4, rtol=0)
+        assert torch.equal(caption.times_seconds, store.read(path.name)["times_seconds"])
+
+
+def test_what_comes_with_a_caption(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(str(videos[0]))
+    assert caption.path == videos[0]
+    assert caption.caption == " ".join(caption.words)
+    assert set(caption.words) <= set(" ".join(SENTENCES).split()) | {"<unk>"}
+    assert caption.attention.shape == (len(caption.words), 6)
+    torch.testing.assert_close(caption.attention.sum(dim=1), torch.ones(len(caption.words)))
+    np.testing.assert_allclose(caption.times_seconds, (np.arange(6) * 2 + 1) / 12, atol=1e-6)
+    assert caption.pooling_weights is not None
+    assert caption.pooling_weights.shape == (6, captioner.extractor.grid_size[0] * captioner.extractor.grid_size[1])
+    assert caption.warnings == ()
+
+
+def test_as_json(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(videos[0])
+    written = json.loads(json.dumps(caption.to_json()))
+    assert list(written) == ["path", "caption", "score", "times_seconds", "words", "warnings"]
+    assert (written["path"], written["caption"]) == (str(videos[0]), caption.caption)
+    assert [word["word"] for word in written["words"]] == list(caption.words)
+    np.testing.assert_allclose([word["attention"] for word in written["words"]], caption.attention, atol=1e-5)
+    np.testing.assert_allclose(written["times_seconds"], caption.times_seconds, atol=1e-5)
+
+
+def test_a_video_with_fewer_frames_is_captioned_from_those(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(videos[2])
+    assert caption.attention.shape == (len(caption.words), 3)
+
+
+def test_width_one_is_greedy(captioner: Captioner, videos: list[Path]) -> None:
+    run = captioner.run
+    greedy = run.recipe.model_copy(update={"decoding": run.recipe.decoding.model_copy(update={"beam_width": 1})})
+    alone = Captioner(Run(run.model, run.vocabulary, greedy, run.fingerprint, run.folder), captioner.device)
+    assert captioner.caption(videos[0], beam_width=1).to_json() == alone.caption(videos[0]).to_json()
+    assert captioner.caption(videos[0], beam_width=1).score <= captioner.caption(videos[0], beam_width=50).score
+
+
+def test_many_in_order_and_a_bad_one_does_not_stop_the_others(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    failed: list[tuple[Path, StapError]] = []
+    paths = [videos[1], bad, videos[0], videos[2]]
+    captions = list(captioner.caption_many(paths, on_error=lambda path, error: failed.append((path, error))))
+    assert [caption.to_json() for caption in captions] == [
+        captioner.caption(path).to_json() for path in (videos[1], videos[0], videos[2])
+    ]
+    [(path, error)] = failed
+    assert path == bad
+    assert isinstance(error, VideoError)
+
+
+def test_without_on_error_the_first_bad_file_is_raised(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:
+    captions = captioner.caption_many([videos[0], tmp_path / "none.mp4", videos[1]])
+    assert next(captions).path == videos[0]
+    with pytest.raises(VideoError):
+        next(captions)
+
+
+def test_captions_come_one_by_one_while_the_next_file_is_read(
+    captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+
+    def paths():
+        for path in [*videos, *videos]:
+            given.append(path)
+            yield path
+
+    captions = captioner.caption_many(paths())
+    next(captions)
+    assert given == videos[:2]
+    captions.close()
+
+
+def test_a_moved_folder_is_complete(copy: Path, captioner: Captioner, videos: list[Path]) -> None:
+    assert load(copy, "cpu").caption(videos[0]).to_json() == captioner.caption(videos[0]).to_json()
+
+
+def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> None:
+    fingerprint = json.loads((copy / "features.json").read_text())
+    (copy / "features.json").write_text(json.dumps(fingerprint | {"frames": 16, "crop": 0.5}))
+    with pytest.raises(FeatureError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == (
+        f"{copy}: these features were not made like those that the model was trained on: crop: {fingerprint['crop']} here, 0.5 there; "
+        "frames: 6 here, 16 there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+    )
+
+
+def test_another_backbone_file_in_the_folder_is_noticed(copy: Path) -> None:
+    torch.manual_seed(2)
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), copy / "backbone.safetensors")
+    with pytest.raises(FeatureError, match="weights_sha256"):
+        load(copy, "cpu")
+
+
+def test_a_damaged_folder_names_the_file(copy: Path) -> None:
+    (copy / "vocabulary.json").unlink()
+    with pytest.raises(CheckpointError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == f"{copy}/vocabulary.json: no such file. Copy the model folder again, whole."
+
+
+@pytest.mark.parametrize("name", ["demo", "/no/such/folder", "a/b/c", "./runs/demo x"])
+def test_a_name_that_is_nothing(name: str) -> None:
+    with pytest.raises(CheckpointError) as error:
+        load(name, "cpu")
+    assert (
+        str(error.value) == f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+    )
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    with pytest.raises(CheckpointError) as error:
+        load(file, "cpu")
+    assert str(error.value) == f"{file}: is a file, expected a model folder. Name the folder that holds config.json."
+
+
+def test_from_the_hub_only_a_model_folders_files_are_fetched(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, captioner: Captioner
+) -> None:
+    asked = []
+
+    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
+        asked.append((repository, allow_patterns))
+        return str(model_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert load("someone/a-model", "cpu").run.vocabulary == captioner.run.vocabulary
+    [(repository, patterns)] = asked
+    assert repository == "someone/a-model"
+    assert {path.name for path in model_folder.iterdir() if path.is_file()} <= set(patterns)
+    assert all(pattern.endswith((".json", ".safetensors", ".md")) and "*" not in pattern for pattern in patterns)
+
+
+def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(*_: object, **__: object) -> str:
+        raise OSError("404 Client Error.\n\nRepository Not Found")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(CheckpointError) as error:
+        load("runs/demo", "cpu")
+    assert str(error.value) == (
+        "runs/demo: no such folder, and no model of that name could be had from the Hugging Face Hub "
+        "(404 Client Error. Repository Not Found). Check the name and the network."
+    )
+
+
+def test_the_public_load_is_this_one() -> None:
+    assert stap.load is captioner_module.load
+    assert load_run.__module__ == "stap.training.run_folder"

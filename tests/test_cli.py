@@ -1,0 +1,460 @@
+"""The command line: from a corpus to captions with the commands alone, and what bad input gets."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import typer
+
+from stap import cli
+from stap.cli import app, main
+from stap.commands import console
+from stap.commands.outputs import result_file, writable_folder
+from stap.errors import StapError
+
+VERBS = ["demo", "caption", "scenes", "pretrain", "extract", "train", "evaluate", "score", "recipes", "doctor"]
+STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: exit status, stdout, stderr."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small are slower with more, above all on a machine that is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes started here
+    yield
+    del os.environ["OMP_NUM_THREADS"]
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """A command in this process."""
+
+    def command(*arguments: object) -> Answer:
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        return Answer(status, *capsys.readouterr())
+
+    return command
+
+
+@dataclass(frozen=True)
+class World:
+    """A small corpus, the recipe for it, and the model that the commands made of them."""
+
+    corpus: Path
+    recipe: Path
+    model: Path
+    test_videos: list[Path]
+
+
+@pytest.fixture(scope="module")
+def world(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """`stap scenes`, `extract` and `train`, as small as they get."""
+    import timm
+    import torch
+
+    folder = tmp_path_factory.mktemp("world")
+    torch.manual_seed(1)
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), folder / "backbone.safetensors")
+    corpus, recipe, model = folder / "corpus", folder / "recipe.yaml", folder / "model"
+    recipe.write_text(
+        f"""
+        name: small
+        corpus: {{root: {corpus}}}
+        features: {{backbone: test_resnet, weights: {folder}/backbone.safetensors, frames: 6, image_size: 64, store: {folder}/store}}
+        model: {{hidden_size: 16, attention_size: 8, embedding_size: 8}}
+        training: {{epochs: 2, batch_size: 8, optimizer: {{kind: adam, learning_rate: 0.01}}}}
+        decoding: {{beam_width: 2, max_words: 12}}
+        """
+    )
+    for line in (
+        ["scenes", corpus, "--videos", 12, "--seed", 3, "--seconds", 1, "--pixels", 48],
+        ["extract", recipe],
+        ["train", recipe, "--out", model],
+    ):
+        assert main([str(argument) for argument in line]) == 0, line
+    return World(corpus, recipe, model, sorted((corpus / "TestVideo").iterdir()))
+
+
+# The whole path
+
+
+def test_the_model_folder_is_complete(world: World) -> None:
+    assert {path.name for path in world.model.iterdir()} >= {
+        "README.md", "backbone.safetensors", "config.json", "features.json", "metrics.json", "model.safetensors", "vocabulary.json",
+    }  # fmt: skip
+    assert len(json.loads((world.model / "metrics.json").read_text())["history"]) == 2
+
+
+def test_extracting_again_finds_everything_there(world: World, run) -> None:
+    answer = run("extract", world.recipe)
+    assert answer.status == 0
+    assert answer.err.splitlines()[-1].endswith(": 0 written, 12 already there, 0 failed.")
+
+
+def test_a_run_is_not_overwritten_but_continued(world: World, run, tmp_path: Path) -> None:
+    again = run("train", world.recipe, "--out", world.model)
+    assert (again.status, again.out) == (1, "")
+    assert again.err == f"stap: {world.model}: holds a training run. Continue it with --resume, or choose another folder.\n"
+    copy = shutil.copytree(world.model, tmp_path / "copy")
+    continued = run("train", world.recipe, "--out", copy, "--resume")
+    assert continued.status == 0
+    assert continued.out.startswith(f"{copy}: 2 epochs")
+
+
+def test_captions_of_files_and_folders(world: World, run) -> None:
+    first, *_ = world.test_videos
+    answer = run("caption", first, world.corpus / "TestVideo", "--model", world.model)
+    assert answer.status == 0
+    lines = [line.split("\t") for line in answer.out.splitlines()]
+    assert [path for path, _ in lines] == [str(first), *map(str, world.test_videos)]
+    assert all(re.fullmatch(r"[a-z<>' ]*", caption) for _, caption in lines)
+
+
+@pytest.mark.slow
+def test_captions_as_json_can_be_scored(world: World, run, tmp_path: Path) -> None:
+    out = tmp_path / "captions.json"
+    answer = run("caption", world.corpus / "TestVideo", "--model", world.model, "--format", "json", "--out", out, "--beam", 1)
+    assert (answer.status, answer.out) == (0, "")
+    captions = json.loads(out.read_text())
+    assert [caption["path"] for caption in captions] == list(map(str, world.test_videos))
+    scored = run("score", out, world.corpus / "videodatainfo.json", "--split", "test")
+    assert scored.status == 0
+    assert [line.split()[0] for line in scored.out.splitlines()] == [
+        "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_evaluate_says_the_same_as_caption_and_counts_facts(world: World, run, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    answer = run("evaluate", "--model", world.model, "--split", "test", "--out", out)
+    assert answer.status == 0
+    assert answer.out.splitlines()[0] == f"{world.model}: {len(world.test_videos)} clips of split test"
+    results = json.loads(out.read_text())
+    assert f"BLEU-4   {100 * results['scores']['BLEU-4']:6.2f}" in answer.out.splitlines()
+    recalled = sum(kind["recalled"] for kind in results["facts"].values())
+    total = sum(kind["total"] for kind in results["facts"].values())
+    assert answer.out.splitlines()[-1] == f"facts, all      {100 * recalled / total:6.2f}  ({recalled} of {total})"
+    captions = run("caption", world.corpus / "TestVideo", "--model", world.model)
+    said = {Path(path).stem: caption for path, caption in (line.split("\t") for line in captions.out.splitlines())}
+    assert {entry["video_id"]: entry["caption"] for entry in results["captions"]} == said
+
+
+def test_settings_and_seed_on_the_line_replace_the_recipes(world: World, run, tmp_path: Path) -> None:
+    answer = run("train", world.recipe, "training.epochs=1", "model.kind=lrcn", "--seed", 9, "--out", tmp_path / "run")
+    assert answer.status == 0
+    recipe = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
+    assert (recipe["training"]["epochs"], recipe["model"]["kind"], recipe["seed"], recipe["name"]) == (1, "lrcn", 9, "small")
+
+
+# Bad input: one sentence, the exit status, nothing lost or half-written
+
+
+def test_one_bad_file_does_not_stop_the_others(world: World, run, tmp_path: Path) -> None:
+    text, empty, missing = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "missing.mp4"
+    text.write_text("this is no video\n")
+    empty.touch()
+    good = world.test_videos[0]
+    answer = run("caption", missing, text, good, empty, "--model", world.model)
+    assert answer.status == 1
+    assert [line.split("\t")[0] for line in answer.out.splitlines()] == [str(good)]
+    complaints = answer.err.splitlines()
+    assert [complaint.split(": ")[:2] for complaint in complaints[:3]] == [
+        ["stap", str(missing)], ["stap", str(text)], ["stap", str(empty)],
+    ]  # fmt: skip
+    assert complaints[3:] == ["stap: 3 of 4 files could not be captioned; the reasons are above."]
+
+
+def test_no_file_at_all_needs_no_model(run, tmp_path: Path) -> None:
+    answer = run("caption", tmp_path, "--model", "no-such-model")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.splitlines() == [
+        f"stap: {tmp_path}: no video in this folder or below it, and files such as .mp4, .mkv, .webm or .avi were expected. "
+        "Give another folder, or name the files themselves.",
+        "stap: 1 of 1 files could not be captioned; the reasons are above.",
+    ]
+
+
+def test_a_model_that_is_not_there(world: World, run, tmp_path: Path) -> None:
+    out = tmp_path / "captions.txt"
+    out.write_text("from before\n")
+    answer = run("caption", world.test_videos[0], "--model", tmp_path / "none", "--out", out)
+    assert answer == Answer(
+        1,
+        "",
+        f"stap: {tmp_path / 'none'}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub.\n",
+    )
+    assert out.read_text() == "from before\n"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_unwritable_result_file_is_found_before_the_work(run, tmp_path: Path) -> None:
+    for out, reason in (
+        (
+            tmp_path / "none" / "captions.txt",
+            "cannot be written (No such file or directory). Name a file in a folder where you may write.",
+        ),
+        (tmp_path, "is a folder. Name a file to write."),
+    ):
+        answer = run("caption", "clip.mp4", "--model", "no-such-model", "--out", out)
+        assert answer == Answer(1, "", f"stap: {out}: {reason}\n")
+
+
+@pytest.mark.parametrize("verb", ["train", "pretrain", "demo", "scenes"])
+def test_an_unwritable_folder_is_found_before_the_work(verb: str, world: World, run, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    line = {
+        "train": [world.recipe, "--out", file],
+        "pretrain": [world.recipe, "--out", file],
+        "demo": ["--out", file],
+        "scenes": [file],
+    }
+    answer = run(verb, *line[verb])
+    assert (answer.status, answer.out) == (1, "")
+    assert re.fullmatch(rf"stap: {file}[^\n]*\.\n", answer.err)
+    assert file.read_text() == "mine"
+
+
+def test_all_problems_of_a_recipe_at_once(run, tmp_path: Path) -> None:
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text("trainin: {epochs: 3}\n")
+    answer = run("train", recipe, "model.poling=mean", "--out", tmp_path / "run")
+    assert answer == Answer(
+        1,
+        "",
+        f"stap: {recipe}: 2 problems:\n"
+        "  - model.poling: no such setting; did you mean pooling?\n"
+        "  - trainin: no such setting; did you mean training?\n",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_backbone_and_an_unknown_device(world: World, run) -> None:
+    answer = run("extract", world.recipe, "features.backbone=resnet5")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith("stap: features.backbone: timm has no model 'resnet5'; nearest: resnet50, ")
+    answer = run("extract", world.recipe, "--device", "gpu")
+    assert answer == Answer(1, "", "stap: device 'gpu': expected auto, cpu, cuda, cuda:1 (the second GPU) or mps.\n")
+
+
+def test_a_bad_video_is_listed_after_the_others_are_extracted(world: World, run, tmp_path: Path) -> None:
+    corpus = shutil.copytree(world.corpus, tmp_path / "corpus")
+    bad = world.test_videos[0].name
+    (corpus / "TestVideo" / bad).write_bytes(b"")
+    line = ["extract", world.recipe, f"corpus.root={corpus}", f"features.store={tmp_path / 'store'}"]
+    answer = run(*line)
+    assert (answer.status, answer.out) == (1, "")
+    summary, complaint = answer.err.splitlines()[-2:]
+    assert summary.endswith(": 11 written, 0 already there, 1 failed.")
+    assert complaint.startswith(f"stap: {Path(bad).stem}: ")
+    (corpus / "TestVideo" / bad).write_bytes(world.test_videos[0].read_bytes())
+    mended = run(*line)
+    assert mended.status == 0
+    assert mended.err.splitlines()[-1].endswith(": 1 written, 11 already there, 0 failed.")
+
+
+def test_features_that_are_not_there(world: World, run, tmp_path: Path) -> None:
+    answer = run("train", world.recipe, f"features.store={tmp_path / 'store'}", "--out", tmp_path / "run")
+    assert (answer.status, answer.out) == (1, "")
+    assert "no features of" in answer.err
+    assert answer.err.endswith("Run `stap extract` with the same recipe first.\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("captoin clip.mp4", "No such command 'captoin'"),
+        ("caption clip.mp4", "Missing option '--model'"),
+        ("train --out", "Option '--out' requires an argument"),
+        ("scenes corpus --videos many", "Invalid value for '--videos'"),
+        ("demo --fast", "No such option: --fast"),
+    ],
+)
+def test_a_line_that_is_not_understood(run, line: str, error: str) -> None:
+    answer = run(*line.split())
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.splitlines()[-1].startswith(f"Error: {error}")
+
+
+# Errors of the machine
+
+
+def test_a_full_disk_is_a_sentence(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    assert main_of(monkeypatch, lambda: full.write_text("x")) == 1
+    assert main_of(monkeypatch, lambda: (tmp_path / "none").read_text()) == 1
+
+
+def main_of(monkeypatch: pytest.MonkeyPatch, action) -> int:
+    """The exit status where a command does this."""
+    monkeypatch.setattr(cli, "app", lambda *_, **__: action())
+    return main([])
+
+
+def raising(error: BaseException):
+    def action() -> None:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(28, "No space left on device", "a.bin"), "stap: a.bin: the disk is full. What was complete is kept: free some space and run the same line again.\n"),
+        (PermissionError(13, "Permission denied", "b.bin"), "stap: b.bin: Permission denied. Check that the path is right and that you may read or write it.\n"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried\nmore"), "stap: the GPU's memory is full. Try a smaller training.batch_size, or --device cpu. (CUDA out of memory. Tried)\n"),
+        (StapError("clip.mp4: no."), "stap: clip.mp4: no.\n"),
+    ],
+)  # fmt: skip
+def test_errors_become_sentences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, sentence: str
+) -> None:
+    assert main_of(monkeypatch, raising(error)) == 1
+    assert capsys.readouterr() == ("", sentence)
+
+
+def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        main_of(monkeypatch, raising(RuntimeError("a bug")))
+
+
+# Interruption
+
+
+def test_ctrl_c_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, console.interruptible("Run the same line again."):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr() == ("", "stap: interrupted. Run the same line again.\n")
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_is_continued(world: World, run, tmp_path: Path) -> None:
+    settings = ["training.epochs=8", "training.validate_every=8"]
+    line = ["train", world.recipe, *settings, "--out", tmp_path / "run"]
+    process = subprocess.Popen([*STAP, *map(str, line)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("epoch 1/8")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "stap: interrupted. Add --resume to the same line to continue after the last whole epoch."
+    done = len(json.loads((tmp_path / "run" / "metrics.json").read_text())["history"])
+    assert 1 <= done < 8
+    answer = run(*line, "--resume")
+    assert answer.status == 0, answer.err
+    epochs = [line.split()[1] for line in answer.err.splitlines() if line.startswith("epoch")]
+    assert epochs == [f"{number}/8" for number in range(done + 1, 9)]
+
+
+# Results
+
+
+def test_a_result_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    path.write_text("before")
+    with contextlib.suppress(ZeroDivisionError), result_file(path) as file:
+        file.write("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "before"
+    with result_file(path) as file:
+        file.write("after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    with contextlib.suppress(KeyboardInterrupt), result_file(path) as file:
+        file.write("until Ctrl-C")
+        raise KeyboardInterrupt
+    assert path.read_text() == "until Ctrl-C"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_file_is_written_and_not_replaced() -> None:
+    with result_file(Path(os.devnull)) as file:
+        file.write("nothing")
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_writable_folder_is_made(tmp_path: Path) -> None:
+    assert list(writable_folder(tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_progress_without_a_terminal_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("scenes") as report:
+        for done in range(1, 41):
+            report(done, 40, "video")
+    assert capsys.readouterr() == ("", "".join(f"scenes: {done} of 40\n" for done in [1, *range(4, 41, 4)]))
+
+
+# Every command
+
+
+def test_the_commands_and_their_common_options() -> None:
+    group = typer.main.get_command(app)
+    assert list(group.commands) == VERBS
+    for verb, command in group.commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--device", "--seed"} <= options, verb
+        assert all(getattr(parameter, "help", None) for parameter in command.params), verb
+
+
+def test_version_and_help(run) -> None:
+    assert run("--version") == Answer(0, "stap 0.1.0\n", "")
+    answer = run("--help")
+    assert (answer.status, answer.err) == (0, "")
+    assert [verb for verb in VERBS if f" {verb} " not in answer.out] == []
+
+
+def test_recipes(run) -> None:
+    listed = run("recipes")
+    assert listed.status == 0
+    settings = run("recipes", "--settings")
+    assert "training.batch_size = 64" in settings.out
+
+
+@pytest.mark.slow
+def test_help_answers_at_once_in_a_process() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([*STAP, "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.slow
+def test_the_installed_command(world: World, tmp_path: Path) -> None:
+    """A moved model, another folder, and a pipe that is closed early."""
+    stap = Path(sys.executable).with_name("stap")
+    model = shutil.copytree(world.model, tmp_path / "moved")
+    line = f"'{stap}' caption '{world.corpus}' --model '{model}' | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
