@@ -50,7 +50,8 @@ class Beams:
 
     @classmethod
     def start(cls, model: CaptionModel, memory: Memory, width: int) -> Beams:
-        """`width` rows a video, of which only the first counts, because all are the same."""
+        """`width` rows a video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
+        _check_positive(width=width)
         rows, frames = memory.size * width, memory.states.shape[1]
         dtype = torch.promote_types(memory.states.dtype, torch.float32)
         scores = memory.states.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
@@ -78,6 +79,7 @@ def greedy(model: CaptionModel, memory: Memory, *, max_words: int = 30, no_repea
 
     no_repeat_ngram: no sequence of this many words comes twice; 0 is off.
     """
+    _check_positive(max_words=max_words)
     beams = Beams.start(model, memory, 1)
     is_finished = torch.zeros(memory.size, dtype=torch.bool, device=beams.words.device)
     for _ in range(max_words):
@@ -121,6 +123,7 @@ def beam_search(
     length_normalisation: rank by score / length ** this, where length counts the EOS; 0 is off. `score` is never divided.
     no_repeat_ngram: no sequence of this many words comes twice; 0 is off.
     """
+    _check_positive(max_words=max_words)
     beams = Beams.start(model, memory, width)
     kept: list[list[Hypothesis]] = [[] for _ in range(memory.size)]
     frames = _frames(memory)
@@ -247,6 +250,12 @@ def _highest(values: Tensor, count: int) -> Tensor:
     columns = (kept | tied).nonzero()[:, 1].view(-1, count)  # in the order of the columns
     order = values.gather(1, columns).sort(dim=1, descending=True, stable=True).indices
     return columns.gather(1, order)
+
+
+def _check_positive(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more.")
 
 
 def _check(values: Tensor) -> None:

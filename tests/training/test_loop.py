@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from stap.config import Recipe, recipe_from_dict
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.models.encoder_decoder import EncoderDecoder
 from stap.training import loop, validation
 from stap.training.evaluate import caption_clips
 from stap.training.loop import EpochSummary, fit
+from stap.training.resume import state_file
 from stap.training.run_folder import load_run
 
 FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6, "grid": [1, 2]}
@@ -40,8 +43,12 @@ class WordScorer:
 
 
 @pytest.fixture(autouse=True)
-def quick_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(validation, "Scorer", WordScorer)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors this small only lose by more
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -113,3 +120,204 @@ def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: 
         assert whole.keys() == parts.keys()
         assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert [summary.epoch for summary in result.history] == [1, 2, 3, 4]
+
+
+def test_killed_in_the_middle_of_an_epoch_it_continues_from_the_epoch_before(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(epochs=3, optimizer={"kind": "rmsprop", "momentum": 0.5, "schedule": "cosine", "warmup_steps": 3})
+    fit(recipe, corpus, store, tmp_path / "whole")
+    calls, plain_loss = 0, EncoderDecoder.loss
+
+    def interrupted_loss(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 9:
+            raise KeyboardInterrupt
+        return plain_loss(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EncoderDecoder, "loss", interrupted_loss)
+        with pytest.raises(KeyboardInterrupt):
+            fit(recipe, corpus, store, tmp_path / "parts")
+    fit(recipe, corpus, store, tmp_path / "parts", resume=True)
+    whole, parts = load_file(state_file(tmp_path / "whole")), load_file(state_file(tmp_path / "parts"))
+    assert any(name.endswith(".step_taken") for name in whole)
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_run_that_is_over_is_only_read(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    first = fit(recipe_of(epochs=2), corpus, store, tmp_path / "run")
+    before = state_file(tmp_path / "run").stat().st_mtime_ns
+    again = fit(recipe_of(epochs=2), corpus, store, tmp_path / "run", resume=True)
+    assert (again.history, again.best) == (first.history, first.best)
+    assert state_file(tmp_path / "run").stat().st_mtime_ns == before
+
+
+def test_best_weights_are_kept_and_patience_ends_the_run(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = iter([0.1, 0.5, 0.3, 0.5, 0.2])
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    def scores(self: Any, model: torch.nn.Module) -> dict[str, float]:
+        seen[len(seen) + 1] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return {"BLEU-4": 0.0, "ROUGE-L": 0.0, "CIDEr": next(given)}
+
+    monkeypatch.setattr(validation.Validator, "scores", scores)
+    result = fit(recipe_of(epochs=50, patience=3), corpus, store, tmp_path / "run")
+    assert [summary.is_best for summary in result.history] == [True, True, False, False, False]
+    assert (result.best.epoch, result.stopped_early) == (2, True)
+    assert str(result) == f"{tmp_path / 'run'}: 5 epochs (stopped early), weights of epoch 2, validation CIDEr 0.500"
+    kept = load_file(tmp_path / "run/model.safetensors")
+    assert all(torch.equal(kept[name], seen[2][name]) for name in kept)
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["best"]["epoch"] == 2
+    assert [record["scores"]["CIDEr"] for record in metrics["history"]] == [0.1, 0.5, 0.3, 0.5, 0.2]
+    assert "| CIDEr | 50.0 |" in (tmp_path / "run/README.md").read_text()
+    resumed = fit(recipe_of(epochs=50, patience=3), corpus, store, tmp_path / "run", resume=True)
+    assert len(resumed.history) == 5
+
+
+def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    result = fit(recipe_of(epochs=5, validate_every=2), corpus, store, tmp_path / "run")
+    assert [bool(summary.scores) for summary in result.history] == [False, True, False, True, True]
+    assert [bool(summary.validation) for summary in result.history] == [False, True, False, True, True]
+
+
+def test_without_validation_clips_the_last_weights_are_kept(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    alone = Corpus("balls", corpus.split("train"))
+    result = fit(recipe_of(epochs=2), alone, store, tmp_path / "run")
+    assert (result.best.epoch, result.stopped_early) == (2, False)
+    assert str(result) == f"{tmp_path / 'run'}: 2 epochs, weights of epoch 2"
+    kept, state = load_file(tmp_path / "run/model.safetensors"), load_file(state_file(tmp_path / "run"))
+    assert all(torch.equal(kept[name], state[f"model.{name}"]) for name in kept)
+    assert "None: the corpus has no validation clips." in (tmp_path / "run/README.md").read_text()
+
+
+def test_bfloat16_and_label_smoothing(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    result = fit(recipe_of(epochs=2, precision="bfloat16", label_smoothing=0.1), corpus, store, tmp_path / "run")
+    exact = fit(recipe_of(epochs=2, label_smoothing=0.1), corpus, store, tmp_path / "exact")
+    plain = fit(recipe_of(epochs=2), corpus, store, tmp_path / "plain")
+    losses = [each.history[0].training["loss"] for each in (result, exact, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert losses[0] != losses[1]
+    assert losses[1] != losses[2]
+
+
+def test_summary_in_one_line() -> None:
+    summary = EpochSummary(
+        3, 60, 12.34, 1e-4, {"loss": 2.3456, "caption": 2.1, "matching": 0.61}, {"loss": 3.0}, {"CIDEr": 0.4119}, True
+    )
+    assert str(summary) == (
+        "epoch 3/60  loss 2.346 (caption 2.10, matching 0.61)  validation 3.000  CIDEr 0.412 (best)  12.3 s"
+    )
+
+
+def test_missing_features_are_named_with_the_command_that_makes_them(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore
+) -> None:
+    for number in (0, 3, 5, 7):
+        (store.folder / f"video{number}.safetensors").unlink()
+    with pytest.raises(FeatureError) as caught:
+        fit(recipe_of(), corpus, store, tmp_path / "run")
+    assert str(caught.value) == (
+        f"{store.folder}: no features of 4 of 12 clips (video0, video3, video7 ...). "
+        "Run `stap extract` with the same recipe first."
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    with pytest.raises(CheckpointError) as caught:
+        fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: holds a training run. Continue it with --resume, or choose another folder."
+    )
+
+
+def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        fit(recipe_of(), corpus, store, tmp_path / "run", resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: no training to continue (state/last.safetensors is missing). Leave out --resume to begin one."
+    )
+
+
+def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    with pytest.raises(ConfigError) as caught:
+        fit(recipe_of(epochs=2, optimizer={"decay": 0.8}), corpus, store, tmp_path / "run", resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: 2 here, 1 there; "
+        "training.optimizer.decay: 0.8 here, 0.9 there. Continue with the same, or begin in another folder."
+    )
+
+
+def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    first, *others = corpus.clips
+    changed = Corpus("balls", (Clip(first.id, first.path, first.split, (*first.captions, "a crimson ball")), *others))
+    with pytest.raises(ConfigError) as caught:
+        fit(recipe_of(epochs=1), changed, store, tmp_path / "run", resume=True)
+    message, digests = re.subn(r'"[0-9a-f]{12}"', "DIGEST", str(caught.value))
+    assert (message, digests) == (
+        f"{tmp_path / 'run'}: was begun with another recipe or other data: data.captions: 21 here, 20 there; "
+        "data.sha256: DIGEST here, DIGEST there; data.words: 15 here, 14 there. "
+        "Continue with the same, or begin in another folder.",
+        2,
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_state(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, plain_loss = 0, EncoderDecoder.loss
+
+    def failing_loss(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        losses = plain_loss(*arguments)
+        return type(losses)(losses.total * float("nan"), losses.parts) if calls == 6 else losses
+
+    monkeypatch.setattr(EncoderDecoder, "loss", failing_loss)
+    with pytest.raises(StapError) as caught:
+        fit(recipe_of(epochs=9), Corpus("balls", corpus.split("train")), store, tmp_path / "run")
+    assert str(caught.value) == (
+        "update 6: the loss is nan and the norm of its gradient nan; expected numbers. "
+        "Lower training.optimizer.learning_rate (now 0.01) or check the features; the state of the last whole epoch is kept."
+    )
+    assert all(tensor.isfinite().all() for tensor in load_file(state_file(tmp_path / "run")).values())
+    assert len(json.loads((tmp_path / "run/metrics.json").read_text())["history"]) == 1
+
+
+def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    with pytest.raises(CorpusError) as caught:
+        fit(recipe_of(), Corpus("balls", corpus.split("validation")), store, tmp_path / "run")
+    assert str(caught.value) == "balls: no training clip has a caption. Check corpus.kind and corpus.root."
+
+
+def test_validation_clips_are_drawn_from_the_seed(corpus: Corpus) -> None:
+    chosen = [clip.id for clip in validation.choose_clips(corpus.clips, 5, seed=1)]
+    assert chosen == [clip.id for clip in validation.choose_clips(corpus.clips, 5, seed=1)]
+    assert len(set(chosen)) == 5
+    assert chosen == [clip.id for clip in corpus.clips if clip.id in chosen]
+    assert validation.choose_clips(corpus.clips, 99, seed=1) == list(corpus.clips)
+
+
+def test_train_takes_corpus_and_fingerprint_from_the_recipe(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(epochs=1)
+    recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"store": store.root})})
+    weights = tmp_path / "net.pth"
+    torch.save({"state_dict": {"stem.weight": torch.arange(3.0)}}, weights)
+    extractor = type("Extractor", (), {"fingerprint": FINGERPRINT, "weights_file": weights})
+    monkeypatch.setattr(loop, "GridExtractor", lambda settings: extractor())
+    monkeypatch.setattr(loop, "load_corpus", lambda settings: corpus)
+    result = loop.train(recipe, tmp_path / "run")
+    assert result.folder == tmp_path / "run"
+    assert load_file(tmp_path / "run/backbone.safetensors")["stem.weight"].tolist() == [0, 1, 2]
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert load_run(tmp_path / "moved").recipe.features.weights == str(tmp_path / "moved/backbone.safetensors")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.store import FeatureStore
 
-__all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "read_ahead", "read_videos"]
+__all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "pad_words", "read_ahead", "read_videos"]
 
 VIDEOS_KEPT_OPEN = 16_384  # memory-mapped files; Linux allows a process 65,530 mappings
 
@@ -88,6 +90,17 @@ class CaptionedVideos:
                 f"none of the {len(clips)} clips has a caption with words. Check the corpus folder and its splits."
             )
 
+    @property
+    def digest(self) -> dict[str, Any]:
+        """What tells these captions from others: counts for people, and a hash for everything else."""
+        content = json.dumps([self.vocabulary.words, self.video_ids, self.captions]).encode()
+        return {
+            "clips": len(self.video_ids),
+            "captions": sum(map(len, self.captions)),
+            "words": len(self.vocabulary),
+            "sha256": hashlib.sha256(content).hexdigest()[:12],
+        }
+
     def epoch(self, batch_size: int, captions_per_video: int, seed: Sequence[int]) -> list[list[Group]]:
         """The plan of an epoch; see `epoch_plan`."""
         return epoch_plan([len(captions) for captions in self.captions], batch_size, captions_per_video, seed)
@@ -124,6 +137,12 @@ def read_videos(
             streams[name] = _pad_time(arrays)  # (B, T, ...)
             is_padding[name] = _is_padding([len(array) for array in arrays])  # (B, T)
     return VideoBatch(streams, is_padding, torch.tensor(range(len(video_ids)) if numbers is None else numbers))
+
+
+def pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
+    """(N, L) int64: word ids, filled with PAD to the longest row."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
 
 
 def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int = 2) -> Iterator[Made]:
@@ -172,8 +191,3 @@ def _pad_time(arrays: Sequence[Tensor]) -> Tensor:
 
 def _is_padding(lengths: Sequence[int]) -> Tensor:
     return torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
-
-
-def pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])

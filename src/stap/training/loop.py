@@ -23,7 +23,7 @@ from stap.training.batches import CaptionedVideos, Group, read_ahead
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.run_folder import check_same_corpus, save_description, save_metrics, save_weights
+from stap.training.run_folder import save_description, save_metrics, save_weights
 from stap.training.validation import Validator, choose_clips
 
 __all__ = ["EpochSummary", "TrainingResult", "fit", "train"]
@@ -112,12 +112,11 @@ def fit(
     vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
     run = _Run(recipe, out, CaptionedVideos(training_clips, vocabulary, store, recipe.text.max_words), store, device)
     if resume:
-        progress = load_state(out, recipe, run.model, run.optimizer)
-        check_same_corpus(out, vocabulary, store.fingerprint)
+        progress = load_state(out, recipe, run.model, run.optimizer, run.data)
     else:
         progress = Progress()
         save_description(out, recipe, vocabulary, store.fingerprint, backbone_weights)
-        save_state(out, recipe, progress, run.model, run.optimizer)
+        save_state(out, recipe, progress, run.model, run.optimizer, run.data)
     with ExitStack() as stack:
         writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
         validator = Validator(recipe, validation_clips, vocabulary, store, device) if validation_clips else None
@@ -138,6 +137,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, out: Path, videos: CaptionedVideos, store: FeatureStore, device: torch.device) -> None:
         self.recipe, self.out, self.videos, self.device = recipe, out, videos, device
+        self.data = videos.digest | {"features": store.folder.name}
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         self.model = build_model(
             recipe.model,
@@ -184,7 +184,7 @@ class _Run:
             save_weights(self.out, self.model)
         best = next((record for record in reversed(progress.history) if record["is_best"]), None)
         save_metrics(self.out, self.recipe, {"best": best, "history": progress.history})
-        save_state(self.out, self.recipe, progress, self.model, self.optimizer)
+        save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
 
 
 def _with_words(clips: Sequence[Clip]) -> list[Clip]:

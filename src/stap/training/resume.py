@@ -1,7 +1,7 @@
 """The state of a training run after an epoch, from which it continues exactly: RUN/state/last.safetensors.
 
 One safetensors file holds the weights and the optimiser's tensors, and in its header, as JSON, the recipe and the progress,
-so that all of it is replaced in one rename. Random generators need no saving: every epoch seeds them from the recipe's seed
+and a digest of the data, so that all of it is replaced in one rename. Random generators need no saving: every epoch seeds them from the recipe's seed
 and its own number (see `epoch_seed`).
 """
 
@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from stap.config import Recipe
 from stap.errors import CheckpointError, ConfigError
 from stap.features.store import FeatureStore
-from stap.training.run_folder import read_tensors, write_atomically
+from stap.training.run_folder import read_tensors, write_tensors
 
 __all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
 
@@ -51,43 +50,62 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def save_state(run: Path, recipe: Recipe, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Replace the state of the run. Raises CheckpointError if it cannot be written; the state before is then still there."""
+def save_state(
+    run: Path,
+    recipe: Recipe,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace the state of the run. Raises CheckpointError if it cannot be written; the state before is then still there.
+
+    data: what tells these data from others.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
-    header = {"recipe": recipe.model_dump(mode="json"), "progress": asdict(progress)}
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(state_file(run), safetensors.torch.save(on_cpu, {"stap": json.dumps(header)}))
+    header = {"begun_with": _begun_with(recipe, data), "progress": asdict(progress)}
+    write_tensors(state_file(run), tensors, {"stap": json.dumps(header)})
 
 
-def load_state(run: Path, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(
+    run: Path, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, data: Mapping[str, Any] | None = None
+) -> Progress:
     """Put the state of the run into the model and the optimiser.
 
-    Raises CheckpointError if there is none or it is damaged, ConfigError if it was made with another recipe.
+    Raises CheckpointError if there is none or it is damaged, ConfigError if it was made with other settings or data.
     """
     path = state_file(run)
     if not path.is_file():
-        raise CheckpointError(f"{run}: no training to continue ({path.name} is missing). Leave out --resume to begin one.")
+        raise CheckpointError(
+            f"{run}: no training to continue ({path.relative_to(run)} is missing). Leave out --resume to begin one."
+        )
     tensors, metadata = read_tensors(path)
     try:
         header = json.loads(metadata["stap"])
-        _check_same_recipe(run, recipe, header["recipe"])
+        _check_begun_with(run, _begun_with(recipe, data), header["begun_with"])
         progress = Progress(**header["progress"] | {"history": tuple(header["progress"]["history"])})
         model.load_state_dict(_under("model.", tensors))
         optimizer.load_state_dict(_optimizer_state(tensors) | {"param_groups": optimizer.state_dict()["param_groups"]})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: not a training state of this model ({error}). Begin again in another folder."
+            f"{path}: not a training state of this model ({reason}). Begin again in another folder."
         ) from error
     return progress
 
 
-def _check_same_recipe(run: Path, recipe: Recipe, saved: Mapping[str, Any]) -> None:
-    differences = FeatureStore.differences(_flat(recipe.model_dump(mode="json")), _flat(saved))
+def _begun_with(recipe: Recipe, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    return recipe.model_dump(mode="json") | {"data": dict(data or {})}
+
+
+def _check_begun_with(run: Path, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    differences = FeatureStore.differences(_flat(here), _flat(there))
     if differences:
         raise ConfigError(
-            f"{run}: was begun with another recipe: {'; '.join(differences)}. Continue with the same settings, or begin in another folder."
+            f"{run}: was begun with another recipe or other data: {'; '.join(differences)}. "
+            "Continue with the same, or begin in another folder."
         )
 
 

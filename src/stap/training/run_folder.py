@@ -41,13 +41,13 @@ from stap.training.model_card import model_card
 __all__ = [
     "Run",
     "check_features",
-    "check_same_corpus",
     "load_run",
     "read_tensors",
     "save_description",
     "save_metrics",
     "save_weights",
     "write_atomically",
+    "write_tensors",
 ]
 
 BACKBONE_FILE = "backbone.safetensors"
@@ -75,7 +75,7 @@ def save_description(
     settings = recipe.model_dump(mode="json")
     if backbone_weights is not None:
         settings["features"]["weights"] = BACKBONE_FILE
-        _write_tensors(folder / BACKBONE_FILE, read_weights(backbone_weights))
+        write_tensors(folder / BACKBONE_FILE, read_weights(backbone_weights))
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     _write_json(folder / "config.json", {"recipe": settings, "versions": versions})
     _write_json(folder / "features.json", dict(fingerprint))
@@ -84,7 +84,7 @@ def save_description(
 
 def save_weights(folder: Path, model: nn.Module) -> None:
     """Write model.safetensors, whole or not at all. Raises CheckpointError if it cannot be written."""
-    _write_tensors(folder / "model.safetensors", model.state_dict())
+    write_tensors(folder / "model.safetensors", model.state_dict())
 
 
 def save_metrics(folder: Path, recipe: Recipe, metrics: Mapping[str, Any]) -> None:
@@ -107,18 +107,6 @@ def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
     model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=feature_size)
     _load_weights(model, folder / "model.safetensors")
     return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
-
-
-def check_same_corpus(folder: Path, vocabulary: Vocabulary, fingerprint: Mapping[str, Any]) -> None:
-    """Raises CheckpointError if these captions or features are not those that the run in `folder` was begun with."""
-    saved = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
-    changed = FeatureStore.differences(fingerprint, _read_json(folder / "features.json"))
-    if saved != vocabulary:
-        changed.append(f"words of the training captions: {len(vocabulary)} here, {len(saved)} there, or in another order")
-    if changed:
-        raise CheckpointError(
-            f"{folder}: was begun with other data: {'; '.join(changed)}. Restore the data, or begin in another folder."
-        )
 
 
 def check_features(run: Run, fingerprint: Mapping[str, Any]) -> None:
@@ -158,6 +146,12 @@ def write_atomically(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all. Raises CheckpointError if it cannot be written."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(on_cpu, metadata))
+
+
 def _read_recipe(folder: Path) -> Recipe:
     path = folder / "config.json"
     settings = _read_json(path).get("recipe")
@@ -166,7 +160,7 @@ def _read_recipe(folder: Path) -> Recipe:
     try:
         recipe = recipe_from_dict(settings, source=str(path))
     except ConfigError as error:
-        raise CheckpointError(f"{error}. Load the folder with the version of stap that config.json names.") from error
+        raise CheckpointError(f"{error}\nLoad the folder with the version of stap that config.json names.") from error
     if recipe.features.weights != BACKBONE_FILE:
         return recipe
     features = recipe.features.model_copy(update={"weights": str(folder / BACKBONE_FILE)})
@@ -212,11 +206,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(on_cpu, metadata))
 
 
 def _unusable(path: Path, reason: str) -> CheckpointError:
