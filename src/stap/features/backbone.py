@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,17 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from stap.errors import CheckpointError, ConfigError, FeatureError
+from stap.errors import ConfigError, FeatureError
+from stap.features.pretrained import create_pretrained
 from stap.features.weights import load_weights, read_weights
 
 __all__ = ["GridLayout", "OwnPreprocessing", "build_backbone", "find_layout", "last_map", "own_preprocessing"]
+
+# Arguments of timm.create_model that name files or change what a backbone is. A recipe that came with a stranger's model must
+# not have them: weights come through `features.weights` alone, which is read safely.
+RESERVED_OPTIONS = frozenset(
+    {"cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,10 @@ def build_backbone(
     """
     options = dict(options or {})
     _check_name(name)
+    _check_options(options)
     options |= _size_options(name, options, image_size)
     if weights == "pretrained":
-        return _pretrained(name, options).eval()
+        return _create(name, options, pretrained=True).eval()
     network = _create(name, options)
     if weights != "random":
         load_weights(network, read_weights(Path(weights)), network_name=name, source=weights)
@@ -126,33 +134,37 @@ def _layout_of(last: object, network: nn.Module, name: str) -> GridLayout:
 
 
 def _check_name(name: str) -> None:
-    if timm.is_model(name.partition(".")[0]) or ":" in name:  # 'hf-hub:owner/model' is looked up by timm itself
-        return
-    near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-    hint = f"; did you mean {', '.join(near)}?" if near else "."
-    raise ConfigError(f"features.backbone: timm has no model {name!r}{hint} `timm.list_models()` shows all names.")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ConfigError(f"features.backbone: timm has no model {name!r}{_nearest(name, timm.list_models())}")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in known:
+        raise ConfigError(f"features.backbone: timm has no weights {tag!r} of {architecture}{_nearest(tag, known)}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:3]
+    return f"; nearest: {', '.join(near)}. `timm.list_pretrained()` lists all names." if near else "."
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    if reserved := sorted(RESERVED_OPTIONS & options.keys()):
+        raise ConfigError(
+            f"features.backbone_options: {', '.join(reserved)} cannot be given here. The weights are named by features.weights, "
+            "and a backbone always has three channels and no classifier."
+        )
 
 
 def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
     try:
-        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        if pretrained:
+            return create_pretrained(name, options)
+        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except TypeError as error:
         raise ConfigError(
             f"features.backbone_options: {name} does not take {dict(options)} ({_one_line(error)}). See timm's page of this model."
         ) from error
     return network
-
-
-def _pretrained(name: str, options: Mapping[str, Any]) -> nn.Module:
-    try:
-        return _create(name, options, pretrained=True)
-    except ConfigError:
-        raise
-    except Exception as error:  # the Hub's client, its transport and timm each have their own families of errors
-        raise CheckpointError(
-            f"{name}: its pretrained weights cannot be had from the Hugging Face Hub ({_one_line(error)}). Connect this machine "
-            "once, or give a file: features.weights=/path/to/weights.safetensors (or .pth)."
-        ) from error
 
 
 def _size_options(name: str, options: Mapping[str, Any], image_size: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stap.config import FeatureSettings
-from stap.errors import ConfigError, FeatureError, ShapeError
+from stap.errors import CheckpointError, ConfigError, FeatureError, ShapeError
 from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout, last_map, own_preprocessing
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
@@ -38,9 +38,14 @@ class GridExtractor:
 
     def __init__(self, settings: FeatureSettings, device: torch.device | str = "cpu") -> None:
         """Build the backbone and load its weights. Raises ConfigError, CheckpointError or FeatureError."""
+        if settings.weights == "random":
+            raise CheckpointError(
+                "features.weights is 'random', and features of random weights mean nothing. Give 'pretrained' or a .safetensors, "
+                ".pth, .pt or .bin file."
+            )
         self.device = torch.device(device)
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
-        self.weights_file = None if settings.weights == "pretrained" else Path(settings.weights)
+        self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
         network = build_backbone(
             settings.backbone, settings.backbone_options, weights=settings.weights, image_size=settings.image_size
         )
@@ -52,10 +57,10 @@ class GridExtractor:
         self.precision = settings.precision
         self.stored_type = torch.float16 if settings.stored_as == "float16" else torch.float32
         self._weights_sha256 = weights_sha256(network)
-        self._network = network.to(self.device).to(memory_format=torch.channels_last)
-        self._layout = find_layout(self._network, self.image_size, name=settings.backbone)
-        self.grid_size = (self._layout.height, self._layout.width)
-        self.feature_size = self._layout.feature_size
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.layout = find_layout(self.network, self.image_size, name=settings.backbone)
+        self.grid_size = (self.layout.height, self.layout.width)
+        self.feature_size = self.layout.feature_size
         mean, std = settings.mean or own.mean, settings.std or own.std
         self._mean = 255 * torch.tensor(mean, device=self.device).view(3, 1, 1)
         self._std = 255 * torch.tensor(std, device=self.device).view(3, 1, 1)
@@ -112,7 +117,7 @@ class GridExtractor:
         """(N, 3, S, S) normalised images to (N, R, D) float32. An image's result is the same in any batch to rounding."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return torch.cat(
-                [self._layout.grid(last_map(self._network, part)).float() for part in torch.split(images, self.images_per_call)]
+                [self.layout.grid(last_map(self.network, part)).float() for part in torch.split(images, self.images_per_call)]
             )
 
     def package(self, grid: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:

@@ -49,7 +49,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, network_n
     network_name, source: how messages call the network and the file. Raises CheckpointError, naming up to five keys of a kind.
     """
     own = network.state_dict()
-    given = {key: value for key, value in weights.items() if key in own or not _is_classifier(key, network)}
+    computed = {key for key, _ in network.named_buffers()} - own.keys()  # tables that older files still hold
+    classifier = _classifier_prefixes(network)
+    given = {key: value for key, value in weights.items() if key in own or not (key in computed or key.startswith(classifier))}
     problems = [
         *_listed("missing", (key for key in own if key not in given and not key.endswith("num_batches_tracked"))),
         *_listed("unexpected", (key for key in given if key not in own)),
@@ -127,10 +129,17 @@ def _without_module_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _is_classifier(key: str, network: nn.Module) -> bool:
+def _classifier_prefixes(network: nn.Module) -> tuple[str, ...]:
+    """How the names of a classifier's weights begin, of which a network without classifier has none.
+
+    timm names the last layer; where nothing is left of the block around it ('head' of 'head.linear'), the whole block went.
+    """
     names = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or ()
-    names = (names,) if isinstance(names, str) else names
-    return any(key.startswith(f"{name}.") for name in names)
+    names = {names} if isinstance(names, str) else set(names)
+    blocks = {name.rpartition(".")[0] for name in names} - {""}
+    own = network.state_dict()
+    gone = {block for block in blocks if not any(key.startswith(f"{block}.") for key in own)}
+    return tuple(f"{name}." for name in names | gone)
 
 
 def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterable[str]:

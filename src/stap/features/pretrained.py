@@ -1,0 +1,58 @@
+"""timm's pretrained weights, fetched from the Hugging Face Hub once and kept in its cache."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+import huggingface_hub
+import timm
+from torch import nn
+
+from stap.errors import CheckpointError
+
+__all__ = ["create_pretrained"]
+
+CACHED_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def create_pretrained(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network without classifier, with timm's weights. Raises CheckpointError where they cannot be had, TypeError for options."""
+    _check_available(name)
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0, **options)
+    except TypeError:
+        raise
+    except Exception as error:  # the Hub's client, its transport and timm each have their own families of errors
+        raise CheckpointError(_unavailable(name, " ".join(str(error).split()) or type(error).__name__)) from error
+    return network
+
+
+def _check_available(name: str) -> None:
+    """Say at once what the Hub's client says after a minute of trying again."""
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None or not settings.has_weights:
+        raise CheckpointError(
+            f"{name}: timm has no pretrained weights of it. Give a file: features.weights=/path/to/weights.safetensors."
+        )
+    if not settings.hf_hub_id or _is_cached(settings.hf_hub_id) or getproxies():
+        return
+    host = urlparse(huggingface_hub.constants.ENDPOINT).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise CheckpointError(_unavailable(name, f"{host} cannot be reached: {error.strerror}")) from error
+
+
+def _is_cached(repository: str) -> bool:
+    return any(isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str) for file in CACHED_FILES)
+
+
+def _unavailable(name: str, reason: str) -> str:
+    return (
+        f"{name}: its pretrained weights could not be fetched from the Hugging Face Hub ({reason.rstrip('. ')}). Connect this machine "
+        "once, or give a file: features.weights=/path/to/weights.safetensors (or .pth)."
+    )

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from stap.errors import CheckpointError
+from stap.features.weights import load_weights, read_weights, weights_sha256
+
+TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
+
+
+class Trap:
+    """Runs on a careless `torch.load`."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.witness,)
+
+
+def save(path: Path, content: object) -> Path:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(content, path)
+    else:
+        torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt", "w.bin"])
+def test_every_format_gives_the_same_tensors(tmp_path: Path, name: str) -> None:
+    read = read_weights(save(tmp_path / name, TENSORS))
+    assert read.keys() == TENSORS.keys()
+    assert all(torch.equal(read[key], TENSORS[key]) for key in TENSORS)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"state_dict": TENSORS, "epoch": 3},
+        {"model": TENSORS, "args": {"lr": 0.1}},
+        {"model": {"state_dict": TENSORS}},
+        {f"module.{key}": value for key, value in TENSORS.items()},
+        {"state_dict": {f"module.{key}": value for key, value in TENSORS.items()}},
+    ],
+)
+def test_wrappers_are_taken_off(tmp_path: Path, wrapped: dict[str, object]) -> None:
+    read = read_weights(save(tmp_path / "w.pth", wrapped))
+    assert read.keys() == TENSORS.keys()
+    assert torch.equal(read["a.weight"], TENSORS["a.weight"])
+
+
+def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path) -> None:
+    witness, path = tmp_path / "it ran", tmp_path / "w.pth"
+    torch.save({"state_dict": TENSORS, "trap": Trap(witness)}, path)
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(path)
+    assert not witness.exists()
+    assert str(caught.value).startswith(f"{path}: wants to build ")
+    assert str(caught.value).endswith(
+        " on reading, and such a file could run any code; refused. "
+        "Where you trust it, save its tensors as .safetensors and give that file."
+    )
+
+
+def test_a_missing_file_and_an_unknown_suffix(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(tmp_path / "none.pth")
+    assert str(caught.value) == (
+        f"{tmp_path}/none.pth: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt or .bin file."
+    )
+    (tmp_path / "w.h5").touch()
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(tmp_path / "w.h5")
+    assert str(caught.value) == (
+        f"{tmp_path}/w.h5: weights are read from .safetensors, .pth, .pt or .bin files, not from '.h5' files. "
+        "Save them as safetensors."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("w.safetensors", "not a whole safetensors file"), ("w.pth", "cannot be read as PyTorch")]
+)
+@pytest.mark.parametrize("kept", [0, 10, 300])
+def test_a_cut_file_is_named_as_damaged(tmp_path: Path, name: str, kind: str, kept: int) -> None:
+    whole = save(tmp_path / name, {"a": torch.randn(100, 100)}).read_bytes()
+    (tmp_path / name).write_bytes(whole[:kept])
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: {kind}")
+    assert str(caught.value).endswith(" Fetch or write it again.")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": 1}}])
+def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(save(tmp_path / "w.pth", content))
+    assert str(caught.value) == (
+        f"{tmp_path}/w.pth: holds no weights by name. Expected a dictionary of tensors, on its own or under 'state_dict' or 'model'."
+    )
+
+
+def bare() -> nn.Module:
+    network: nn.Module = timm.create_model("test_resnet", pretrained=False, num_classes=0)
+    return network
+
+
+def test_weights_arrive_and_the_classifier_is_left_out() -> None:
+    torch.manual_seed(2)
+    whole, network = timm.create_model("test_resnet", pretrained=False), bare()
+    load_weights(network, whole.state_dict(), network_name="test_resnet", source="w.pth")
+    assert "fc.weight" in whole.state_dict()
+    assert all(torch.equal(value, whole.state_dict()[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "test_convnext", "test_vit"])
+def test_classifiers_of_every_form_are_left_out(name: str) -> None:
+    with torch.device("meta"):
+        whole, network = timm.create_model(name, pretrained=False), timm.create_model(name, pretrained=False, num_classes=0)
+    network.to_empty(device="cpu")
+    weights = {key: torch.ones(value.shape, dtype=value.dtype) for key, value in whole.state_dict().items()}
+    assert weights.keys() > network.state_dict().keys()
+    load_weights(network, weights, network_name=name, source="w.pth")
+    assert all((value == 1).all() for value in network.state_dict().values())
+
+
+def test_old_files_without_batch_counters_and_with_computed_tables_fit() -> None:
+    network = timm.create_model(
+        "swin_tiny_patch4_window7_224", pretrained=False, num_classes=0, embed_dim=24, depths=(1, 1, 1, 1)
+    )
+    weights = network.state_dict()
+    table = "layers.0.blocks.0.attn.relative_position_index"
+    assert table in dict(network.named_buffers())
+    assert table not in weights
+    load_weights(network, weights | {table: torch.zeros(49, 49)}, network_name="swin", source="w.pth")
+    resnet = bare()
+    counted = {key: value for key, value in resnet.state_dict().items() if not key.endswith("num_batches_tracked")}
+    assert len(counted) < len(resnet.state_dict())
+    load_weights(resnet, counted, network_name="test_resnet", source="w.pth")
+
+
+def test_what_does_not_fit_is_named() -> None:
+    network = bare()
+    weights = {key: value for key, value in network.state_dict().items() if not key.startswith("layer1.0.bn")}
+    weights["layer9.weight"] = torch.zeros(2)
+    weights["conv1.0.weight"] = torch.zeros(8, 3, 5, 5)
+    own = list(network.state_dict()["conv1.0.weight"].shape)
+    missing = sorted(
+        key for key in network.state_dict() if key.startswith("layer1.0.bn") and not key.endswith("num_batches_tracked")
+    )
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(network, weights, network_name="test_resnet", source="w.pth")
+    assert str(caught.value) == (
+        f"w.pth: these weights do not fit test_resnet: missing: {', '.join(missing[:5])} and {len(missing) - 5} more; "
+        f"unexpected: layer9.weight; of another shape: conv1.0.weight [8, 3, 5, 5] where {own} is needed. "
+        "Check features.backbone and features.backbone_options."
+    )
+
+
+def test_the_hash_is_of_names_types_shapes_and_bytes() -> None:
+    network = nn.Linear(2, 1)
+    network.load_state_dict({"weight": torch.tensor([[1.0, -2.0]]), "bias": torch.tensor([0.5])})
+    expected = (
+        b"bias torch.float32 [1]\n" + struct.pack("<f", 0.5) + b"weight torch.float32 [1, 2]\n" + struct.pack("<2f", 1, -2)
+    )
+    assert weights_sha256(network) == hashlib.sha256(expected).hexdigest()
+    with torch.no_grad():
+        network.bias += 1e-7
+    assert weights_sha256(network) != hashlib.sha256(expected).hexdigest()
