@@ -29,7 +29,7 @@ class MeteorProcess:
         Raises MissingDependencyError if Java or the archive is not installed.
         """
         jar = archive("meteor/meteor-1.5.jar")
-        command = [*java_command(), "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+        command = [*java_command(), "-XX:+UseSerialGC", "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
         # A file, not a pipe: nobody reads it while METEOR works, and a full pipe would stop METEOR.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)
