@@ -15,7 +15,7 @@ __all__ = ["remarks_on_damage", "remarks_on_holes", "remarks_on_length"]
 # Pictures may well end a little before the sound does.
 _WHOLE = 0.9
 # A frame rate counts as constant if at most this share of the gaps between frames is longer than the others.
-_FEW_HOLES = 0.02
+_FEW_HOLES = 0.03
 
 
 def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
@@ -40,11 +40,11 @@ def remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, take
     missing = len(timeline) - len(inventory)
     if missing > 0:
         yield (
-            f"{path}: {missing} of {len(timeline)} frames could not be decoded; "
-            f"the samples ({taken}) are taken from the others."
+            f"{path}: {missing} of {len(timeline)} frames could not be decoded; the samples ({taken}) are taken from the others, "
+            "and those soon after the damage may be smeared."
         )
     elif inventory.faults:
-        yield f"{path}: damaged in {_times(inventory.faults, 'place')}; pictures from there to the next key frame may be smeared."
+        yield f"{path}: damaged in {_times(inventory.faults, 'place')}; the pictures soon after may be smeared."
 
 
 def remarks_on_holes(path: Path, timeline: Timeline) -> Iterator[str]:
