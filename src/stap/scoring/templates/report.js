@@ -58,6 +58,9 @@ for (const clip of document.querySelectorAll(".clip")) {
     word.addEventListener("focus", () => { if (!timer) show(word); });
     word.addEventListener("click", () => { stop(); keep(kept === word ? null : word); });
   }
+  for (const button of buttons) {
+    button.addEventListener("focus", () => { for (const each of buttons) each.tabIndex = each === button ? 0 : -1; });
+  }
   caption.addEventListener("mouseleave", () => { if (!timer) show(kept); });
   caption.addEventListener("focusout", (event) => { if (!timer && !caption.contains(event.relatedTarget)) show(kept); });
   caption.addEventListener("keydown", (event) => {
@@ -66,9 +69,7 @@ for (const clip of document.querySelectorAll(".clip")) {
     if (event.key === "Escape") { stop(); keep(null); }
     if (!(event.key in steps) || at < 0) return;
     event.preventDefault();
-    const next = buttons[(steps[event.key] + buttons.length) % buttons.length];
-    for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
-    next.focus();
+    buttons[(steps[event.key] + buttons.length) % buttons.length].focus();
   });
   play.addEventListener("click", () => { if (timer) { stop(); keep(null); } else walk(); });
 }
