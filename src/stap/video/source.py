@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -78,6 +78,9 @@ def open_source(path: Path, threads: int | None = None) -> Iterator[Source]:
     check_file(path)
     with _open(path) as container:
         stream = _picture_stream(path, container)
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all  # so that its packets are not even read, where the container can
         stream.thread_count = threads or min(os.cpu_count() or 1, _MOST_THREADS)
         stream.thread_type = "NONE" if threads == 1 else "AUTO"
         yield Source(path, container, stream)
