@@ -220,6 +220,13 @@ def test_what_a_video_has_had_is_not_computed_again(scorer, monkeypatch):
     assert changed.per_video["cat"]["CIDEr"] > expected.per_video["cat"]["CIDEr"]
 
 
+def test_a_scorer_that_has_scored_others_gives_what_a_new_one_gives(scorer):
+    changed = {**PREDICTIONS, "singing": "two girls are singing a song", "cat": "a cat plays with a ball"}
+    scorer.score(PREDICTIONS)
+    with Scorer(REFERENCES, WITHOUT_METEOR) as new:
+        assert scorer.score(changed) == new.score(changed)
+
+
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
