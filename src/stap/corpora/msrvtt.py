@@ -61,7 +61,7 @@ def _clips(file: Path, content: Any, folder: Path) -> list[Clip]:
     silent = [video_id for video_id, lines in captions.items() if not lines]
     if silent:
         raise CorpusError(
-            f"{file}: {len(silent)} videos have no sentence, the first is {silent[0]}. Expected at least one each."
+            f"{file}: {len(silent)} of {len(videos)} videos have no sentence, the first is {silent[0]}. Expected at least one each."
         )
     return [_clip(file, video, captions, folder) for video in videos]
 

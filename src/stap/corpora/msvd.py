@@ -40,7 +40,7 @@ def read_annotations(root: Path, videos: Path) -> list[Clip]:
     silent = [clip for clip, lines in captions.items() if not lines]
     if silent:
         raise CorpusError(
-            f"{root / DESCRIPTIONS}: {len(silent)} clips of {MAPPING} have no caption, the first is {silent[0]}. "
+            f"{root / DESCRIPTIONS}: {len(silent)} of {len(captions)} clips of {MAPPING} have no caption, the first is {silent[0]}. "
             "Expected at least one each."
         )
     return [

@@ -10,8 +10,9 @@ import json
 import multiprocessing
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -116,12 +117,17 @@ def _written(out: Path, scenes: Sequence[Scene], dials: SceneDials, workers: int
         yield from (_write_video(out, scene, dials) for scene in scenes)
         return
     # Processes are spawned: forked ones may hang where the parent has threads, as PyTorch has.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn, ignore = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=signal.signal, initargs=ignore) as pool:
         try:
             yield from pool.map(_write_video, repeat(out), scenes, repeat(dials), chunksize=CHUNK)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        except BrokenExecutor as error:
+            raise CorpusError(
+                f"{out}: a process that wrote videos ended unexpectedly. Run the same again to continue, or with one worker. "
+                "(A script must call this under `if __name__ == '__main__':`.)"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _write_video(out: Path, scene: Scene, dials: SceneDials) -> str:
