@@ -237,19 +237,23 @@ def _extend(beams: Beams, following: NextWord, rows: Tensor, words: Tensor, scor
 def _highest(values: Tensor, count: int) -> Tensor:
     """Columns of the `count` highest values of each row, highest first; of equal values the lower column first.
 
-    (torch.topk leaves the order of equal values open.)
+    torch.topk leaves open which of equal values it takes, and in what order.
     """
-    highest = values.topk(count, dim=1).values
+    highest, columns = values.topk(count + 1, dim=1)
     _check(highest)
-    least = highest[:, -1:]
-    kept = values > least
-    tied = values == least
-    room = count - kept.sum(dim=1, keepdim=True)
-    if bool((tied.sum(dim=1, keepdim=True) > room).any()):
-        tied &= tied.cumsum(dim=1) <= room
-    columns = (kept | tied).nonzero()[:, 1].view(-1, count)  # in the order of the columns
+    if bool((highest[:, -1] == highest[:, count - 1]).any()):  # torch.topk may have left out a lower column
+        columns = _lowest_columns(values, highest[:, count - 1 : count], count)
+    columns = columns[:, :count].sort(dim=1).values
     order = values.gather(1, columns).sort(dim=1, descending=True, stable=True).indices
     return columns.gather(1, order)
+
+
+def _lowest_columns(values: Tensor, least: Tensor, count: int) -> Tensor:
+    """Columns of all values above `least` (N, 1), and of the first ones equal to it, `count` a row."""
+    above = values > least
+    tied = values == least
+    tied &= tied.cumsum(dim=1) <= count - above.sum(dim=1, keepdim=True)
+    return (above | tied).nonzero()[:, 1].view(-1, count)
 
 
 def _check_positive(**settings: int) -> None:
