@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stap.corpora.scenes.background import drifting_background
 from stap.corpora.scenes.dials import SceneDials
 from stap.corpora.scenes.lexicon import COLOURS, PAIR_EVENTS, SINGLE_EVENTS
 from stap.corpora.scenes.plan import Scene, SceneEvent, SceneObject
@@ -207,6 +208,13 @@ def test_sizes_differ_clearly():
     areas = [np.median(track(render(scene("left", size=size), PLAIN))[1]) for size in ("small", "medium", "large")]
     assert areas[1] / areas[0] > 1.7
     assert areas[2] / areas[1] > 1.7
+
+
+def test_the_strongest_texture_stays_between_black_and_white():
+    """Drawing relies on it: a larger difference of colours would overflow."""
+    extremes = [drifting_background(2, 96, 40, np.random.default_rng(seed)) for seed in range(12)]
+    assert min(canvas.min() for canvas in extremes) == 0
+    assert max(canvas.max() for canvas in extremes) == 255
 
 
 def test_a_scene_looks_the_same_every_time_and_its_number_changes_it():

@@ -1,6 +1,6 @@
 """What lies under and over the objects of a scene: a drifting texture, and camera noise.
 
-A picture is kept as rows of red, green, blue, red ... in 16-bit whole numbers: values may leave 0..255 until the end, and the
+A picture is kept as rows of red, green, blue, red ... in 16-bit whole numbers: noise may leave 0..255 until the end, and the
 innermost loops of NumPy run along whole rows.
 """
 
@@ -38,7 +38,7 @@ def _texture(side: int, strength: float, rng: Rng) -> NDArray[np.int16]:
     slope = 1 + rng.uniform(-0.12, 0.12, size=3).astype(np.float32)
     grey = np.clip(pattern + grain, -2.5, 2.5)[:, :, None] * np.float32(strength)
     texture = np.float32(rng.uniform(100, 145)) + tint + grey * slope  # (side, side, 3)
-    return np.asarray(texture, dtype=np.int16).reshape(side, 3 * side)
+    return np.asarray(np.clip(texture, 0, 255), dtype=np.int16).reshape(side, 3 * side)
 
 
 def _clouds(side: int, rng: Rng) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Sentences about a scene, as several people would write them.
 
-Each reference is one draw from a paraphrasing grammar: synonyms for colours, shapes and events, articles, four ways to build a
-sentence about one event, and eight ways to put two in order. Colour and shape are nearly always named; the size, a
+Each reference is one draw from a paraphrasing grammar: synonyms for colours, shapes and events, articles, seven ways to build a
+sentence about one event, and ten ways to put two in order. Colour and shape are nearly always named; the size, a
 quick event and the background sometimes.
 """
 

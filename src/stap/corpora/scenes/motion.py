@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SMALLEST", "Motion", "pair_motions", "place", "sequence_motion", "single_motion", "windows"]
+__all__ = ["SMALLEST", "Motion", "pair_motions", "place", "sequence_motion", "single_motion", "still", "windows"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator

@@ -5,7 +5,7 @@ Everything random follows from the scene's seed and number, so a scene looks the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stap.corpora.scenes.background import Canvas, add_noise, drifting_background
 from stap.corpora.scenes.dials import SceneDials
 from stap.corpora.scenes.lexicon import COLOURS, SHAPES
-from stap.corpora.scenes.motion import Motion, pair_motions, place, sequence_motion, single_motion, windows
+from stap.corpora.scenes.motion import Motion, pair_motions, place, sequence_motion, single_motion, still, windows
 from stap.corpora.scenes.plan import Scene
 from stap.corpora.scenes.shapes import EXTENT, coverage
 
@@ -82,18 +82,17 @@ def _distractors(scene: Scene, frames: int, dials: SceneDials, rng: Rng) -> list
     for _ in range(scene.distractors):
         radius = np.full(frames, rng.uniform(*DISTRACTOR_RADIUS) * dials.pixels)
         drift = rng.uniform(-0.08, 0.08, size=2) * (rng.random() < 0.5)
-        still = Motion(
-            np.linspace(0, 1, frames)[:, None] * drift, np.ones(frames), np.zeros(frames), np.ones(frames, dtype=bool)
-        )
-        centre = place(still.offset[None], radius[None], dials.pixels, rng)[0]
-        sprites.append(_sprite(str(rng.choice(SHAPES)), str(rng.choice(list(COLOURS))), centre, radius, still, rng))
+        motion = replace(still(frames), offset=np.linspace(0, 1, frames)[:, None] * drift)
+        centre = place(motion.offset[None], radius[None], dials.pixels, rng)[0]
+        sprites.append(_sprite(str(rng.choice(SHAPES)), str(rng.choice(list(COLOURS))), centre, radius, motion, rng))
     return sprites
 
 
 def _draw(canvas: Canvas, sprite: Sprite) -> None:
     """Blend the sprite into all frames, touching only a patch around it.
 
-    In whole numbers, coverage in 128ths: a difference of 255 grey levels times 128 still fits into 16 bits.
+    In whole numbers, coverage in 128ths: a difference of 255 grey levels (what lies below is 0 to 255) times 128 still fits
+    into 16 bits.
     """
     _, height, width = canvas.shape
     side = min(2 * int(np.ceil(sprite.radius.max() * EXTENT + 1)) + 1, height, width // 3)
