@@ -214,7 +214,7 @@ def test_the_strongest_texture_stays_between_black_and_white():
     """Drawing relies on it: a larger difference of colours would overflow."""
     extremes = [drifting_background(2, 96, 40, np.random.default_rng(seed)) for seed in range(12)]
     assert min(canvas.min() for canvas in extremes) == 0
-    assert max(canvas.max() for canvas in extremes) == 255
+    assert max(canvas.max() for canvas in extremes) <= 255
 
 
 def test_a_scene_looks_the_same_every_time_and_its_number_changes_it():
