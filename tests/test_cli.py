@@ -189,6 +189,13 @@ def test_one_bad_file_does_not_stop_the_others(world: World, run, tmp_path: Path
     assert complaints[3:] == ["stap: 3 of 4 files could not be captioned; the reasons are above."]
 
 
+def test_a_video_of_one_frame_is_captioned_with_a_warning(world: World, run, make_video) -> None:
+    path = make_video(frames=1)
+    answer = run("caption", path, "--model", world.model)
+    assert (answer.status, answer.out.split("\t")[0]) == (0, str(path))
+    assert answer.err == f"stap: warning: {path}: the video has a single frame, so there is no motion to describe.\n"
+
+
 def test_no_file_at_all_needs_no_model(run, tmp_path: Path) -> None:
     answer = run("caption", tmp_path, "--model", "no-such-model")
     assert (answer.status, answer.out) == (1, "")
