@@ -196,11 +196,26 @@ def test_settings_that_cannot_work(settings: FeatureSettings) -> None:
     with pytest.raises(CheckpointError) as caught:
         GridExtractor(changed(settings, backbone="test_convnext"))
     assert str(caught.value).startswith(f"{settings.weights}: these weights do not fit test_convnext: missing: ")
-    with pytest.raises(CheckpointError) as caught:
-        GridExtractor(changed(settings, weights="random"))  # random features would be stored as if they meant something
+
+
+def test_random_weights_are_said_to_be_random(settings: FeatureSettings) -> None:
+    a, b = GridExtractor(changed(settings, weights="random")), GridExtractor(changed(settings, weights="random"))
+    assert (a.has_random_weights, a.weights_file) == (True, None)
+    assert a.fingerprint["weights_sha256"] != b.fingerprint["weights_sha256"]
+    assert not GridExtractor(settings).has_random_weights
+
+
+def test_a_device_without_enough_memory(settings: FeatureSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    extractor = GridExtractor(settings)
+    monkeypatch.setattr(extractor.network, "forward_features", too_large)
+    with pytest.raises(FeatureError) as caught:
+        extractor(torch.zeros(1, 3, 64, 64))
     assert str(caught.value) == (
-        "features.weights is 'random', and features of random weights mean nothing. Give 'pretrained' or a .safetensors, .pth, "
-        ".pt or .bin file."
+        "The memory of cpu does not hold 32 images of 64 pixels in this backbone. "
+        "Use features.precision=bfloat16, a smaller features.image_size, or another device."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,12 +66,14 @@ def extract(
     A video that fails is listed in the report, and the others go on. A store that cannot be written stops the run with a
     FeatureError; what was stored before stays.
     """
+    if extractor.has_random_weights:
+        raise FeatureError("features.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file.")
     _check_distinct(items)
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        decoded = _decoded_ahead(todo, extractor, pool, ahead=AHEAD * max(1, workers))
+        decoded = _decoded_ahead(todo, extractor, pool, workers)
         for batch in _packed(_without_failures(decoded, tally), extractor.images_per_call):
             _process(batch, extractor, store, tally)
     finally:
@@ -105,17 +108,18 @@ def _not_yet_stored(items: Sequence[tuple[str, Path]], store: FeatureStore, tall
 
 
 def _decoded_ahead(
-    todo: Iterable[tuple[str, Path]], extractor: GridExtractor, pool: ThreadPoolExecutor, *, ahead: int
+    todo: Iterable[tuple[str, Path]], extractor: GridExtractor, pool: ThreadPoolExecutor, workers: int
 ) -> Iterator[tuple[str, Path, Future[PreparedVideo]]]:
-    """The videos in their order, while the pool is at work on at most `ahead` of them.
+    """The videos in their order, while the pool is at work on those that follow.
 
     In their order, so that a run from the start makes the same batches, and so the same bits, every time.
     """
+    threads = max(1, (os.cpu_count() or 1) // workers)  # all workers on all cores cost a quarter more on small videos
     videos = iter(todo)
     waiting: deque[tuple[str, Path, Future[PreparedVideo]]] = deque()
     while True:
-        for video_id, path in islice(videos, ahead - len(waiting)):
-            waiting.append((video_id, path, pool.submit(extractor.read, path)))
+        for video_id, path in islice(videos, AHEAD * workers - len(waiting)):
+            waiting.append((video_id, path, pool.submit(extractor.read, path, threads=threads)))
         if not waiting:
             return
         yield waiting.popleft()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stap.config import FeatureSettings
-from stap.errors import CheckpointError, ConfigError, FeatureError, ShapeError
+from stap.errors import ConfigError, FeatureError, ShapeError
 from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout, last_map, own_preprocessing
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
@@ -38,13 +38,9 @@ class GridExtractor:
 
     def __init__(self, settings: FeatureSettings, device: torch.device | str = "cpu") -> None:
         """Build the backbone and load its weights. Raises ConfigError, CheckpointError or FeatureError."""
-        if settings.weights == "random":
-            raise CheckpointError(
-                "features.weights is 'random', and features of random weights mean nothing. Give 'pretrained' or a .safetensors, "
-                ".pth, .pt or .bin file."
-            )
         self.device = torch.device(device)
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
+        self.has_random_weights = settings.weights == "random"  # as pretraining may begin
         self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
         network = build_backbone(
             settings.backbone, settings.backbone_options, weights=settings.weights, image_size=settings.image_size
@@ -56,7 +52,7 @@ class GridExtractor:
         self.short_side = math.floor(self.image_size / self.crop + 1e-6)  # timm's own transforms round down too
         self.precision = settings.precision
         self.stored_type = torch.float16 if settings.stored_as == "float16" else torch.float32
-        self._weights_sha256 = weights_sha256(network)
+        sha256 = weights_sha256(network)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.layout = find_layout(self.network, self.image_size, name=settings.backbone)
         self.grid_size = (self.layout.height, self.layout.width)
@@ -68,7 +64,7 @@ class GridExtractor:
             "kind": "grid",
             "backbone": settings.backbone,
             "backbone_options": dict(settings.backbone_options),
-            "weights_sha256": self._weights_sha256,
+            "weights_sha256": sha256,
             "layer": "last map",
             "image_size": self.image_size,
             "crop": self.crop,
@@ -88,9 +84,12 @@ class GridExtractor:
         video = self.read(path)
         return self.package(self(self.normalise(video.images_uint8)), video, name=str(path))
 
-    def read(self, path: str | Path) -> PreparedVideo:
-        """Sample, decode, resize and crop the frames of a video: the part that needs no network. Raises VideoError."""
-        frames = sample_frames(path, self.frames, short_side=self.short_side)
+    def read(self, path: str | Path, *, threads: int | None = None) -> PreparedVideo:
+        """Sample, decode, resize and crop the frames of a video: the part that needs no network. Raises VideoError.
+
+        threads: of the decoder; None for one a core.
+        """
+        frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads)
         return PreparedVideo(self.cropped(frames), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
     def preprocess(self, frames: Frames) -> Tensor:
@@ -115,10 +114,15 @@ class GridExtractor:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, R, D) float32. An image's result is the same in any batch to rounding."""
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return torch.cat(
-                [self.layout.grid(last_map(self.network, part)).float() for part in torch.split(images, self.images_per_call)]
-            )
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                parts = torch.split(images, self.images_per_call)
+                return torch.cat([self.layout.grid(last_map(self.network, part)).float() for part in parts])
+        except torch.OutOfMemoryError as error:
+            raise FeatureError(
+                f"The memory of {self.device} does not hold {self.images_per_call} images of {self.image_size} pixels in this "
+                "backbone. Use features.precision=bfloat16, a smaller features.image_size, or another device."
+            ) from error
 
     def package(self, grid: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
         """Features and times as they are stored.   grid: (T, R, D). Raises FeatureError for values that the type cannot hold."""
