@@ -85,6 +85,13 @@ def test_damage_that_a_jump_passes_by_is_not_met(make_video, noisy, number_shown
     assert frames.warnings == ()
 
 
+def test_damage_that_is_met_between_the_samples_is_told(make_video, noisy, number_shown):
+    path = spoil(make_video(frames=noisy, options={**X264, "g": "1"}), slice(49, 50))
+    frames = sample_frames(path, 20, strategy="decode")
+    assert [number_shown(rgb) for rgb in frames.rgb_uint8] == list(range(2, 100, 5))
+    assert frames.warnings == (f"{path}: 1 of 100 frames could not be decoded; the samples (20) are {FROM_OTHERS}",)
+
+
 def test_a_spoilt_beginning(make_video, noisy, number_shown):
     path = spoil(make_video(frames=noisy, options=X264), slice(0, 20))
     frames = sample_frames(path, 10)

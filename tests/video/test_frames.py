@@ -126,6 +126,24 @@ def test_seeking_needs_no_help_from_decoding(name, make_video):
         assert np.array_equal(rgb, other_rgb)
 
 
+@pytest.mark.parametrize("name", ["open groups of pictures", "hevc", "transport stream"])
+def test_frames_shown_before_the_key_frame_they_follow_are_reached_too(name, make_video):
+    """In an open group, frames may be stored behind a key frame and shown before it, built on the group before."""
+    path = make_video(**CLIPS[name])
+    with open_source(path) as source:
+        timeline = read_timeline(source)
+        whole = [frame.to_ndarray(format="gray") for frame in frames_of(path)]
+    with open_source(path, threads=1) as source:
+        for place in range(len(timeline)):
+            ((_, frame),) = fetch_by_seeking(source, timeline, [place])
+            assert np.array_equal(frame.to_ndarray(format="gray"), whole[place])
+
+
+def frames_of(path: Path) -> list[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
 @pytest.fixture
 def packets_decoded(monkeypatch) -> list[int]:
     """A list of one number: how many packets have been decoded."""

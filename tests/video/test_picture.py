@@ -137,8 +137,14 @@ def test_pixels_that_are_not_square_are_stretched(make_video):
 
 
 def test_a_pixel_shape_beyond_belief_is_ignored(make_video):
-    path = make_video(frames=[quarter()] * 3, pixel_aspect=Fraction(1000))
-    assert sample_frames(path, 1).rgb_uint8.shape == (1, 32, 64, 3)
+    path = make_video(frames=[quarter()] * 3, pixel_aspect=Fraction(2))
+    data = bytearray(path.read_bytes())
+    box = data.index(b"pasp")
+    data[box + 4 : box + 12] = (1000).to_bytes(4, "big") + (1).to_bytes(4, "big")
+    path.write_bytes(data)
+    frames = sample_frames(path, 1)
+    assert frames.rgb_uint8.shape == (1, 32, 64, 3)
+    assert frames.warnings == (f"{path}: its pixels are said to be 1000 times as wide as high; they are taken as square.",)
 
 
 @pytest.mark.parametrize(("width", "height"), [(33, 31), (33, 32), (32, 31)])

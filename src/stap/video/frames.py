@@ -20,7 +20,7 @@ from stap.video.fetching import (
 )
 from stap.video.inventory import take_inventory
 from stap.video.picture import PictureMaker
-from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length
+from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length, remarks_on_shape
 from stap.video.sampling import choose_frames
 from stap.video.source import Source, open_source
 from stap.video.timeline import Timeline, read_timeline
@@ -68,7 +68,7 @@ def sample_frames(
     with open_source(Path(path), threads) as source:
         timeline = read_timeline(source)
         reading = _Reading(Path(path), short_side, source.pixel_aspect, source.codec)
-        remarks = [*remarks_on_length(source, timeline), *remarks_on_holes(source.path, timeline)]
+        remarks = [*remarks_on_shape(source), *remarks_on_length(source, timeline), *remarks_on_holes(source.path, timeline)]
     places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
     rgb = _take_as_listed(reading, timeline, places, strategy, threads)
     pts = timeline.pts[places]

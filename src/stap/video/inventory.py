@@ -40,9 +40,9 @@ def take_inventory(source: Source, timeline: Timeline) -> Inventory:
         is_damaged.append(frame.is_corrupt)
     clean = [order for order, damaged in enumerate(is_damaged) if not damaged] or list(range(len(stamps)))
     if timeline.has_own_times:
-        first_orders = {stamps[order]: order for order in reversed(clean)}
-        pts = [stamp for stamp in timeline.pts.tolist() if stamp in first_orders]
-        orders = [first_orders[stamp] for stamp in pts]
+        order_at = {stamps[order]: order for order in clean}
+        pts = [stamp for stamp in timeline.pts.tolist() if stamp in order_at]
+        orders = [order_at[stamp] for stamp in pts]
     else:
         all_pts = _times_in_order(stamps, timeline)
         pts, orders = [all_pts[order] for order in clean], clean

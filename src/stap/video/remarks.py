@@ -10,12 +10,19 @@ from stap.video.inventory import Inventory
 from stap.video.source import Source
 from stap.video.timeline import Timeline
 
-__all__ = ["remarks_on_damage", "remarks_on_holes", "remarks_on_length"]
+__all__ = ["remarks_on_damage", "remarks_on_holes", "remarks_on_length", "remarks_on_shape"]
 
 # Pictures may well end a little before the sound does.
 _WHOLE = 0.9
 # A frame rate counts as constant if at most this share of the gaps between frames is longer than the others.
 _FEW_HOLES = 0.03
+
+
+def remarks_on_shape(source: Source) -> Iterator[str]:
+    """Whether the shape of the pixels had to be guessed."""
+    stated = source.stream.sample_aspect_ratio
+    if stated and stated != source.pixel_aspect:
+        yield f"{source.path}: its pixels are said to be {float(stated):g} times as wide as high; they are taken as square."
 
 
 def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
