@@ -95,10 +95,11 @@ def test_results_do_not_depend_on_the_batch(settings: FeatureSettings) -> None:
     assert torch.allclose(extractor(images.flip(0)).flip(0), together, rtol=1e-5, atol=1e-5)
 
 
-def test_a_video_becomes_grid_and_times(settings: FeatureSettings, clip: Callable[..., Path]) -> None:
-    features = GridExtractor(changed(settings, stored_as="float16")).extract(clip("a.mp4", frames=8))
+@pytest.mark.parametrize("stored_as", ["float16", "float32"])
+def test_a_video_becomes_grid_and_times(settings: FeatureSettings, clip: Callable[..., Path], stored_as: str) -> None:
+    features = GridExtractor(changed(settings, stored_as=stored_as)).extract(clip("a.mp4", frames=8))
     grid, times = features.arrays["grid"], features.arrays["times_seconds"]
-    assert (grid.shape, grid.dtype, grid.device.type) == ((4, 4, 96), torch.float16, "cpu")
+    assert (grid.shape, grid.dtype, grid.device.type) == ((4, 4, 96), getattr(torch, stored_as), "cpu")
     assert (times.tolist(), times.dtype) == ([0.125, 0.375, 0.625, 0.875], torch.float32)
     assert not grid.is_inference()  # models may be trained on it
     assert features.warnings == ()
