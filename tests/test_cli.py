@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -446,14 +445,16 @@ def test_recipes(run) -> None:
     assert "training.batch_size = 64" in settings.out
 
 
-@pytest.mark.slow
 def test_help_answers_at_once_in_a_process() -> None:
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
+    """In processor time, which a busy machine does not stretch; `stap --help` does nothing but compute."""
+
+    def seconds() -> float:
+        before = os.times()
         subprocess.run([*STAP, "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.5
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(2)) < 0.5
 
 
 @pytest.mark.slow
