@@ -156,22 +156,22 @@ class DecodingSettings(Section):
 
 
 class PretrainingSettings(Section):
-    """Frame-sentence matching (VSE++, Faghri et al. 2018), which trains the backbone."""
+    """Frame-sentence matching (VSE++, Faghri et al. 2018), which trains the backbone of `features`."""
 
-    initial_weights: str = Field("random", description="'random', 'pretrained' or a weights file")
-    joint_size: int = Field(1024, ge=1, description="size of the joint embedding")
-    embedding_size: int = Field(300, ge=1)
-    margin: float = Field(0.2, ge=0)
-    frames_per_video: int = Field(8, ge=1, description="frames of each video kept in memory to train on")
-    batch_size: int = Field(128, ge=2, description="pairs of a frame and a sentence in a batch, each of another video")
-    epochs: int = Field(30, ge=1, description="an epoch shows one frame of every video")
-    hardest_after: int = Field(
-        1, ge=0, description="epochs with the mean over all negatives before the hardest negative takes over"
+    initial_weights: str = Field("pretrained", description="'pretrained', 'random' or a weights file")
+    joint_size: int = Field(1024, ge=1, description="size of the joint embedding (VSE++, section 4: 1,024)")
+    embedding_size: int = Field(300, ge=1, description="word embedding (VSE++: 300)")
+    frame_pooling: Literal["mean", "max"] = Field(
+        "mean", description="from the last map to one vector: mean as in VSE++, or max, which keeps small objects"
     )
-    learning_rate: float = Field(2e-4, gt=0, description="Adam")
-    clip_norm: float = Field(2.0, gt=0)
-    seconds: float | None = Field(None, gt=0, description="stop at the end of the epoch after this time")
-    precision: Precision = Field("float32")
+    margin: float = Field(0.2, ge=0, description="margin of the ranking loss (VSE++: 0.2)")
+    frames_per_video: int = Field(8, ge=1, description="frames of each video kept in memory, of which an epoch shows one")
+    batch_size: int = Field(128, ge=2, description="frames and sentences in a batch, each of another video (VSE++: 128)")
+    epochs: int = Field(30, ge=1, description="an epoch shows every video once (VSE++: 30)")
+    hardest_after: int = Field(1, ge=0, description="first epochs in which all negatives count, before only the hardest does")
+    clip_norm: float = Field(2.0, gt=0, description="gradient clipping by global norm (VSE++: 2)")
+    optimizer: OptimizerSettings = OptimizerSettings(kind="adam", learning_rate=2e-4, epsilon=1e-8, schedule="cosine")
+    precision: Precision = Field("float32", description="arithmetic of training (bfloat16: autocast)")
 
 
 class Recipe(Section):

@@ -1,0 +1,256 @@
+"""Frame-sentence matching: the stage that made the paper's ResNet-152.
+
+An image encoder (any timm backbone) and a recurrent sentence encoder learn to place a frame near the sentences of its video
+and away from all others, with the hardest-negative ranking loss of VSE++ (Faghri et al. 2018). The backbone is then frozen, and
+its last map gives the grid features of captioning (L-STAP paper, section 4.1).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stap.config import PretrainingSettings, Recipe
+from stap.corpora.corpus import Clip, load_corpus
+from stap.errors import CheckpointError, CorpusError, StapError, VideoError
+from stap.features.backbone import last_map
+from stap.features.grid import GridExtractor
+from stap.models.batch import PAD
+from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+from stap.text import Vocabulary, tokenize
+from stap.training.batches import pad_words
+from stap.training.optimizer import build_optimizer, learning_rate
+from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
+from stap.training.run_folder import write_atomically, write_tensors
+
+__all__ = ["FrameSentenceModel", "PretrainingResult", "PretrainingSummary", "pretrain", "recall_at"]
+
+RANKS = (1, 5, 10)
+BACKBONE_FILE = "backbone.safetensors"
+ENCODED_AT_ONCE = 64
+
+
+class FrameSentenceModel(nn.Module):
+    """Two encoders into one space (Faghri et al. 2018, section 3.1). The frame's is its pooled grid, projected."""
+
+    def __init__(self, extractor: GridExtractor, vocabulary_size: int, settings: PretrainingSettings) -> None:
+        super().__init__()
+        self.backbone = extractor.network
+        self.layout = extractor.layout
+        self.frame_pooling = settings.frame_pooling
+        self.projection = nn.Linear(extractor.feature_size, settings.joint_size)
+        self.embedding = nn.Embedding(vocabulary_size, settings.embedding_size)
+        self.sentence_encoder = SentenceEncoder(settings.embedding_size, settings.joint_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def embed_frames(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images -> (N, J)."""
+        grid = self.layout.grid(last_map(self.backbone, images))  # (N, R, D)
+        embedded: Tensor = self.projection(grid.mean(dim=1) if self.frame_pooling == "mean" else grid.amax(dim=1))
+        return embedded
+
+    def embed_sentences(self, words: Tensor) -> Tensor:
+        """(N, L) word ids, PAD after the end -> (N, J)."""
+        embedded: Tensor = self.sentence_encoder(self.embedding(words), words == PAD)
+        return embedded
+
+
+@dataclass(frozen=True)
+class PretrainingSummary:
+    """One epoch. recall: of the validation split by name, 'sentence->frame R@1' ..., as fractions; empty without such a split."""
+
+    epoch: int
+    epochs: int
+    seconds: float
+    loss: float
+    recall: dict[str, float]
+
+    def __str__(self) -> str:
+        shown = "  ".join(
+            f"{name} {100 * value:.1f} %" for name, value in self.recall.items() if name.endswith(("R@1", "R@10"))
+        )
+        return "  ".join(
+            filter(None, [f"epoch {self.epoch}/{self.epochs}", f"ranking loss {self.loss:.3f}", shown, f"{self.seconds:.1f} s"])
+        )
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """weights: the trained backbone, to be named as features.weights.   left_out: clips without a usable video, and why."""
+
+    weights: Path
+    history: tuple[PretrainingSummary, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.weights}: backbone after {len(self.history)} epochs"
+
+
+def pretrain(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    on_epoch: Callable[[PretrainingSummary], None] | None = None,
+) -> PretrainingResult:
+    """Train the recipe's backbone on its corpus by frame-sentence matching, and write it to `out`/backbone.safetensors.
+
+    `out` also gets config.json and metrics.json. resume: continue after the last whole epoch, exactly.
+    Seeds torch's global generators. A clip that cannot be decoded is left out and named in the result.
+    Raises CorpusError (no usable clips), CheckpointError (`out` holds such a run, or cannot be written), ConfigError, and
+    StapError if the loss is no longer a number.
+    """
+    settings = recipe.pretraining
+    if not resume and state_file(out).exists():
+        raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
+    corpus = load_corpus(recipe.corpus)
+    torch.manual_seed(epoch_seed(recipe.seed, 0))
+    extractor = GridExtractor(
+        recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video}), device
+    )
+    captions = (caption for clip in corpus.split("train") for caption in clip.captions)
+    vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
+    training = _Frames.read(corpus.split("train"), extractor, vocabulary, recipe.text.max_words)
+    validation = _Frames.read(corpus.split("validation"), extractor, vocabulary, recipe.text.max_words)
+    if len(training) < 2:
+        raise CorpusError(f"{corpus.name}: {len(training)} usable training clips; matching needs at least 2.")
+    model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
+    optimizer = build_optimizer(settings.optimizer, model.parameters())
+    progress = load_state(out, recipe, model, optimizer) if resume else Progress()
+    if not resume:
+        save_state(out, recipe, progress, model, optimizer)
+    history = [PretrainingSummary(**record) for record in progress.history]
+    for epoch in range(progress.epoch + 1, settings.epochs + 1):
+        started = time.perf_counter()
+        loss = _train_epoch(model, optimizer, training, extractor, settings, recipe.seed, epoch)
+        recall = _validate(model, validation, extractor) if len(validation) else {}
+        history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
+        progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
+        save_state(out, recipe, progress, model, optimizer)
+        if on_epoch:
+            on_epoch(history[-1])
+    _save(out, recipe, model, progress)
+    return PretrainingResult(out / BACKBONE_FILE, tuple(history), training.left_out + validation.left_out)
+
+
+def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tensor) -> dict[str, float]:
+    """Recall at 1, 5 and 10, both ways, from the similarity (F, S) of frames and sentences of numbered videos.
+
+    A sentence is recalled if a frame of its video is among the nearest K frames; a frame, if any of its sentences is among
+    the nearest K sentences (Faghri et al. 2018, section 4).
+    """
+    right = frame_numbers[:, None] == sentence_numbers[None, :]  # (F, S)
+    recalls = {}
+    for name, scores, hits in (("sentence->frame", similarity.T, right.T), ("frame->sentence", similarity, right)):
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        sorted_hits = hits.gather(1, order)
+        for rank in RANKS:
+            recalls[f"{name} R@{rank}"] = sorted_hits[:, :rank].any(dim=1).double().mean().item()
+    return recalls
+
+
+class _Frames:
+    """Frames and captions of a split in memory.   images: (videos, F, S, S, 3) uint8, of a short video some twice."""
+
+    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
+        self.images, self.captions, self.left_out = images, captions, left_out
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @classmethod
+    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, max_words: int) -> _Frames:
+        size = extractor.image_size
+        images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
+        captions, left_out = [], []
+        with ThreadPoolExecutor() as threads:
+            for clip, read in zip(clips, threads.map(lambda clip: _read(clip, extractor), clips), strict=True):
+                words = [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, clip.captions) if tokens]
+                if isinstance(read, VideoError) or not words:
+                    left_out.append((clip.id, str(read) if isinstance(read, VideoError) else f"{clip.id}: no caption."))
+                    continue
+                images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
+                captions.append(words)
+        return cls(images[: len(captions)], captions, tuple(left_out))
+
+    def epoch(self, batch_size: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """One frame and one caption of every video, in batches: (N, S, S, 3) and (N, L)."""
+        random = np.random.default_rng(list(seed))
+        order = random.permutation(len(self))
+        for videos in np.array_split(order, max(1, len(order) // batch_size)):
+            frames = random.integers(self.images.shape[1], size=len(videos))
+            rows = [self.captions[video][random.integers(len(self.captions[video]))] for video in videos]
+            yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
+
+
+def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
+    try:
+        return extractor.read(clip.path).images_uint8
+    except VideoError as error:
+        return error
+
+
+def _train_epoch(
+    model: FrameSentenceModel,
+    optimizer: torch.optim.Optimizer,
+    data: _Frames,
+    extractor: GridExtractor,
+    settings: PretrainingSettings,
+    seed: int,
+    epoch: int,
+) -> float:
+    """The mean loss of the epoch."""
+    torch.manual_seed(epoch_seed(seed, epoch))
+    model.train()
+    steps = max(1, len(data) // settings.batch_size)
+    device = next(model.parameters()).device
+    losses = []
+    for number, (images, words) in enumerate(data.epoch(settings.batch_size, [seed, epoch]), start=(epoch - 1) * steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings.optimizer, number, settings.epochs * steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            similarity = cosine_similarity(
+                model.embed_frames(extractor.normalise(images)).float(), model.embed_sentences(words.to(device)).float()
+            )
+        own = torch.arange(len(words), device=device)
+        loss = ranking_loss(similarity, own, own, settings.margin, hardest=epoch > settings.hardest_after)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+        losses.append(loss.detach())
+    mean = torch.stack(losses).mean().item()
+    if not np.isfinite(mean):
+        raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
+    return mean
+
+
+@torch.inference_mode()
+def _validate(model: FrameSentenceModel, data: _Frames, extractor: GridExtractor) -> dict[str, float]:
+    """Recall of the middle frame of each video among all, and of its captions."""
+    model.eval()
+    device = next(model.parameters()).device
+    middle = data.images[:, data.images.shape[1] // 2]
+    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in middle.split(ENCODED_AT_ONCE)])
+    words = pad_words([caption for captions in data.captions for caption in captions]).to(device)
+    sentences = torch.cat([model.embed_sentences(part) for part in words.split(ENCODED_AT_ONCE)])
+    numbers = torch.arange(len(data), device=device)
+    of_sentence = numbers.repeat_interleave(torch.tensor([len(captions) for captions in data.captions], device=device))
+    return recall_at(cosine_similarity(frames, sentences), numbers, of_sentence)
+
+
+def _save(out: Path, recipe: Recipe, model: FrameSentenceModel, progress: Progress) -> None:
+    record: dict[str, Any] = {"history": list(progress.history)}
+    write_atomically(out / "config.json", (json.dumps({"recipe": recipe.model_dump(mode="json")}, indent=2) + "\n").encode())
+    write_atomically(out / "metrics.json", (json.dumps(record, indent=2) + "\n").encode())
+    write_tensors(out / BACKBONE_FILE, model.backbone.state_dict())
