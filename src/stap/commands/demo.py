@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +30,15 @@ def demo(
     """
     writable_folder(out)
 
-    from stap.demo import run_demo
+    from stap.demo import FULL, QUICK, run_demo
     from stap.device import choose_device
 
     with interruptible("Run the same line again; finished stages are kept."):
-        run_demo(out, full=full, compare=compare, device=choose_device(device), seed=seed, progress=say)
+        size = FULL if full else QUICK
+        result = run_demo(out, size=size, compare=compare, device=choose_device(device), seed=seed, progress=say)
+    print(f"\n{result}\n\nTry next:\n  {_program()} {result.try_next}")
+
+
+def _program() -> str:
+    """How to call stap from here: by its name, or by the path it was started with where that is not on PATH."""
+    return "stap" if shutil.which("stap") else shlex.quote(sys.argv[0])
