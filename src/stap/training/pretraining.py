@@ -7,10 +7,10 @@ its last map gives the grid features of captioning (L-STAP paper, section 4.1).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from stap.config import PretrainingSettings, Recipe
-from stap.corpora.corpus import Clip, load_corpus
-from stap.errors import CheckpointError, CorpusError, StapError, VideoError
+from stap.corpora.corpus import Corpus, load_corpus
+from stap.errors import CheckpointError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
 from stap.models.batch import PAD
 from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
-from stap.text import Vocabulary, tokenize
+from stap.text import Vocabulary
 from stap.training.batches import pad_words
+from stap.training.captioned_frames import CaptionedFrames
 from stap.training.optimizer import build_optimizer, learning_rate
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import write_atomically, write_tensors
@@ -50,7 +51,6 @@ class FrameSentenceModel(nn.Module):
         self.projection = nn.Linear(extractor.feature_size, settings.joint_size)
         self.embedding = nn.Embedding(vocabulary_size, settings.embedding_size)
         self.sentence_encoder = SentenceEncoder(settings.embedding_size, settings.joint_size)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def embed_frames(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images -> (N, J)."""
@@ -120,15 +120,14 @@ def pretrain(
     )
     captions = (caption for clip in corpus.split("train") for caption in clip.captions)
     vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
-    training = _Frames.read(corpus.split("train"), extractor, vocabulary, recipe.text.max_words)
-    validation = _Frames.read(corpus.split("validation"), extractor, vocabulary, recipe.text.max_words)
-    if len(training) < 2:
-        raise CorpusError(f"{corpus.name}: {len(training)} usable training clips; matching needs at least 2.")
     model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
-    optimizer = build_optimizer(settings.optimizer, model.parameters())
-    progress = load_state(out, recipe, model, optimizer) if resume else Progress()
+    optimizer, data = build_optimizer(settings.optimizer, model.parameters()), _digest(corpus)
+    progress = load_state(out, recipe, model, optimizer, data) if resume else Progress()
+    training = CaptionedFrames.read(corpus.split("train"), extractor, vocabulary, recipe.text.max_words)
+    validation = CaptionedFrames.read(corpus.split("validation"), extractor, vocabulary, recipe.text.max_words)
+    _check_usable(corpus.name, training)
     if not resume:
-        save_state(out, recipe, progress, model, optimizer)
+        save_state(out, recipe, progress, model, optimizer, data)
     history = [PretrainingSummary(**record) for record in progress.history]
     for epoch in range(progress.epoch + 1, settings.epochs + 1):
         started = time.perf_counter()
@@ -136,7 +135,7 @@ def pretrain(
         recall = _validate(model, validation, extractor) if len(validation) else {}
         history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
         progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
-        save_state(out, recipe, progress, model, optimizer)
+        save_state(out, recipe, progress, model, optimizer, data)
         if on_epoch:
             on_epoch(history[-1])
     _save(out, recipe, model, progress)
@@ -159,51 +158,25 @@ def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tenso
     return recalls
 
 
-class _Frames:
-    """Frames and captions of a split in memory.   images: (videos, F, S, S, 3) uint8, of a short video some twice."""
-
-    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
-        self.images, self.captions, self.left_out = images, captions, left_out
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    @classmethod
-    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, max_words: int) -> _Frames:
-        size = extractor.image_size
-        images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
-        captions, left_out = [], []
-        with ThreadPoolExecutor() as threads:
-            for clip, read in zip(clips, threads.map(lambda clip: _read(clip, extractor), clips), strict=True):
-                words = [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, clip.captions) if tokens]
-                if isinstance(read, VideoError) or not words:
-                    left_out.append((clip.id, str(read) if isinstance(read, VideoError) else f"{clip.id}: no caption."))
-                    continue
-                images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
-                captions.append(words)
-        return cls(images[: len(captions)], captions, tuple(left_out))
-
-    def epoch(self, batch_size: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """One frame and one caption of every video, in batches: (N, S, S, 3) and (N, L)."""
-        random = np.random.default_rng(list(seed))
-        order = random.permutation(len(self))
-        for videos in np.array_split(order, max(1, len(order) // batch_size)):
-            frames = random.integers(self.images.shape[1], size=len(videos))
-            rows = [self.captions[video][random.integers(len(self.captions[video]))] for video in videos]
-            yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
+def _digest(corpus: Corpus) -> dict[str, Any]:
+    """What tells these clips and captions from others: their number for people, and a hash for everything else."""
+    content = json.dumps([[clip.id, clip.split, clip.captions] for clip in corpus.clips]).encode()
+    return {"clips": len(corpus.clips), "sha256": hashlib.sha256(content).hexdigest()[:12]}
 
 
-def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
-    try:
-        return extractor.read(clip.path).images_uint8
-    except VideoError as error:
-        return error
+def _check_usable(name: str, training: CaptionedFrames) -> None:
+    if len(training) < 2:
+        why = f" The first that was left out: {training.left_out[0][1]}" if training.left_out else ""
+        raise CorpusError(
+            f"{name}: {len(training)} of {len(training) + len(training.left_out)} training clips can be used, and matching "
+            f"needs at least 2.{why}"
+        )
 
 
 def _train_epoch(
     model: FrameSentenceModel,
     optimizer: torch.optim.Optimizer,
-    data: _Frames,
+    data: CaptionedFrames,
     extractor: GridExtractor,
     settings: PretrainingSettings,
     seed: int,
@@ -236,14 +209,14 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _validate(model: FrameSentenceModel, data: _Frames, extractor: GridExtractor) -> dict[str, float]:
+def _validate(model: FrameSentenceModel, data: CaptionedFrames, extractor: GridExtractor) -> dict[str, float]:
     """Recall of the middle frame of each video among all, and of its captions."""
     model.eval()
     device = next(model.parameters()).device
     middle = data.images[:, data.images.shape[1] // 2]
-    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in middle.split(ENCODED_AT_ONCE)])
+    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in torch.split(middle, ENCODED_AT_ONCE)])
     words = pad_words([caption for captions in data.captions for caption in captions]).to(device)
-    sentences = torch.cat([model.embed_sentences(part) for part in words.split(ENCODED_AT_ONCE)])
+    sentences = torch.cat([model.embed_sentences(part) for part in torch.split(words, ENCODED_AT_ONCE)])
     numbers = torch.arange(len(data), device=device)
     of_sentence = numbers.repeat_interleave(torch.tensor([len(captions) for captions in data.captions], device=device))
     return recall_at(cosine_similarity(frames, sentences), numbers, of_sentence)

@@ -1,0 +1,67 @@
+"""A few frames of every video in memory, with the video's captions: what frame-sentence matching learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stap.corpora.corpus import Clip
+from stap.errors import VideoError
+from stap.features.grid import GridExtractor
+from stap.text import Vocabulary, tokenize
+from stap.training.batches import pad_words
+
+__all__ = ["CaptionedFrames"]
+
+
+class CaptionedFrames:
+    """Frames and captions of a split.
+
+    images: (videos, F, S, S, 3) uint8, of a video with fewer frames some twice.   captions: word ids, by video.
+    left_out: clips without a usable video or caption, (clip id, reason).
+    """
+
+    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
+        self.images, self.captions, self.left_out = images, captions, left_out
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @classmethod
+    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, max_words: int) -> CaptionedFrames:
+        """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
+        size = extractor.image_size
+        images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
+        captions: list[list[list[int]]] = []
+        left_out: list[tuple[str, str]] = []
+        with ThreadPoolExecutor() as threads:
+            for clip, read in zip(clips, threads.map(lambda clip: _read(clip, extractor), clips), strict=True):
+                words = [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, clip.captions) if tokens]
+                if isinstance(read, VideoError):
+                    left_out.append((clip.id, str(read)))
+                elif not words:
+                    left_out.append((clip.id, f"{clip.id}: none of its captions has a word."))
+                else:
+                    images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
+                    captions.append(words)
+        return cls(images[: len(captions)], captions, tuple(left_out))
+
+    def epoch(self, batch_size: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """One frame and one caption of every video, in batches: (N, S, S, 3) and (N, L). The seed alone decides which."""
+        random = np.random.default_rng(list(seed))
+        order = random.permutation(len(self))
+        for videos in np.array_split(order, max(1, len(order) // batch_size)):
+            frames = random.integers(self.images.shape[1], size=len(videos))
+            rows = [self.captions[video][random.integers(len(self.captions[video]))] for video in videos]
+            yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
+
+
+def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
+    try:
+        return extractor.read(clip.path).images_uint8
+    except VideoError as error:
+        return error
