@@ -100,6 +100,9 @@ class ModelSettings(Section):
     pooling: Literal["mean", "attention"] = Field(
         "attention", description="lstap: local weights of equation (8), or of (9)-(10)"
     )
+    location_bias: bool = Field(
+        False, description="lstap: learn a bias for each location, so that places can be told apart (not in the paper)"
+    )
     hidden_size: int = Field(1024, ge=1, description="H: encoder and decoder LSTM")
     attention_size: int = Field(256, ge=1, description="A: additive attention")
     embedding_size: int = Field(300, ge=1, description="E: word embedding")
@@ -164,9 +167,13 @@ class PretrainingSettings(Section):
     frame_pooling: Literal["mean", "max"] = Field(
         "mean", description="from the last map to one vector: mean as in VSE++, or max, which keeps small objects"
     )
+    forget_bias: float = Field(
+        1.0, description="initial bias of the sentence encoder's forget gate; with 0 an early word is forgotten before the end"
+    )
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (VSE++: 0.2)")
     frames_per_video: int = Field(8, ge=1, description="frames of each video kept in memory, of which an epoch shows one")
-    batch_size: int = Field(128, ge=2, description="frames and sentences in a batch, each of another video (VSE++: 128)")
+    batch_size: int = Field(128, ge=2, description="frames in a batch, each of another video (VSE++: 128)")
+    captions_per_frame: int = Field(1, ge=1, description="captions of its video shown with each frame (VSE++: 1)")
     epochs: int = Field(30, ge=1, description="an epoch shows every video once (VSE++: 30)")
     hardest_after: int = Field(1, ge=0, description="first epochs in which all negatives count, before only the hardest does")
     clip_norm: float = Field(2.0, gt=0, description="gradient clipping by global norm (VSE++: 2)")

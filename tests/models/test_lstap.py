@@ -67,17 +67,36 @@ def test_start_state_from_motion(grid, reference):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-def test_gradients(pooling, grid):
-    module = make(pooling)
+@pytest.mark.parametrize("locations", [None, R])
+def test_gradients(pooling, locations, grid):
+    module = make(pooling, locations=locations)
     padding = torch.tensor([[False] * T, [False] * (T - 1) + [True]])
     h, c = torch.randn(2, B, H, dtype=torch.double)
-    score = [] if pooling == "mean" else [module.score_weight.detach()]
-    inputs = [grid, module.input_weight.detach(), module.input_bias.detach(), module.recurrent_weight.detach(), h, c, *score]
+    weights = [module.input_weight, module.input_bias, module.location_bias, module.recurrent_weight, module.score_weight]
+    inputs = [None if t is None else t.detach().clone().requires_grad_() for t in (grid, *weights, h, c)]
 
-    def states(x, W, b, U, h, c, w=None):
-        return pooled_recurrence(x, W, b, U, w, h, c, padding)[:2]
+    def states(*inputs):
+        return pooled_recurrence(*inputs, padding)[:2]
 
-    assert torch.autograd.gradcheck(states, [t.clone().requires_grad_() for t in inputs])
+    assert torch.autograd.gradcheck(states, inputs)
+
+
+def test_a_location_bias_is_a_one_hot_location_in_the_grid(grid):
+    module = make("attention", locations=R)
+    without = make("attention")
+    one_hot = torch.eye(R, dtype=torch.double).expand(B, T, R, R)
+    wider = LSTAP(D + R, H, pooling="attention", attention_size=A).double()
+    with torch.no_grad():
+        wider.load_state_dict(
+            {name: value for name, value in module.state_dict().items() if name not in ("location_bias", "input_weight")}
+            | {"input_weight": torch.cat([module.input_weight, module.location_bias.T], dim=1)}
+        )
+    torch.testing.assert_close(module(grid).states, wider(torch.cat([grid, one_hot], dim=3)).states, atol=1e-12, rtol=0)
+    order = torch.tensor([2, 0, 1])
+    assert torch.allclose(without(grid).states, without(grid[:, :, order]).states)
+    assert not torch.allclose(module(grid).states, module(grid[:, :, order]).states)
+    with pytest.raises(ShapeError, match=r"^grid \(2, 4, 2, 5\): expected 3 locations\.$"):
+        module(grid[:, :, :2])
 
 
 def test_a_second_backward_through_the_same_graph_gives_the_same_gradients(grid):

@@ -32,6 +32,8 @@ class LSTAP(nn.Module):
     `forget_bias`; the paper states none of them.
 
     pooling: 'mean' weighs all locations alike, equation (8); 'attention' chooses, equations (9) and (10).
+    locations: R of the grids to come, to learn a bias for each location; None: none is learned, as in the paper, whose equations
+    do not tell one location from another (a convolutional network's zero padding does, a little).
     motion_size: size of the clip's motion vector, from which the start state is made, equations (11) and (12); None: the
     start state is learned.
     """
@@ -43,6 +45,7 @@ class LSTAP(nn.Module):
         *,
         pooling: Literal["mean", "attention"] = "attention",
         attention_size: int = 256,
+        locations: int | None = None,
         motion_size: int | None = None,
         forget_bias: float = 0.0,
     ) -> None:
@@ -53,6 +56,7 @@ class LSTAP(nn.Module):
         self.hidden_size = hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, feature_size))
         self.input_bias = nn.Parameter(torch.zeros(rows))
+        self.location_bias = nn.Parameter(torch.zeros(locations, rows)) if locations else None
         self.recurrent_weight = nn.Parameter(torch.empty(rows, hidden_size))
         self.score_weight = nn.Parameter(torch.empty(attention_size)) if pooling == "attention" else None
         self.start_from_motion = nn.Linear(motion_size, 2 * hidden_size) if motion_size else None
@@ -69,11 +73,21 @@ class LSTAP(nn.Module):
         """
         if grid.dim() != 4 or grid.shape[-1] != self.input_weight.shape[1]:
             raise ShapeError(f"grid {tuple(grid.shape)}: expected (B, T, R, {self.input_weight.shape[1]}).")
+        if self.location_bias is not None and grid.shape[2] != len(self.location_bias):
+            raise ShapeError(f"grid {tuple(grid.shape)}: expected {len(self.location_bias)} locations.")
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
         h, c = self._start(len(grid), motion)
         all_h, all_c, weights = pooled_recurrence(
-            grid, self.input_weight, self.input_bias, self.recurrent_weight, self.score_weight, h, c, is_padding
+            grid,
+            self.input_weight,
+            self.input_bias,
+            self.location_bias,
+            self.recurrent_weight,
+            self.score_weight,
+            h,
+            c,
+            is_padding,
         )
         return Pooled(all_h, all_h[:, -1], all_c[:, -1], weights)
 

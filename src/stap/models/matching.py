@@ -20,9 +20,9 @@ class SentenceEncoder(nn.Module):
     An ordinary LSTM is L-STAP over a grid of one location, so the recurrence, which skips padding, is shared.
     """
 
-    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+    def __init__(self, embedding_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
         super().__init__()
-        self.lstm = LSTAP(embedding_size, hidden_size, pooling="mean")
+        self.lstm = LSTAP(embedding_size, hidden_size, pooling="mean", forget_bias=forget_bias)
 
     def forward(self, embedded: Tensor, is_padding: Tensor) -> Tensor:
         """(N, L, E) embedded words and (N, L) bool, True after the sentence's end -> (N, H)."""

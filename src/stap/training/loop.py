@@ -23,7 +23,7 @@ from stap.training.batches import CaptionedVideos, Group, read_ahead
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.run_folder import save_description, save_metrics, save_weights
+from stap.training.run_folder import locations_of, save_description, save_metrics, save_weights
 from stap.training.validation import Validator, choose_clips
 
 __all__ = ["EpochSummary", "TrainingResult", "fit", "train"]
@@ -143,6 +143,7 @@ class _Run:
             recipe.model,
             vocabulary_size=len(videos.vocabulary),
             feature_size=store.fingerprint["feature_size"],
+            locations=locations_of(store.fingerprint),
             label_smoothing=recipe.training.label_smoothing,
         ).to(device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model.parameters())

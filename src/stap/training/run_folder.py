@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import uuid
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "check_features",
     "load_run",
+    "locations_of",
     "read_tensors",
     "save_description",
     "save_metrics",
@@ -104,9 +106,17 @@ def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
     feature_size = fingerprint.get("feature_size")
     if not isinstance(feature_size, int) or feature_size < 1:
         raise _unusable(folder / "features.json", f"feature_size is {feature_size!r}, expected a whole number from 1")
-    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=feature_size)
+    model = build_model(
+        recipe.model, vocabulary_size=len(vocabulary), feature_size=feature_size, locations=locations_of(fingerprint)
+    )
     _load_weights(model, folder / "model.safetensors")
     return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
+
+
+def locations_of(fingerprint: Mapping[str, Any]) -> int | None:
+    """R of the grids that this extractor makes; None where its fingerprint states no grid."""
+    grid = fingerprint.get("grid")
+    return math.prod(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
 
 
 def check_features(run: Run, fingerprint: Mapping[str, Any]) -> None:
