@@ -101,8 +101,9 @@ def test_recall_against_a_plain_count() -> None:
         assert found[f"frame->sentence R@{rank}"] == pytest.approx(hits / 12)
 
 
-def test_the_loss_falls_and_the_backbone_learns(scenes: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(scenes, epochs=12, hardest_after=12)
+@pytest.mark.parametrize("captions_per_frame", [1, 3])
+def test_the_loss_falls_and_the_backbone_learns(scenes: Path, tmp_path: Path, captions_per_frame: int) -> None:
+    recipe = recipe_of(scenes, epochs=12, hardest_after=12, captions_per_frame=captions_per_frame)
     told: list[PretrainingSummary] = []
     result = pretrain(recipe, tmp_path / "run", on_epoch=told.append)
     losses = [summary.loss for summary in result.history]
@@ -196,19 +197,22 @@ def test_a_damaged_clip_is_left_out_and_named(scenes: Path, tmp_path: Path) -> N
     assert result.left_out[0][1].startswith(f"{broken}: ")
 
 
-def test_an_epoch_shows_every_video_once(scenes: Path) -> None:
-    frames = CaptionedFrames(torch.arange(7 * 2).view(7, 2, 1, 1, 1), [[[number + 10, 2]] * 5 for number in range(7)], ())
-    batches = list(frames.epoch(3, [1, 1]))
-    shown = torch.cat([images for images, _ in batches]).flatten() // 2
-    said = torch.cat([words for _, words in batches])[:, 0] - 10
-    assert sorted(shown.tolist()) == list(range(7))
-    assert shown.tolist() == said.tolist()
+def test_an_epoch_shows_every_video_once_with_some_of_its_captions() -> None:
+    """The frames of video v hold 2v or 2v + 1; its captions are the words 10v + 10 to 10v + 14, but video 6 has only one."""
+    captions = [[[10 * video + 10 + number, 2] for number in range(5 if video < 6 else 1)] for video in range(7)]
+    frames = CaptionedFrames(torch.arange(7 * 2).view(7, 2, 1, 1, 1), captions, ())
+    batches = list(frames.epoch(3, 2, [1, 1]))
     assert [len(images) for images, _ in batches] == [
         4,
         3,
     ]  # never fewer than the batch size: a frame needs others to differ from
-    again, other = (torch.cat([images for images, _ in frames.epoch(3, seed)]).flatten() // 2 for seed in ([1, 1], [1, 2]))
-    assert again.tolist() == shown.tolist() != other.tolist()
+    shown = torch.cat([images for images, _ in batches]).flatten() // 2
+    said = torch.cat([words for _, words in batches])[:, 0].view(7, 2)  # (videos, K)
+    assert sorted(shown.tolist()) == list(range(7))
+    assert (said // 10 - 1).tolist() == [[video, video] for video in shown.tolist()]
+    assert all((first != second) == (video < 6) for video, (first, second) in zip(shown.tolist(), said.tolist(), strict=True))
+    again, other = (torch.cat([images for images, _ in frames.epoch(3, 2, seed)]).tolist() for seed in ([1, 1], [1, 2]))
+    assert again == torch.cat([images for images, _ in batches]).tolist() != other
 
 
 def test_a_short_video_gives_frames_twice_and_a_clip_without_words_is_left_out(make_video: Any, tmp_path: Path) -> None:

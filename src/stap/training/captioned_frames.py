@@ -50,13 +50,20 @@ class CaptionedFrames:
                     captions.append(words)
         return cls(images[: len(captions)], captions, tuple(left_out))
 
-    def epoch(self, batch_size: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """One frame and one caption of every video, in batches: (N, S, S, 3) and (N, L). The seed alone decides which."""
+    def epoch(self, batch_size: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """One frame of every video and K of its captions, in batches: (N, S, S, 3) and (N*K, L), row n of frame n // K.
+
+        The seed alone decides which. A video with fewer than K captions shows some twice.
+        """
         random = np.random.default_rng(list(seed))
         order = random.permutation(len(self))
         for videos in np.array_split(order, max(1, len(order) // batch_size)):
             frames = random.integers(self.images.shape[1], size=len(videos))
-            rows = [self.captions[video][random.integers(len(self.captions[video]))] for video in videos]
+            rows = [
+                self.captions[video][number]
+                for video in videos
+                for number in np.resize(random.permutation(len(self.captions[video])), captions_per_frame)
+            ]
             yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
 
 

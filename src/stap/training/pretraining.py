@@ -50,7 +50,7 @@ class FrameSentenceModel(nn.Module):
         self.frame_pooling = settings.frame_pooling
         self.projection = nn.Linear(extractor.feature_size, settings.joint_size)
         self.embedding = nn.Embedding(vocabulary_size, settings.embedding_size)
-        self.sentence_encoder = SentenceEncoder(settings.embedding_size, settings.joint_size)
+        self.sentence_encoder = SentenceEncoder(settings.embedding_size, settings.joint_size, settings.forget_bias)
 
     def embed_frames(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images -> (N, J)."""
@@ -188,15 +188,17 @@ def _train_epoch(
     steps = max(1, len(data) // settings.batch_size)
     device = next(model.parameters()).device
     losses = []
-    for number, (images, words) in enumerate(data.epoch(settings.batch_size, [seed, epoch]), start=(epoch - 1) * steps):
+    batches = data.epoch(settings.batch_size, settings.captions_per_frame, [seed, epoch])
+    for number, (images, words) in enumerate(batches, start=(epoch - 1) * steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings.optimizer, number, settings.epochs * steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             similarity = cosine_similarity(
                 model.embed_frames(extractor.normalise(images)).float(), model.embed_sentences(words.to(device)).float()
             )
-        own = torch.arange(len(words), device=device)
-        loss = ranking_loss(similarity, own, own, settings.margin, hardest=epoch > settings.hardest_after)
+        numbers = torch.arange(len(images), device=device)
+        of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
+        loss = ranking_loss(similarity, numbers, of_sentence, settings.margin, hardest=epoch > settings.hardest_after)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
