@@ -121,7 +121,7 @@ def test_what_is_printed(finished: Finished) -> None:
     first = result.shown[0]
     assert text.startswith(f"{first.id}: facts ")
     assert f"\n  L-STAP:    {result.outcomes[0].captions[first.id]}\n  LRCN:      " in text
-    assert f"\n  people:    {first.captions[0]}\n             {first.captions[1]}\n" in text
+    assert f"\n  reference: {first.captions[0]}\n             {first.captions[1]}\n" in text
     assert re.search(r"\n {18}L-STAP    LRCN  most frequent caption\nfacts +[\d.]+ +[\d.]+ +[\d.]+\n  colour ", text)
     assert re.search(r"\nSeconds: scenes \d+, pretraining \d+, .*, report \d+; \d+ in all\.\n", text)
     assert text.endswith(f"Model:   {out / 'model'}\nReport:  {out / 'report.html'}")

@@ -99,7 +99,9 @@ class DemoResult:
     def _described(self, clip: Clip) -> str:
         lines = [f"{clip.id}: facts {recalled(clip, self.outcomes[0].captions[clip.id])}"]
         lines += [f"  {outcome.name + ':':10} {outcome.captions[clip.id]}" for outcome in self.outcomes[:-1]]
-        return "\n".join([*lines, *(f"  {'people:' if i == 0 else '':10} {line}" for i, line in enumerate(clip.captions[:3]))])
+        return "\n".join(
+            [*lines, *(f"  {'reference:' if i == 0 else '':10} {line}" for i, line in enumerate(clip.captions[:3]))]
+        )
 
 
 def run_demo(
