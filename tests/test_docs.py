@@ -1,8 +1,10 @@
 """The documents: every command in them exists, every link leads somewhere, every setting is one."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,24 @@ def test_python_in_a_document_compiles_and_uses_public_names(page: Path) -> None
         compile(block, str(page), "exec")
         for name in re.findall(r"\bstap\.(\w+)\(", block):
             assert name in stap.__all__, f"{page.name}: stap.{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_that_a_document_imports_are_there(page: Path) -> None:
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "stap":
+                offered = import_module(node.module).__all__
+                assert {name.name for name in node.names} <= set(offered), f"{page.name}: {node.module}"
+
+
+def test_the_network_of_your_own_has_the_shapes_that_the_page_says() -> None:
+    [block] = blocks(ROOT / "docs" / "models.md", "python")
+    names: dict[str, object] = {}
+    exec(block, names)
+    said = re.findall(r"^print\((.+)\)  # (\([^)]*\))", block, re.MULTILINE)
+    assert said
+    assert [tuple(eval(value, names)) for value, _ in said] == [ast.literal_eval(shape) for _, shape in said]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

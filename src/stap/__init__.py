@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from stap.features.grid import GridExtractor
     from stap.models.build import build_model
     from stap.models.caption_model import CaptionModel
+    from stap.models.lstap import LSTAP
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LSTAP",
     "CaptionModel",
     "Captioner",
     "CheckpointError",
@@ -70,6 +72,7 @@ _HOMES = {
     "stap.features.grid": ("GridExtractor",),
     "stap.models.build": ("build_model",),
     "stap.models.caption_model": ("CaptionModel",),
+    "stap.models.lstap": ("LSTAP",),
     "stap.video": ("Frames", "find_videos", "sample_frames"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,0 +1,114 @@
+"""How far the L-STAP encoder is from its limit, the matrix products.
+
+Times the encoder, forward and with backward, against the products that no implementation can avoid (the input projection, and
+with backward the gradient of its weights), and against the same equations under automatic differentiation. Prints ratios: times
+of one run on one machine divided by each other.
+
+    python benchmarks/encode.py                     # the demo's sizes
+    python benchmarks/encode.py --paper             # B=8 of the paper's 64 videos: T=30, R=49, D=2048, H=1024
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from stap.models.lrcn import LRCN
+from stap.models.lstap import LSTAP
+
+
+def plain(module: LSTAP, grid: Tensor) -> Tensor:
+    """Equations (1)-(10) as one would write them: every location's gates, cells and states are kept for the way back."""
+    B, T, R, _ = grid.shape
+    H = module.hidden_size
+    h, c = module._start(B, None)
+    states = []
+    for t in range(T):
+        pre = linear(grid[:, t], module.input_weight, module.input_bias) + linear(h, module.recurrent_weight)[:, None]
+        i, f, o = torch.sigmoid(pre[..., : 3 * H]).chunk(3, dim=-1)
+        c_j = f * c[:, None] + i * torch.tanh(pre[..., 3 * H : 4 * H])
+        h_j = o * torch.tanh(c_j)
+        if module.score_weight is None:
+            weights = grid.new_full((B, R), 1 / R)
+        else:
+            weights = torch.softmax(torch.tanh(pre[..., 4 * H :]) @ module.score_weight, dim=1)
+        c, h = (weights[..., None] * c_j).sum(1), (weights[..., None] * h_j).sum(1)
+        states.append(h)
+    return torch.stack(states, dim=1)
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median of several calls after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def compare(pooling: str, grid: Tensor, hidden_size: int, attention_size: int, repeats: int) -> None:
+    torch.manual_seed(0)
+    module = LSTAP(grid.shape[-1], hidden_size, pooling=pooling, attention_size=attention_size)  # type: ignore[arg-type]
+    torch.testing.assert_close(module(grid).states, plain(module, grid), atol=1e-4, rtol=1e-3)
+    flat = grid.flatten(0, 2)
+    out = torch.randn(len(flat), len(module.input_weight))
+
+    def product() -> Tensor:
+        return flat @ module.input_weight.detach().T
+
+    def products() -> tuple[Tensor, Tensor]:
+        return product(), out.T @ flat
+
+    @torch.no_grad()
+    def forward() -> None:
+        module(grid)
+
+    @torch.no_grad()
+    def plain_forward() -> None:
+        plain(module, grid)
+
+    def both() -> None:
+        module(grid).states.sum().backward()
+
+    def plain_both() -> None:
+        plain(module, grid).sum().backward()
+
+    one, two = seconds(product, repeats), seconds(products, repeats)
+    print(f"{pooling} pooling                    seconds   times the products alone")
+    for name, call, limit in (
+        ("forward", forward, one),
+        ("forward, plain", plain_forward, one),
+        ("forward and backward", both, two),
+        ("forward and backward, plain", plain_both, two),
+    ):
+        taken = seconds(call, repeats)
+        print(f"  {name:<28} {taken:9.3f} {taken / limit:10.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--paper", action="store_true", help="the paper's sizes with 8 videos")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    B, T, R, D, H, A = (8, 30, 49, 2048, 1024, 256) if options.paper else (64, 16, 36, 128, 128, 64)
+    torch.manual_seed(0)
+    grid = torch.randn(B, T, R, D)
+    print(f"B={B} T={T} R={R} D={D} H={H} A={A}, {torch.get_num_threads()} threads, float32")
+    for pooling in ("mean", "attention"):
+        compare(pooling, grid, H, A, options.repeats)
+    lrcn, lstap = LRCN(D, H), LSTAP(D, H, pooling="mean")
+    ratio = seconds(lambda: lstap(grid).states.sum().backward(), options.repeats) / seconds(
+        lambda: lrcn(grid).states.sum().backward(), options.repeats
+    )
+    print(f"L-STAP with mean pooling takes {ratio:.1f} times as long as LRCN, which averages the {R} locations first")
+
+
+if __name__ == "__main__":
+    main()
