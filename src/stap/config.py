@@ -114,6 +114,10 @@ class ModelSettings(Section):
     forget_bias: float = Field(0.0, description="initial bias of the forget gates (the paper does not state one)")
     matching_weight: float = Field(0.4, ge=0, description="weight of the matching loss, equation (28); 0 switches it off")
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (not stated; VSE++ uses 0.2)")
+    hardest_negative: bool = Field(
+        True,
+        description="only the hardest negative counts in the matching loss, equation (27); false: the mean over all of them",
+    )
 
 
 class OptimizerSettings(Section):

@@ -153,6 +153,20 @@ def test_several_captions_of_a_video_equal_the_video_given_several_times(videos,
     torch.testing.assert_close(together.total, apart.total, atol=1e-12, rtol=0)
 
 
+def test_the_matching_loss_over_all_negatives(videos, captions):
+    model = make(hardest_negative=False)
+    memory = model.encode(videos)
+    sentences = model.sentence_encoder(model.embedding(captions.words), captions.is_padding)
+    cosine = torch.nn.functional.cosine_similarity(memory.embedding[:, None], sentences[None], dim=2)
+    expected = 0.0
+    for n in range(6):
+        wrong_videos = [0.2 - cosine[n // 2, n] + cosine[b, n] for b in range(B) if b != n // 2]
+        wrong_sentences = [0.2 - cosine[n // 2, n] + cosine[n // 2, m] for m in range(6) if m // 2 != n // 2]
+        expected += sum(max(0.0, s.item()) for s in wrong_videos) / 2 + sum(max(0.0, s.item()) for s in wrong_sentences) / 4
+    assert model.loss(videos, captions).parts["matching"].item() == pytest.approx(expected / 6, abs=1e-10)
+    assert expected > 0
+
+
 def test_dropout_is_only_on_the_state_before_the_output_layer(videos, captions):
     model = make(dropout=0.5)
     memory = model.encode(videos)

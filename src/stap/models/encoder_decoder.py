@@ -32,9 +32,10 @@ class EncoderDecoder(CaptionModel):
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
-        self.sentence_encoder = SentenceEncoder(E, H) if settings.matching_weight else None
+        self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
         self.matching_weight = settings.matching_weight
         self.margin = settings.margin
+        self.hardest_negative = settings.hardest_negative
         self.label_smoothing = label_smoothing
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
@@ -92,4 +93,4 @@ class EncoderDecoder(CaptionModel):
         sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
         similarity = cosine_similarity(memory.embedding, sentences)
         sentence_numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin)
+        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin, hardest=self.hardest_negative)

@@ -112,6 +112,8 @@ class LSTAP(nn.Module):
             nn.init.xavier_uniform_(self.input_weight[first:last])
             nn.init.orthogonal_(self.recurrent_weight[first:last])
         self.input_bias[H : 2 * H] = forget_bias
+        if self.location_bias is not None:  # from 0, all locations would begin alike
+            nn.init.normal_(self.location_bias, std=0.3)
         if self.score_weight is not None:
             nn.init.xavier_uniform_(self.score_weight[None])
 
