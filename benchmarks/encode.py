@@ -43,14 +43,16 @@ def plain(module: LSTAP, grid: Tensor) -> Tensor:
     return torch.stack(states, dim=1)
 
 
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median of several calls after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def clocked(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def against(call: Callable[[], object], limit: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of a call, and the median of its ratio to the limit, the two timed in turn after one round to warm up."""
+    rounds = [(clocked(limit), clocked(call)) for _ in range(repeats + 1)][1:]
+    return statistics.median(taken for _, taken in rounds), statistics.median(taken / least for least, taken in rounds)
 
 
 def compare(pooling: str, grid: Tensor, hidden_size: int, attention_size: int, repeats: int) -> None:
@@ -80,16 +82,15 @@ def compare(pooling: str, grid: Tensor, hidden_size: int, attention_size: int, r
     def plain_both() -> None:
         plain(module, grid).sum().backward()
 
-    one, two = seconds(product, repeats), seconds(products, repeats)
     print(f"{pooling} pooling                    seconds   times the products alone")
     for name, call, limit in (
-        ("forward", forward, one),
-        ("forward, plain", plain_forward, one),
-        ("forward and backward", both, two),
-        ("forward and backward, plain", plain_both, two),
+        ("forward", forward, product),
+        ("forward, plain", plain_forward, product),
+        ("forward and backward", both, products),
+        ("forward and backward, plain", plain_both, products),
     ):
-        taken = seconds(call, repeats)
-        print(f"  {name:<28} {taken:9.3f} {taken / limit:10.2f}")
+        taken, ratio = against(call, limit, repeats)
+        print(f"  {name:<28} {taken:9.3f} {ratio:10.2f}")
 
 
 def main() -> None:
@@ -104,9 +105,7 @@ def main() -> None:
     for pooling in ("mean", "attention"):
         compare(pooling, grid, H, A, options.repeats)
     lrcn, lstap = LRCN(D, H), LSTAP(D, H, pooling="mean")
-    ratio = seconds(lambda: lstap(grid).states.sum().backward(), options.repeats) / seconds(
-        lambda: lrcn(grid).states.sum().backward(), options.repeats
-    )
+    _, ratio = against(lambda: lstap(grid).states.sum().backward(), lambda: lrcn(grid).states.sum().backward(), options.repeats)
     print(f"L-STAP with mean pooling takes {ratio:.1f} times as long as LRCN, which averages the {R} locations first")
 
 

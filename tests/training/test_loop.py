@@ -228,6 +228,20 @@ def test_missing_features_are_named_with_the_command_that_makes_them(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore
+) -> None:
+    recipe = recipe_of()
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"motion_size": 600})})
+    with pytest.raises(FeatureError) as caught:
+        fit(recipe, corpus, store, tmp_path / "run")
+    assert str(caught.value) == (
+        "video0: model.motion_size is 600, but its features have no motion stream. "
+        "`stap extract` makes grid features only; leave model.motion_size empty to learn the start state."
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     with pytest.raises(CheckpointError) as caught:

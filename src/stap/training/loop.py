@@ -108,6 +108,7 @@ def fit(
     if not training_clips:
         raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
     _check_features(store, [*training_clips, *validation_clips])
+    _check_motion(recipe.model.motion_size, store, training_clips[0])
     captions = [caption for clip in training_clips for caption in clip.captions]
     vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
     run = _Run(recipe, out, CaptionedVideos(training_clips, vocabulary, store, recipe.text.max_words), store, device)
@@ -199,6 +200,16 @@ def _check_features(store: FeatureStore, clips: Sequence[Clip]) -> None:
         raise FeatureError(
             f"{store.folder}: no features of {len(missing)} of {len(clips)} clips ({shown}). "
             "Run `stap extract` with the same recipe first."
+        )
+
+
+def _check_motion(motion_size: int | None, store: FeatureStore, clip: Clip) -> None:
+    streams = store.read(clip.id)
+    found = f"a motion stream of {tuple(streams['motion'].shape)}" if "motion" in streams else "no motion stream"
+    if motion_size and found != f"a motion stream of {(motion_size,)}":
+        raise FeatureError(
+            f"{clip.id}: model.motion_size is {motion_size}, but its features have {found}. "
+            "`stap extract` makes grid features only; leave model.motion_size empty to learn the start state."
         )
 
 
