@@ -11,10 +11,10 @@ import difflib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stap.errors import ConfigError
 
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Precision = Literal["float32", "bfloat16"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -44,27 +45,72 @@ class Section(BaseModel):
 
 
 class CorpusSettings(Section):
-    """Where the videos and their captions are."""
+    """Where the videos and their captions are, and which of them are used."""
 
-    kind: Literal["msrvtt", "msvd"] = Field(
-        "msrvtt", description="layout: msrvtt (videodatainfo.json; also what `stap scenes` writes) or msvd"
+    kind: Literal["msrvtt", "msvd", "vatex", "folder"] = Field(
+        "msrvtt",
+        description="layout: msrvtt (videodatainfo.json; also what `stap scenes` writes), msvd, vatex, or folder: your own videos "
+        "with a table of captions",
     )
     root: Path | None = Field(None, description="folder of the corpus")
     videos: Path | None = Field(None, description="folder of the video files, where it is not inside root")
+    captions: tuple[Path, ...] = Field(
+        (),
+        description="caption files, where they do not lie in root under their published names; relative ones are inside root",
+    )
     available_only: bool = Field(
         False,
         description="use only clips whose video file is there, for trials on part of a corpus; otherwise a missing file is an error",
     )
+    language: Literal["english", "chinese"] = Field(
+        "english", description="vatex, and msvd's CSV: the captions of this language"
+    )
+    sources: Literal["all", "clean"] = Field(
+        "all", description="msvd's CSV: all captions, as in the captioning papers, or only those marked clean"
+    )
+    split_fractions: tuple[Share, Share, Share] = Field(
+        (0.8, 0.1, 0.1), description="folder: train, validation and test, where the captions name no split; by video"
+    )
+    split_seed: int = Field(0, ge=0, description="folder: another number draws another split")
+
+    @field_validator("captions", mode="before")
+    @classmethod
+    def _one_file_is_a_list_of_one(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, (str, Path)) else given
+
+    @field_validator("split_fractions")
+    @classmethod
+    def _fractions_make_a_whole(cls, given: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(given) - 1) > 1e-6 or given[0] == 0:
+            raise ValueError("expected three fractions that add up to 1, the first of them above 0")
+        return given
 
 
 class TextSettings(Section):
     """From sentences to word ids."""
 
-    max_words: int = Field(30, ge=1, description="captions are cut after this many words (paper, section 4.1)")
+    tokenizer: Literal["simple", "ptb", "characters"] = Field(
+        "simple",
+        description="simple: parted at spaces; ptb: the scorers' Penn Treebank tokenizer, as in STAT (lower case, no punctuation; "
+        "needs Java, which pip brings); characters: as simple, and each Chinese character is a word",
+    )
+    lowercase: bool = Field(True, description="simple, characters: words in lower case (paper, section 4.1)")
+    special_characters: Literal["part", "remove"] = Field(
+        "part",
+        description="simple, characters: what is no letter or digit parts words (t-shirt: t shirt) except an apostrophe inside one, or "
+        "is removed (tshirt, mans); the paper removes them and does not say how",
+    )
+    max_words: int = Field(30, ge=1, description="longest training caption in words (paper, section 4.1: 30)")
+    too_long: Literal["cut", "drop"] = Field(
+        "cut", description="longer training captions are cut there, or not used (STAT: dropped above 29); references stay whole"
+    )
+    vocabulary_from: Literal["train", "all"] = Field(
+        "train", description="whose captions give the vocabulary; all: every split's, which only parity with STAT asks for"
+    )
     vocabulary_size: int | None = Field(
         None, ge=1, description="keep only this many most frequent words (15,000 for MSR-VTT in the paper)"
     )
-    min_count: int = Field(1, ge=1, description="words seen less often in the training captions become <unk>")
+    min_count: int = Field(1, ge=1, description="words seen less often in the captions of the vocabulary become <unk>")
 
 
 class FeatureSettings(Section):
@@ -123,15 +169,15 @@ class ModelSettings(Section):
 class OptimizerSettings(Section):
     """The optimiser. Default: TensorFlow's RMSProp, as in the paper."""
 
-    kind: Literal["rmsprop", "adam", "adamw"] = Field(
+    kind: Literal["rmsprop", "adam", "adamw", "adadelta"] = Field(
         "rmsprop",
-        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam and adamw are PyTorch's",
+        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam, adamw and adadelta are PyTorch's",
     )
-    learning_rate: float = Field(1e-4, gt=0)
-    decay: float = Field(0.9, ge=0, lt=1, description="rmsprop: decay of the squared gradient")
+    learning_rate: float = Field(1e-4, gt=0, description="adadelta: a factor on the step that it finds itself (STAT: 1)")
+    decay: float = Field(0.9, ge=0, lt=1, description="rmsprop, adadelta (rho; STAT: 0.95): decay of the squared gradient")
     momentum: float = Field(0.0, ge=0, lt=1, description="rmsprop: momentum")
     epsilon: float = Field(1e-10, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="applied after the clipping; for STAT's see training.l2")
     warmup_steps: int = Field(0, ge=0, description="linear warm-up of the learning rate")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="learning rate after the warm-up; cosine ends at 0 after `epochs`"
@@ -144,9 +190,24 @@ class TrainingSettings(Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     batch_size: int = Field(64, ge=1, description="videos in a batch")
     captions_per_video: int = Field(1, ge=1, description="captions of each video in a batch, encoded once; 1 is the paper's")
-    epochs: int = Field(100, ge=1, description="at most; an epoch shows every training caption once")
+    epochs: int = Field(100, ge=1, description="at most; an epoch shows every training caption once, but see epoch_updates")
+    epoch_updates: int | None = Field(
+        None, ge=1, description="an epoch ends after this many updates, and the next one goes on from there (STAT: 2000)"
+    )
+    reshuffle: bool = Field(
+        True, description="a new order of the captions each time they have all been shown; false: the first one again (STAT)"
+    )
+    drop_longer: bool = Field(
+        False, description="leave out captions of more than text.max_words words, instead of cutting them (STAT)"
+    )
     clip_norm: float = Field(5.0, gt=0, description="gradient clipping by global norm")
-    patience: int = Field(10, ge=1, description="stop after this many validations without a better CIDEr")
+    l2: float = Field(
+        0.0, ge=0, description="weight of the sum of squares of all parameters in the loss, before the clipping (STAT: 1e-4)"
+    )
+    best_by: Literal["CIDEr", "log-likelihood"] = Field(
+        "CIDEr", description="of the validation captions: which weights are kept; log-likelihood writes no captions (STAT)"
+    )
+    patience: int = Field(10, ge=1, description="stop after this many validations that are not better by best_by")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     validation_clips: int | None = Field(None, ge=1, description="validate on only this many clips, for speed")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="paper: none")
@@ -160,6 +221,9 @@ class DecodingSettings(Section):
     max_words: int = Field(30, ge=1)
     length_normalisation: float = Field(0.0, ge=0, description="divide the log-probability by length to this power; 0 is off")
     no_repeat_ngram: int = Field(0, ge=0, description="forbid repeating an n-gram of this many words; 0 is off")
+    shrinking_beam: bool = Field(
+        False, description="each finished caption takes a place in the beam, which ends when all are taken, as STAT's code does"
+    )
 
 
 class PretrainingSettings(Section):
