@@ -197,9 +197,6 @@ class TrainingSettings(Section):
     reshuffle: bool = Field(
         True, description="a new order of the captions each time they have all been shown; false: the first one again (STAT)"
     )
-    drop_longer: bool = Field(
-        False, description="leave out captions of more than text.max_words words, instead of cutting them (STAT)"
-    )
     clip_norm: float = Field(5.0, gt=0, description="gradient clipping by global norm")
     l2: float = Field(
         0.0, ge=0, description="weight of the sum of squares of all parameters in the loss, before the clipping (STAT: 1e-4)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stap.config import TrainingSettings
 from stap.errors import StapError
@@ -14,7 +14,7 @@ from stap.models.caption_model import CaptionModel
 from stap.training.batches import in_float32
 from stap.training.optimizer import learning_rate
 
-__all__ = ["mean_losses", "train_epoch"]
+__all__ = ["add_l2", "mean_losses", "train_epoch"]
 
 STEPS_BETWEEN_CHECKS = 50  # of the loss for NaN; each check waits for the GPU
 
@@ -30,6 +30,7 @@ def train_epoch(
 ) -> dict[str, float]:
     """Update the model on each batch (on its device); the mean of each loss over the batches (see `mean_losses`).
 
+    With settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares.
     first_step, total_steps: place of the epoch in the whole training, for the learning rate's schedule.
     Raises StapError as soon as a loss or the norm of the gradient is seen not to be a number.
     """
@@ -43,14 +44,31 @@ def train_epoch(
             losses = model.loss(in_float32(videos), captions)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
+        total, parts = losses.total.detach(), losses.parts
+        if settings.l2:
+            squares = add_l2(model.parameters(), settings.l2)
+            total, parts = total + settings.l2 * squares, parts | {"l2": squares}
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
-        names = ["loss", *losses.parts]
-        rows.append(torch.stack([norm, losses.total, *losses.parts.values()]).detach().float())
+        names = ["loss", *parts]
+        rows.append(torch.stack([norm, total, *parts.values()]).detach().float())
         if len(rows) % STEPS_BETWEEN_CHECKS == 0:
             _check_numbers(rows[-STEPS_BETWEEN_CHECKS:], step + 1 - STEPS_BETWEEN_CHECKS, settings)
     _check_numbers(rows, first_step, settings)
     return mean_losses(names, [row[1:] for row in rows])
+
+
+@torch.no_grad()
+def add_l2(parameters: Iterable[nn.Parameter], weight: float) -> Tensor:
+    """Add the gradient of weight * sum of squares to that of every parameter; the sum of squares.
+
+    Unlike an optimiser's weight decay it is there when the gradient is clipped, and there is no factor 1/2.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        gradient = parameter * (2 * weight)
+        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return torch.stack([parameter.square().sum() for parameter in trained]).sum()
 
 
 def mean_losses(names: list[str], rows: list[Tensor]) -> dict[str, float]:

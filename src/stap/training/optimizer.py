@@ -72,7 +72,10 @@ def _move(weight: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dic
 
 
 def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of a recipe. Adam and AdamW keep PyTorch's betas; weight decay is decoupled in AdamW only."""
+    """The optimiser of a recipe. Adam and AdamW keep PyTorch's betas; weight decay is decoupled in AdamW only.
+
+    Adadelta (Zeiler 2012, algorithm 1): `decay` is rho; the step that it finds is multiplied by the learning rate.
+    """
     if settings.kind == "rmsprop":
         return TensorFlowRMSProp(
             parameters,
@@ -82,11 +85,11 @@ def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Paramet
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
+    shared = {"lr": settings.learning_rate, "eps": settings.epsilon, "weight_decay": settings.weight_decay}
+    if settings.kind == "adadelta":
+        return torch.optim.Adadelta(parameters, rho=settings.decay, **shared)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.kind]
-    return cast(
-        torch.optim.Optimizer,
-        kind(parameters, lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay),
-    )
+    return cast(torch.optim.Optimizer, kind(parameters, **shared))
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total_steps: int) -> float:
