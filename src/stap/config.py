@@ -23,9 +23,11 @@ __all__ = [
     "DecodingSettings",
     "FeatureSettings",
     "ModelSettings",
+    "MotionSettings",
     "OptimizerSettings",
     "PretrainingSettings",
     "Recipe",
+    "RegionSettings",
     "TextSettings",
     "TrainingSettings",
     "built_in_recipes",
@@ -135,6 +137,25 @@ class FeatureSettings(Section):
     precision: Precision = Field("float32", description="arithmetic of the backbone")
     stored_as: Literal["float16", "float32"] = Field("float16", description="type on disk")
     store: Path = Field(Path("features"), description="folder of the feature store")
+    pooled: bool = Field(
+        False, description="one vector a frame, the mean over its locations (stream frames), instead of the grid (stream grid)"
+    )
+    imported: dict[str, Path] = Field(
+        default_factory=dict,
+        description="stream to the store that `stap import-features` wrote, instead of extracting it: {frames: imported/google}",
+    )
+
+
+class MotionSettings(Section):
+    """From a video file to motion features: the stream motion. Left out of a recipe: no such stream."""
+
+    weights: str = Field("pretrained", description="'pretrained' or a weights file")
+
+
+class RegionSettings(Section):
+    """From a video file to detected regions of each frame: the stream regions. Left out of a recipe: no such stream."""
+
+    weights: str = Field("pretrained", description="'pretrained' or a weights file")
 
 
 class ModelSettings(Section):
@@ -255,6 +276,8 @@ class Recipe(Section):
     corpus: CorpusSettings = CorpusSettings()
     text: TextSettings = TextSettings()
     features: FeatureSettings = FeatureSettings()
+    motion: MotionSettings | None = None
+    regions: RegionSettings | None = None
     pretraining: PretrainingSettings = PretrainingSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()

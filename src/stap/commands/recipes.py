@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -51,8 +51,8 @@ def setting_lines(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def _section(field: FieldInfo) -> type[BaseModel] | None:
     from pydantic import BaseModel
 
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    kinds = (field.annotation, *get_args(field.annotation))  # the section itself, or `Section | None`
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _shown(default: Any) -> str:
