@@ -155,7 +155,26 @@ class MotionSettings(Section):
 class RegionSettings(Section):
     """From a video file to detected regions of each frame: the stream regions. Left out of a recipe: no such stream."""
 
-    weights: str = Field("pretrained", description="'pretrained' or a weights file")
+    detector: Literal[
+        "fasterrcnn_resnet50_fpn",
+        "fasterrcnn_resnet50_fpn_v2",
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+    ] = Field("fasterrcnn_resnet50_fpn", description="one of torchvision's Faster R-CNNs")
+    weights: str = Field("pretrained", description="'pretrained' (torchvision's, of COCO) or a .safetensors or .pth file")
+    frames: int = Field(28, ge=1, description="frames sampled uniformly by presentation time (STAT: 28)")
+    regions: int = Field(8, ge=1, le=100, description="N: regions kept of a frame, those of the highest scores (STAT: 8)")
+    min_score: float = Field(0.05, ge=0, lt=1, description="boxes of lower scores are no regions; torchvision's own is 0.05")
+    duplicate_overlap: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="of boxes whose intersection over union is above this, only the best is kept, whatever the labels",
+    )
+    image_size: int | None = Field(
+        None, ge=32, description="shorter side in pixels that the detector sees; empty: the detector's own (800, or 320)"
+    )
+    stored_as: Literal["float16", "float32"] = Field("float16", description="type of the features on disk")
 
 
 class ModelSettings(Section):
