@@ -11,7 +11,7 @@ from hypothesis import given, strategies
 
 from stap.errors import CheckpointError, CorpusError
 from stap.models.batch import BOS, EOS, PAD, UNK
-from stap.text import SPECIAL_WORDS, Vocabulary, tokenize
+from stap.text import SPECIAL_WORDS, Vocabulary, part_characters, tokenize
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,28 @@ def test_tokenize(caption: str, words: list[str]) -> None:
     assert tokenize(caption) == words
 
 
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("A man’s t-shirt, 3.5 litres", ["a", "mans", "tshirt", "35", "litres"]),
+        ("a\u0085b\u2028c\ufeffd\te", ["a", "b", "cd", "e"]),  # white space stays white space
+        (" ... '' - ' ", []),
+    ],
+)
+def test_removed_characters_leave_no_gap(caption: str, words: list[str]) -> None:
+    assert tokenize(caption, special_characters="remove") == words
+
+
+def test_capitals_stay_where_the_recipe_wants_them() -> None:
+    assert tokenize("A man's T-shirt", lowercase=False) == ["A", "man's", "T", "shirt"]
+
+
+def test_chinese_characters_are_words_of_their_own() -> None:
+    assert part_characters(["一个男人", "t恤", "running", "\U00020000\U0003134a"]) == [
+        "一", "个", "男", "人", "t", "恤", "running", "\U00020000", "\U0003134a",
+    ]  # fmt: skip
+
+
 @given(strategies.text())
 def test_words_of_words_are_the_same(caption: str) -> None:
     words = tokenize(caption)
@@ -47,6 +69,7 @@ def test_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
     assert len(vocabulary) == 8
     assert Vocabulary.build(["b a c", "b c", "d B."], size=3).words[4:] == ("b", "c", "a")
     assert Vocabulary.build(["b a c", "b c", "d B."], min_count=2).words[4:] == ("b", "c")
+    assert Vocabulary.from_words([["B", "a"], ["B"]]).words[4:] == ("B", "a")
 
 
 def test_captions_without_frequent_words_are_refused() -> None:

@@ -3,45 +3,67 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from stap.errors import CheckpointError, CorpusError
 from stap.models.batch import BOS, EOS, PAD, UNK
 
-__all__ = ["SPECIAL_WORDS", "Vocabulary", "tokenize"]
+__all__ = ["SPECIAL_WORDS", "SpecialCharacters", "Vocabulary", "part_characters", "tokenize"]
 
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")  # at the ids PAD, BOS, EOS, UNK; no caption contains one, see `tokenize`
 APOSTROPHES = "'’ʼ＇"
 
+SpecialCharacters = Literal["part", "remove"]
+
+_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # CJK unified ideographs and those for compatibility
+_HAN_OR_OTHERS = re.compile(f"[{_HAN}]|[^{_HAN}]+")
+
 
 class _Kept(dict[int, str]):
-    """A table for str.translate: letters, digits, marks and apostrophes stay, every other character becomes a space."""
+    """A table for str.translate: letters, digits and marks stay, apostrophes too if they may, and other characters become `gap`.
+
+    White space becomes a space, whatever the gap.
+    """
+
+    def __init__(self, gap: str, apostrophe: str) -> None:
+        super().__init__()
+        self.gap, self.apostrophe = gap, apostrophe
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
         if character in APOSTROPHES:
-            self[code] = "'"
+            self[code] = self.apostrophe
         elif unicodedata.category(character)[0] in "LNM":  # marks (M): vowel signs of Hindi or Tamil belong to their word
             self[code] = character
         else:
-            self[code] = " "
+            self[code] = " " if character.isspace() else self.gap
         return self[code]
 
 
-_KEPT = _Kept()
+_TABLES: Mapping[SpecialCharacters, _Kept] = {"part": _Kept(" ", "'"), "remove": _Kept("", "")}
 
 
-def tokenize(caption: str) -> list[str]:
-    """The words of a caption in lower case, without special characters.
+def tokenize(caption: str, *, lowercase: bool = True, special_characters: SpecialCharacters = "part") -> list[str]:
+    """The words of a caption, by default in lower case, without special characters.
 
-    A special character parts words ("t-shirt" gives t and shirt). An apostrophe inside a word stays ("man's"), because the
-    scorers' tokenizer knows such words; the paper does not say what it did with them. Unicode is brought to its composed form (NFC).
+    special_characters: "part": a special character parts words ("t-shirt" gives t and shirt). An apostrophe inside a word stays
+        ("man's"), because the scorers' tokenizer knows such words. "remove": what is beside it grows together (tshirt, mans).
+        The paper does not say which of the two it means.
+    Unicode is brought to its composed form (NFC).
     """
-    words = unicodedata.normalize("NFC", caption.lower()).translate(_KEPT).split()
+    text = unicodedata.normalize("NFC", caption.lower() if lowercase else caption)
+    words = text.translate(_TABLES[special_characters]).split()
     return [word for word in (word.strip("'") for word in words) if word]
+
+
+def part_characters(words: Iterable[str]) -> list[str]:
+    """The same words, but each Chinese character is a word of its own: written Chinese has no spaces between words."""
+    return [part for word in words for part in _HAN_OR_OTHERS.findall(word)]
 
 
 @dataclass(frozen=True)
@@ -66,12 +88,17 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], size: int | None = None, min_count: int = 1) -> Vocabulary:
+        """The words that `tokenize` makes of these captions; see `from_words`."""
+        return cls.from_words(map(tokenize, captions), size, min_count)
+
+    @classmethod
+    def from_words(cls, captions: Iterable[Iterable[str]], size: int | None = None, min_count: int = 1) -> Vocabulary:
         """The words of these captions, most frequent first, equally frequent ones in the order of the alphabet.
 
         size: keep at most this many words, special words not counted.   min_count: leave out words seen less often.
         Raises CorpusError if no word is left.
         """
-        counts = Counter(word for caption in captions for word in tokenize(caption))
+        counts = Counter(word for words in captions for word in words)
         frequent = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
         if not frequent:
             raise CorpusError(

@@ -1,0 +1,61 @@
+"""The words of captions as a recipe wants them: its tokenizer, its longest caption, its vocabulary.
+
+`text.py` holds the rules; here is the choice between them. It is apart because one choice, STAT's, is the tokenizer of the
+scorers, which `text.py` does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stap.config import TextSettings
+from stap.text import Vocabulary, part_characters, tokenize
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+
+__all__ = ["TextRules"]
+
+
+class TextRules:
+    """The `text` section of a recipe, at work. One object serves a whole run: with `ptb` it remembers what Java has answered."""
+
+    def __init__(self, settings: TextSettings) -> None:
+        """Nothing is started here; Java is started by the first captions where the recipe asks for it."""
+        self.settings = settings
+        if settings.tokenizer == "ptb":
+            from stap.scoring.tokenizer import PTBTokenizer
+
+            self._ptb = PTBTokenizer()
+
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """The words of each caption, all of them; a list may be empty. Many captions in one call are much faster with `ptb`."""
+        settings = self.settings
+        if settings.tokenizer == "ptb":
+            return [line.split() for line in self._ptb.tokenize(captions)]
+        cut = partial(tokenize, lowercase=settings.lowercase, special_characters=settings.special_characters)
+        words = map(cut, captions)
+        return list(map(part_characters, words)) if settings.tokenizer == "characters" else list(words)
+
+    def is_too_long(self, words: Sequence[str]) -> bool:
+        """Whether a training caption of these words is cut or dropped."""
+        return len(words) > self.settings.max_words
+
+    def for_training(self, captions: Sequence[str]) -> list[list[str]]:
+        """The words that a model is trained on: captions without words left out, those that are too long cut or left out."""
+        longest = self.settings.max_words
+        words = [words for words in self.words(captions) if words]
+        if self.settings.too_long == "drop":
+            return [words for words in words if not self.is_too_long(words)]
+        return [words[:longest] for words in words]
+
+    def vocabulary(self, clips: Iterable[Clip]) -> Vocabulary:
+        """The vocabulary of a corpus, from its training captions or, where the recipe says so, from all of them.
+
+        Whole captions count, those that are too long included. Raises CorpusError if no word is left.
+        """
+        every = self.settings.vocabulary_from == "all"
+        captions = [caption for clip in clips if every or clip.split == "train" for caption in clip.captions]
+        return Vocabulary.from_words(self.words(captions), self.settings.vocabulary_size, self.settings.min_count)
