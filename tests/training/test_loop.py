@@ -17,8 +17,10 @@ from stap.config import Recipe, recipe_from_dict
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.models.batch import BOS
 from stap.models.encoder_decoder import EncoderDecoder
 from stap.training import loop, validation
+from stap.training.batches import in_float32, read_videos
 from stap.training.evaluate import caption_clips
 from stap.training.loop import EpochSummary, fit
 from stap.training.resume import state_file
@@ -160,7 +162,7 @@ def test_best_weights_are_kept_and_patience_ends_the_run(
     given = iter([0.1, 0.5, 0.3, 0.5, 0.2])
     seen: dict[int, dict[str, torch.Tensor]] = {}
 
-    def scores(self: Any, model: torch.nn.Module) -> dict[str, float]:
+    def scores(self: Any, model: torch.nn.Module, losses: dict[str, float]) -> dict[str, float]:
         seen[len(seen) + 1] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return {"BLEU-4": 0.0, "ROUGE-L": 0.0, "CIDEr": next(given)}
 
@@ -177,6 +179,104 @@ def test_best_weights_are_kept_and_patience_ends_the_run(
     assert "| CIDEr | 50.0 |" in (tmp_path / "run/README.md").read_text()
     resumed = fit(recipe_of(epochs=50, patience=3), corpus, store, tmp_path / "run", resume=True)
     assert len(resumed.history) == 5
+
+
+STAT = {  # as STAT was trained
+    "optimizer": {"kind": "adadelta", "learning_rate": 1.0, "decay": 0.95, "epsilon": 1e-6},
+    "l2": 1e-4, "clip_norm": 10, "best_by": "log-likelihood", "epoch_updates": 3, "reshuffle": False,
+}  # fmt: skip
+
+
+def test_best_by_log_likelihood_needs_neither_captions_nor_a_scorer(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "Scorer", None)
+    monkeypatch.setattr(validation, "caption_clips", None)
+    likelihoods = iter([-9.0, -7.0, -8.0, -7.5, -7.0])
+    plain_losses = validation.Validator.losses
+
+    def losses(self: Any, model: Any) -> dict[str, float]:
+        assert plain_losses(self, model).keys() == {"loss", "caption", "word", "matching"}
+        return {"loss": 3.0, "caption": -next(likelihoods), "word": 1.5}
+
+    monkeypatch.setattr(validation.Validator, "losses", losses)
+    result = fit(recipe_of(epochs=50, patience=3, best_by="log-likelihood"), corpus, store, tmp_path / "run")
+    assert [summary.is_best for summary in result.history] == [True, True, False, False, False]
+    assert [summary.scores for summary in result.history][1] == {"log-likelihood": -7.0}
+    assert str(result.history[1]).split("  ")[2:4] == [
+        "validation 3.000 (caption 7.00, word 1.50)",
+        "log-likelihood -7.000 (best)",
+    ]
+    assert str(result) == f"{tmp_path / 'run'}: 5 epochs (stopped early), weights of epoch 2, validation log-likelihood -7.000"
+    assert "| log-likelihood | -7.00 |" in (tmp_path / "run/README.md").read_text()
+
+
+def test_validation_likelihood_is_the_mean_over_captions_of_their_words_sum(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore
+) -> None:
+    """Of captions of 3 and 4 words in batches of unequal size, without dropout, against one caption at a time."""
+    recipe = recipe_of(captions_per_video=1, batch_size=2, epochs=1, best_by="log-likelihood")
+    clips = [Clip(one.id, one.path, one.split, (*one.captions, "ball")) for one in corpus.clips]
+    clips = [
+        clip for clip in clips if clip.split == "train" or clip.id == "video5"
+    ]  # three validation captions: batches of 2 and 1
+    found = fit(recipe, Corpus("balls", tuple(clips)), store, tmp_path / "run").history[0].scores["log-likelihood"]
+    run = load_run(tmp_path / "run")
+    [clip] = [clip for clip in clips if clip.split == "validation"]
+    memory = run.model.encode(in_float32(read_videos(store.read, [clip.id])))
+    total = 0.0
+    for caption in clip.captions:
+        state, last = run.model.start(memory), BOS
+        for word in run.vocabulary.encode(caption.lower().rstrip(".").split(), 30):
+            step = run.model.step(memory, state, torch.tensor([last]))
+            total += float(step.logits.double().log_softmax(1)[0, word].detach())
+            state, last = step.state, word
+    assert found == pytest.approx(total / 3, abs=1e-4)
+
+
+@pytest.mark.parametrize("reshuffle", [True, False])
+def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch, reshuffle: bool
+) -> None:
+    """20 captions, 4 in a batch: 5 batches a pass; 4 epochs of 3 updates are 2 passes and 2 batches."""
+    shown: list[list[tuple[int, tuple[int, ...]]]] = []
+    plain_batch = loop.CaptionedVideos.batch
+
+    def batch(self: Any, groups: Any) -> Any:
+        shown.append([(group.video, group.captions) for group in groups])
+        return plain_batch(self, groups)
+
+    monkeypatch.setattr(loop.CaptionedVideos, "batch", batch)
+    settings = STAT | {"batch_size": 4, "captions_per_video": 1, "epochs": 4, "reshuffle": reshuffle}
+    result = fit(recipe_of(**settings), Corpus("balls", corpus.split("train")), store, tmp_path / "run")
+    assert len(result.history) == 4
+    assert [len(groups) for groups in shown] == [4] * 12
+    passes = [[one for groups in shown[first : first + 5] for one in groups] for first in (0, 5)]
+    assert [len(set(captions)) for captions in passes] == [20, 20]
+    assert (passes[0] == passes[1]) == (not reshuffle)
+    assert (shown[10:] == shown[:2]) == (not reshuffle)
+
+
+def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    recipe = recipe_of(epochs=4, **STAT)
+
+    def stop_after_two(summary: EpochSummary) -> None:
+        if summary.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = fit(recipe, corpus, store, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, corpus, store, tmp_path / "parts", on_epoch=stop_after_two)
+    parts = fit(recipe, corpus, store, tmp_path / "parts", resume=True)
+    states = [load_file(state_file(tmp_path / name)) for name in ("whole", "parts")]
+    assert {name.rpartition(".")[2] for name in states[0] if name.startswith("optimizer")} == {
+        "step",
+        "square_avg",
+        "acc_delta",
+    }
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert [summary.scores for summary in whole.history] == [summary.scores for summary in parts.history]
 
 
 def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:

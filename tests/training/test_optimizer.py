@@ -1,4 +1,4 @@
-"""TensorFlow's RMSProp against its formula in plain floats, and the learning rate's schedule."""
+"""TensorFlow's RMSProp and Adadelta against their formulas in plain floats, L2 before clipping, the learning rate's schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from stap.config import OptimizerSettings
+from stap.config import OptimizerSettings, TrainingSettings
+from stap.models.batch import CaptionBatch, VideoBatch
+from stap.models.caption_model import Losses
+from stap.training.epoch import train_epoch
 from stap.training.optimizer import TensorFlowRMSProp, build_optimizer, learning_rate
 
 START = [0.5, -2.0, 3.0]
@@ -59,6 +62,55 @@ def test_adam_and_adamw_get_their_settings() -> None:
         assert {name: optimizer.defaults[name] for name in ("lr", "eps", "weight_decay")} == {
             "lr": 0.3, "eps": 1e-6, "weight_decay": 0.2,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_adadelta_equals_its_formula(rate: float) -> None:
+    """Zeiler 2012, algorithm 1."""
+    weight = nn.Parameter(torch.tensor(START, dtype=torch.float64))
+    optimizer = build_optimizer(OptimizerSettings(kind="adadelta", learning_rate=rate, decay=0.95, epsilon=1e-6), [weight])
+    for gradient in GRADIENTS:
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+    for index, value in enumerate(START):
+        squares, moved = 0.0, 0.0
+        for gradient in GRADIENTS:
+            squares = 0.95 * squares + 0.05 * gradient[index] ** 2
+            change = -math.sqrt(moved + 1e-6) / math.sqrt(squares + 1e-6) * gradient[index]
+            moved = 0.95 * moved + 0.05 * change**2
+            value += rate * change
+        assert weight[index].item() == pytest.approx(value, abs=1e-14)
+
+
+class Linear(nn.Module):
+    """In place of a caption model: loss = sum of slope * weight, so that its gradient is the slope; one weight is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([3.0, -4.0], dtype=torch.float64))
+        self.unused = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+        self.fixed = nn.Parameter(torch.tensor([9.0], dtype=torch.float64), requires_grad=False)
+
+    def loss(self, videos: VideoBatch, captions: CaptionBatch) -> Losses:
+        loss = (videos.streams["slope"][0] * self.weight).sum()
+        return Losses(loss, {"caption": loss})
+
+
+@pytest.mark.parametrize(("slope", "is_clipped"), [((1.0, -2.0), False), ((30.0, -40.0), True)])
+def test_l2_is_part_of_the_gradient_that_is_clipped(slope: tuple[float, float], is_clipped: bool) -> None:
+    model, l2 = Linear(), 0.5
+    videos = VideoBatch({"slope": torch.tensor([slope])}, {}, torch.tensor([0]))
+    sgd = torch.optim.SGD([model.weight, model.unused], lr=1.0)
+    settings = TrainingSettings(clip_norm=10, l2=l2, optimizer=OptimizerSettings(learning_rate=1.0))
+    losses = train_epoch(model, sgd, [(videos, CaptionBatch(torch.tensor([[2]])))], settings, first_step=0, total_steps=1)
+    gradient = [slope[0] + 2 * l2 * 3, slope[1] + 2 * l2 * -4, 2 * l2 * 2]
+    norm = math.hypot(*gradient)
+    factor = 10 / norm if is_clipped else 1.0
+    assert (norm > 10) == is_clipped
+    moved = [3.0 - model.weight[0].item(), -4.0 - model.weight[1].item(), 2.0 - model.unused.item()]
+    assert moved == pytest.approx([factor * value for value in gradient], rel=1e-6)
+    caption = slope[0] * 3 + slope[1] * -4
+    assert losses == pytest.approx({"loss": caption + l2 * 29, "caption": caption, "l2": 29})  # 9 + 16 + 4
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -71,9 +71,14 @@ def add_l2(parameters: Iterable[nn.Parameter], weight: float) -> Tensor:
     return torch.stack([parameter.square().sum() for parameter in trained]).sum()
 
 
-def mean_losses(names: list[str], rows: list[Tensor]) -> dict[str, float]:
-    """Means over batches: 'loss', the total, and each part by its name. rows: (1 + parts,) each."""
-    return dict(zip(names, torch.stack(rows).mean(dim=0).tolist(), strict=True))
+def mean_losses(names: list[str], rows: list[Tensor], counts: Sequence[int] | None = None) -> dict[str, float]:
+    """Means over batches, or over what they hold: 'loss', the total, and each part by its name.
+
+    rows: (1 + parts,) each.   counts: captions in each batch; by default all batches count alike.
+    """
+    table = torch.stack(rows)
+    share = table.new_ones(len(rows)) if counts is None else table.new_tensor(counts)
+    return dict(zip(names, (share @ table / share.sum()).tolist(), strict=True))
 
 
 def _check_numbers(rows: list[Tensor], first_step: int, settings: TrainingSettings) -> None:

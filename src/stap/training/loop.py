@@ -24,16 +24,14 @@ from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import locations_of, save_description, save_metrics, save_weights
-from stap.training.validation import Validator, choose_clips
+from stap.training.validation import LOG_LIKELIHOOD, Validator, choose_clips
 
 __all__ = ["EpochSummary", "TrainingResult", "fit", "train"]
-
-BEST_BY = "CIDEr"
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """One epoch. training, validation: mean losses by name; scores: of the validation captions; empty where not validated."""
+    """One epoch. Empty where not validated: validation, the mean losses by name as in training; and scores, see `Validator.scores`."""
 
     epoch: int
     epochs: int
@@ -48,13 +46,13 @@ class EpochSummary:
         shown = [f"epoch {self.epoch}/{self.epochs}", f"loss {_shown(self.training)}"]
         if self.validation:
             best = " (best)" if self.is_best else ""
-            shown += [f"validation {_shown(self.validation)}", f"{BEST_BY} {self.scores[BEST_BY]:.3f}{best}"]
+            shown += [f"validation {_shown(self.validation)}", _judged(self.scores) + best]
         return "  ".join([*shown, f"{self.seconds:.1f} s"])
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """best: the epoch whose weights are in the folder, by validation CIDEr; the last one where there are no validation clips."""
+    """best: the epoch whose weights are in the folder, by training.best_by; the last one where there are no validation clips."""
 
     folder: Path
     best: EpochSummary
@@ -63,7 +61,7 @@ class TrainingResult:
 
     def __str__(self) -> str:
         early = " (stopped early)" if self.stopped_early else ""
-        score = f", validation {BEST_BY} {self.best.scores[BEST_BY]:.3f}" if self.best.scores else ""
+        score = f", validation {_judged(self.best.scores)}" if self.best.scores else ""
         return f"{self.folder}: {len(self.history)} epochs{early}, weights of epoch {self.best.epoch}{score}"
 
 
@@ -152,18 +150,19 @@ class _Run:
     def epoch(self, progress: Progress, validator: Validator | None) -> tuple[EpochSummary, Progress]:
         """Train and validate one epoch, and write the outcome. The state is written last: until then the epoch has not been."""
         began = time.perf_counter()
-        number, epochs = progress.epoch + 1, self.recipe.training.epochs
+        number, epochs, best_by = progress.epoch + 1, self.recipe.training.epochs, self.recipe.training.best_by
         losses, steps = self._train(number, progress.step)
         validation, scores = {}, {}
         if validator and (number % self.recipe.training.validate_every == 0 or number == epochs):
-            validation, scores = validator.losses(self.model), validator.scores(self.model)
-        is_best = not validator or (bool(scores) and (progress.best_score is None or scores[BEST_BY] > progress.best_score))
+            validation = validator.losses(self.model)
+            scores = validator.scores(self.model, validation)
+        is_best = not validator or (bool(scores) and (progress.best_score is None or scores[best_by] > progress.best_score))
         seconds, rate = time.perf_counter() - began, float(self.optimizer.param_groups[0]["lr"])
         summary = EpochSummary(number, epochs, seconds, rate, losses, validation, scores, is_best)
         progress = Progress(
             epoch=number,
             step=progress.step + steps,
-            best_score=scores.get(BEST_BY) if is_best else progress.best_score,
+            best_score=scores.get(best_by) if is_best else progress.best_score,
             validations_without_gain=0 if is_best else progress.validations_without_gain + bool(scores),
             history=(*progress.history, asdict(summary)),
         )
@@ -172,10 +171,28 @@ class _Run:
 
     def _train(self, number: int, first_step: int) -> tuple[dict[str, float], int]:
         settings, seed = self.recipe.training, self.recipe.seed
-        plan = self.videos.epoch(settings.batch_size, settings.captions_per_video, seed=(seed, number))
+        plan = self._plan(number, first_step)
         torch.manual_seed(epoch_seed(seed, number))
         steps = {"first_step": first_step, "total_steps": len(plan) * settings.epochs}
         return train_epoch(self.model, self.optimizer, read_ahead(self._batch, plan), settings, **steps), len(plan)
+
+    def _plan(self, number: int, first_step: int) -> list[list[Group]]:
+        """The batches of an epoch: one pass over the captions, or `epoch_updates` batches of passes that follow each other."""
+        updates = self.recipe.training.epoch_updates
+        if updates is None:
+            return self._pass(number)
+        length = len(self._pass(1))  # of every pass
+        plan: list[list[Group]] = []
+        while len(plan) < updates:
+            passes, within = divmod(first_step + len(plan), length)
+            plan += self._pass(passes + 1)[within:][: updates - len(plan)]
+        return plan
+
+    def _pass(self, number: int) -> list[list[Group]]:
+        """All captions once."""
+        settings = self.recipe.training
+        seed = (self.recipe.seed, number if settings.reshuffle else 1)
+        return self.videos.epoch(settings.batch_size, settings.captions_per_video, seed=seed)
 
     def _batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
         videos, captions = self.videos.batch(groups)
@@ -224,6 +241,11 @@ def _write_curves(writer: SummaryWriter, summary: EpochSummary) -> None:
             writer.add_scalar(f"{group}/{name}", value, summary.epoch)
     writer.add_scalar("learning rate", summary.learning_rate, summary.epoch)
     writer.flush()
+
+
+def _judged(scores: dict[str, float]) -> str:
+    name = "CIDEr" if "CIDEr" in scores else LOG_LIKELIHOOD
+    return f"{name} {scores[name]:.3f}"
 
 
 def _shown(losses: dict[str, float]) -> str:

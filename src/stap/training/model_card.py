@@ -42,5 +42,8 @@ def _scores(best: Mapping[str, Any]) -> str:
     scores = best.get("scores") or {}
     if not scores:
         return "None: the corpus has no validation clips."
+    if "log-likelihood" in scores:
+        row = f"| log-likelihood | {scores['log-likelihood']:.2f} |"
+        return f"Validation split, mean over captions, epoch {best['epoch']}:\n\n| measure | |\n|---|---|\n{row}"
     rows = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in scores.items())
     return f"Validation split, greedy decoding, epoch {best['epoch']}:\n\n| metric | % |\n|---|---|\n{rows}"

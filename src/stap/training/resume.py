@@ -29,7 +29,7 @@ __all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
 class Progress:
     """What has been done.
 
-    epoch: whole epochs.   step: updates.   best_score: CIDEr of the weights in model.safetensors; None before any.
+    epoch: whole epochs.   step: updates.   best_score: by training.best_by, of the weights in model.safetensors; None before any.
     validations_without_gain: since then.   history: one record an epoch, as in metrics.json.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.store import FeatureStore
 
-__all__ = ["Validator", "choose_clips"]
+__all__ = ["LOG_LIKELIHOOD", "Validator", "choose_clips"]
 
+LOG_LIKELIHOOD = "log-likelihood"
 METRICS = ("bleu", "rouge", "cider")  # METEOR takes longer than the rest together
 
 
@@ -42,26 +43,38 @@ class Validator:
         self.recipe, self.vocabulary, self.store, self.device = recipe, vocabulary, store, device
         self.clips = clips
         self.videos = CaptionedVideos(clips, vocabulary, store, recipe.text.max_words)
-        self.scorer = Scorer({clip.id: clip.captions for clip in clips}, METRICS)
+        self.scorer = (
+            Scorer({clip.id: clip.captions for clip in clips}, METRICS) if recipe.training.best_by == "CIDEr" else None
+        )
         self.decoding: DecodingSettings = recipe.decoding.model_copy(update={"beam_width": 1})
 
     @torch.inference_mode()
     def losses(self, model: CaptionModel) -> dict[str, float]:
-        """The loss and its parts, with every caption once, without dropout. Leaves the model in eval mode."""
+        """The loss and its parts, with every caption once, without dropout: means over the captions. Leaves the model in eval mode.
+
+        Where a video's captions are no multiple of captions_per_video, some of them count twice, as in training.
+        """
         settings = self.recipe.training
         plan = self.videos.epoch(settings.batch_size, settings.captions_per_video, seed=[self.recipe.seed])
         model.eval()
         names: list[str] = []
-        rows = []
+        rows, counts = [], []
         for videos, captions in read_ahead(self.videos.batch, plan):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 losses = model.loss(in_float32(videos.to(self.device)), captions.to(self.device))
             names = ["loss", *losses.parts]
             rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
-        return mean_losses(names, rows)
+            counts.append(len(captions.words))
+        return mean_losses(names, rows, counts)
 
-    def scores(self, model: CaptionModel) -> dict[str, float]:
-        """BLEU, ROUGE-L and CIDEr of the captions."""
+    def scores(self, model: CaptionModel, losses: Mapping[str, float]) -> dict[str, float]:
+        """What models are compared by, higher is better: BLEU, ROUGE-L and CIDEr of the captions that the model writes.
+
+        With training.best_by log-likelihood: that of the validation captions, summed over a caption's words and averaged over
+        captions, from the losses; then nothing is written, and no scorer (Java) is needed.
+        """
+        if self.scorer is None:
+            return {LOG_LIKELIHOOD: -losses["caption"]}
         captions = caption_clips(model, self.vocabulary, self.store, self.clips, self.decoding, self.device)
         return self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
 
@@ -71,4 +84,5 @@ class Validator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the scorer."""
-        self.scorer.close()
+        if self.scorer is not None:
+            self.scorer.close()
