@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stap.decoding import Hypothesis, beam_search, forbid, greedy, rank
+from stap.config import DecodingSettings
+from stap.decoding import Hypothesis, beam_search, best_captions, forbid, greedy, rank, shrinking_beam_search
 from stap.errors import CheckpointError
 from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
@@ -142,6 +143,81 @@ def test_beam_equals_a_plain_beam_of_lists(model: Tables, width: int, alpha: flo
         expected = plain_beam(model, video, width, 6, alpha, ngram)
         assert [one.words for one in found[video]] == [words for words, _ in expected]
         assert [one.score for one in found[video]] == pytest.approx([score for _, score in expected], abs=1e-12)
+
+
+def plain_shrinking_beam(model: CaptionModel, video: int, width: int, max_words: int) -> list[tuple[tuple[int, ...], float]]:
+    """One video, in lists, step by step: of all continuations of the live captions the best (width - finished) stay."""
+    memory = memory_of(torch.tensor([video]))
+    live: list[tuple[tuple[int, ...], float, DecoderState]] = [((), 0.0, model.start(memory))]
+    finished: list[tuple[tuple[int, ...], float]] = []
+    for _ in range(max_words):
+        continued = []
+        for words, cost, state in live:
+            given = model.step(memory, state, torch.tensor([words[-1] if words else BOS]))
+            logits = given.logits[0].tolist()
+            total = math.log(sum(math.exp(value) for value in logits))
+            continued += [(cost + total - logits[w], words, w, given.state) for w in range(len(logits)) if w not in (PAD, BOS)]
+        best = sorted(continued, key=lambda item: item[0])[: width - len(finished)]
+        finished += [(words, cost) for cost, words, word, _ in best if word == EOS]
+        live = [((*words, word), cost, state) for cost, words, word, state in best if word != EOS]
+        if len(finished) == width or not live:
+            break
+    everything = finished + [(words, cost) for words, cost, _ in live]
+    return [(words, -cost) for words, cost in sorted(everything, key=lambda item: item[1])]
+
+
+@pytest.mark.parametrize(("width", "max_words"), [(1, 6), (2, 6), (3, 2), (5, 8), (7, 4)])
+def test_shrinking_beam_equals_a_plain_loop(model: Tables, width: int, max_words: int) -> None:
+    found = shrinking_beam_search(model, memory_of(torch.arange(4)), width=width, max_words=max_words)
+    for video in range(4):
+        expected = plain_shrinking_beam(model, video, width, max_words)
+        assert [one.words for one in found[video]] == [words for words, _ in expected]
+        assert [one.score for one in found[video]] == pytest.approx([score for _, score in expected], abs=1e-12)
+
+
+def test_shrinking_beam_of_width_one_is_greedy(model: Tables) -> None:
+    memory = memory_of(torch.arange(4))
+    found = shrinking_beam_search(model, memory, width=1, max_words=6)
+    assert [as_pairs(video) for video in found] == [as_pairs([one]) for one in greedy(model, memory, max_words=6)]
+
+
+def test_a_shrinking_beam_misses_captions_that_a_beam_finds() -> None:
+    tables = 2 * torch.randn(20, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    tables[:, :, EOS] = 1.0
+    model, memory = Tables(tables), memory_of(torch.arange(20))
+    full = beam_search(model, memory, width=3, max_words=8)
+    shrinking = shrinking_beam_search(model, memory, width=3, max_words=8)
+    finished = [theirs[0].is_finished for theirs in shrinking]
+    gains = [ours[0].score - theirs[0].score for ours, theirs in zip(full, shrinking, strict=True)]
+    assert all(gain >= 0 for gain, is_finished in zip(gains, finished, strict=True) if is_finished)
+    assert any(gain > 0.1 for gain, is_finished in zip(gains, finished, strict=True) if is_finished)
+
+
+def test_a_caption_cut_off_is_ranked_among_finished_ones_by_the_shrinking_beam() -> None:
+    tables = torch.zeros(1, 7, 7, dtype=torch.float64)
+    tables[:, :, EOS] = -2.0
+    tables[:, :, 5] = 9.0
+    memory = memory_of(torch.tensor([0]))
+    model = Tables(tables, wobble=0.0)
+    [found] = shrinking_beam_search(model, memory, width=200, max_words=3)
+    assert (found[0].words, found[0].is_finished) == ((5, 5, 5), False)
+    assert found[1].score > found[-1].score
+    assert beam_search(model, memory, width=200, max_words=3)[0][0].is_finished
+
+
+def test_a_recipe_s_settings_choose_the_search(model: Tables) -> None:
+    memory = memory_of(torch.arange(4))
+    searched = {
+        DecodingSettings(beam_width=1, max_words=6): [[one] for one in greedy(model, memory, max_words=6)],
+        DecodingSettings(beam_width=3, max_words=6, length_normalisation=0.7, no_repeat_ngram=2): beam_search(
+            model, memory, width=3, max_words=6, length_normalisation=0.7, no_repeat_ngram=2
+        ),
+        DecodingSettings(beam_width=4, max_words=3, shrinking_beam=True): shrinking_beam_search(
+            model, memory, width=4, max_words=3
+        ),
+    }
+    for settings, expected in searched.items():
+        assert as_pairs(best_captions(model, memory, settings)) == [as_pairs(video)[0] for video in expected]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.decoding import beam_search, greedy
+from stap.decoding import best_captions
 from stap.device import choose_device
 from stap.errors import CheckpointError, StapError
 from stap.features.grid import GridExtractor, PreparedVideo
@@ -116,18 +116,11 @@ class Captioner:
     def _describe(self, path: Path, video: PreparedVideo, beam_width: int | None) -> VideoCaption:
         grid = self.extractor(self.extractor.normalise(video.images_uint8))
         features = self.extractor.package(grid, video, name=str(path))  # rounded to the stored type, as in training
-        settings = self.run.recipe.decoding
-        limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
-        width = settings.beam_width if beam_width is None else beam_width
+        settings = self.run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
         with torch.inference_mode():
             batch = read_videos(lambda _: features.arrays, [path.name])
             memory = self.model.encode(in_float32(batch.to(self.device)))
-            if width == 1:
-                best = greedy(self.model, memory, **limits)[0]
-            else:
-                best = beam_search(
-                    self.model, memory, width=width, length_normalisation=settings.length_normalisation, **limits
-                )[0][0]
+            [best] = best_captions(self.model, memory, settings)
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,

@@ -1,7 +1,8 @@
 """From a model's word probabilities to captions: greedy and beam search over whole batches of videos.
 
 Four roles: `step` asks the model for the next word's log-probabilities, `forbid` rules words out, `choose` picks the best
-continuations, and `rank` orders finished captions. Greedy and beam search differ in how they choose.
+continuations, and `rank` orders finished captions. Greedy, beam search and STAT's shrinking beam differ in how they choose.
+`best_captions` decodes as a recipe says.
 
 Rows are grouped as in `CaptionModel`: rows b * K ... b * K + K - 1 continue video b. The memory is never copied for them.
 Ties: of equally probable continuations the one of the lower row comes first, then the one with the lower word id.
@@ -15,11 +16,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from stap.config import DecodingSettings
 from stap.errors import CheckpointError
 from stap.models.batch import BOS, EOS, PAD
 from stap.models.caption_model import CaptionModel, DecoderState, Memory
 
-__all__ = ["Hypothesis", "beam_search", "choose", "forbid", "greedy", "rank", "step"]
+__all__ = [
+    "Hypothesis",
+    "beam_search",
+    "best_captions",
+    "choose",
+    "choose_into",
+    "forbid",
+    "greedy",
+    "rank",
+    "shrinking_beam_search",
+    "step",
+]
 
 IMPOSSIBLE = float("-inf")
 
@@ -71,6 +84,16 @@ class NextWord:
     log_probabilities: Tensor
     state: DecoderState
     attention: Tensor
+
+
+def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[Hypothesis]:
+    """The best caption of each video as a recipe says; a beam width of 1 is greedy. The model should be in eval mode."""
+    limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
+    if settings.beam_width == 1:
+        return greedy(model, memory, **limits)
+    search = shrinking_beam_search if settings.shrinking_beam else beam_search
+    found = search(model, memory, width=settings.beam_width, length_normalisation=settings.length_normalisation, **limits)
+    return [best for best, *_ in found]
 
 
 @torch.inference_mode()
@@ -143,6 +166,47 @@ def beam_search(
     return kept
 
 
+@torch.inference_mode()
+def shrinking_beam_search(
+    model: CaptionModel,
+    memory: Memory,
+    *,
+    width: int = 5,
+    max_words: int = 50,
+    length_normalisation: float = 0.0,
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """Beam search as the released code of STAT does it (and Yao et al. 2015 before it): up to `width` captions, best first.
+
+    It differs from `beam_search` three times. Each finished caption takes a place of the beam for good; a video is done when
+    all `width` are taken, although what was pruned could have been better; and a caption that `max_words` cuts off is ranked
+    among the finished ones, by its score alone. So it favours short captions even more.
+
+    length_normalisation: of the last ranking; the published code has none.
+    """
+    _check_positive(max_words=max_words)
+    beams = Beams.start(model, memory, width)
+    kept: list[list[Hypothesis]] = [[] for _ in range(memory.size)]
+    frames = _frames(memory)
+
+    def keep(beams: Beams, videos: Tensor) -> None:
+        rows = zip(videos.tolist(), beams.words.tolist(), beams.scores.tolist(), beams.attention.cpu(), strict=True)
+        for video, words, score, attention in rows:
+            kept[video].append(_hypothesis(words, score, attention, frames[video]))
+
+    for _ in range(max_words):
+        following = step(model, memory, beams)
+        forbid(following.log_probabilities, beams.words, no_repeat_ngram)
+        free = torch.tensor([width - len(video) for video in kept], device=beams.scores.device)
+        beams, ended, videos = choose_into(beams, following, free)
+        keep(ended, videos)
+        if not bool((beams.scores > IMPOSSIBLE).any()):
+            break
+    rows = (beams.scores > IMPOSSIBLE).nonzero()[:, 0]
+    keep(beams.select(rows), rows // width)
+    return [sorted(video, key=lambda one: -_value(one, length_normalisation)) for video in kept]
+
+
 def step(model: CaptionModel, memory: Memory, beams: Beams) -> NextWord:
     """Read the last word of each row and give the log-probabilities of the next, in float32 or better."""
     if beams.words.shape[1]:
@@ -188,6 +252,26 @@ def choose(beams: Beams, following: NextWord, width: int) -> tuple[Beams, Beams,
     going_on = torch.zeros_like(is_end).scatter_(1, rank_going_on, True).nonzero()
     ends = (is_end & (scores > IMPOSSIBLE))[:, :width].nonzero()
     return extended(going_on), extended(ends), ends[:, 0]
+
+
+def choose_into(beams: Beams, following: NextWord, free: Tensor) -> tuple[Beams, Beams, Tensor]:
+    """The best `free` (B,) continuations of each video: those that go on; and those that end, with the number of their video (M,).
+
+    Rows that are left over have the score -inf.
+    """
+    totals = beams.scores[:, None] + following.log_probabilities  # (N, V)
+    width, vocabulary_size = len(totals) // len(free), totals.shape[1]
+    totals = totals.view(len(free), width * vocabulary_size)
+    best = _highest(totals, width)
+    ranks = torch.arange(width, device=best.device)
+    scores = totals.gather(1, best).masked_fill(ranks >= free[:, None], IMPOSSIBLE)  # (B, K)
+    rows = best // vocabulary_size + width * torch.arange(len(best), device=best.device)[:, None]
+    is_end = (best % vocabulary_size == EOS) & (scores > IMPOSSIBLE)
+    ends = tuple(is_end.nonzero().unbind(dim=1))
+    ended = _extend(beams, following, rows[ends], best[ends] % vocabulary_size, scores[ends])
+    scores = scores.masked_fill(is_end, IMPOSSIBLE)
+    going_on = _extend(beams, following, rows.flatten(), best.flatten() % vocabulary_size, scores.flatten())
+    return going_on, ended, ends[0]
 
 
 def rank(hypotheses: list[Hypothesis], count: int, length_normalisation: float = 0.0) -> list[Hypothesis]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from stap.config import DecodingSettings
-from stap.decoding import Hypothesis, beam_search, greedy
-from stap.models.caption_model import CaptionModel, Memory
+from stap.decoding import Hypothesis, best_captions
+from stap.models.caption_model import CaptionModel
 from stap.text import Vocabulary
 from stap.training.batches import in_float32, read_ahead, read_videos
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
-    from stap.features.store import FeatureStore
+    from stap.features.streams import FeatureStreams
 
 __all__ = ["ClipCaption", "caption_clips"]
 
@@ -36,7 +36,7 @@ class ClipCaption:
 def caption_clips(
     model: CaptionModel,
     vocabulary: Vocabulary,
-    store: FeatureStore,
+    store: FeatureStreams,
     clips: Sequence[Clip],
     decoding: DecodingSettings,
     device: torch.device | str = "cpu",
@@ -53,23 +53,9 @@ def caption_clips(
     try:
         for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), parts):
             memory = model.encode(in_float32(batch.to(device)))
-            for video_id, hypothesis in zip(part, _best(model, memory, decoding), strict=True):
+            for video_id, hypothesis in zip(part, best_captions(model, memory, decoding), strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
                 captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
     finally:
         model.train(was_training)
     return captions
-
-
-def _best(model: CaptionModel, memory: Memory, decoding: DecodingSettings) -> list[Hypothesis]:
-    if decoding.beam_width == 1:
-        return greedy(model, memory, max_words=decoding.max_words, no_repeat_ngram=decoding.no_repeat_ngram)
-    hypotheses = beam_search(
-        model,
-        memory,
-        width=decoding.beam_width,
-        max_words=decoding.max_words,
-        length_normalisation=decoding.length_normalisation,
-        no_repeat_ngram=decoding.no_repeat_ngram,
-    )
-    return [best for best, *_ in hypotheses]
