@@ -77,7 +77,7 @@ def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
     assert message(path, "features.bakcbone=resnet18", "training.optimizer.learning_rate=fast") == (
         "recipe.yaml: 6 problems:\n"
         "  - features.bakcbone: no such setting; did you mean backbone?\n"
-        "  - model.kind: input should be 'lstap' or 'lrcn' (given \"lstm\")\n"
+        "  - model.kind: input should be 'lstap', 'lrcn', 'stat', 'stat-mm17' or 'lstap-stat' (given \"lstm\")\n"
         '  - training.optimizer.learning_rate: input should be a valid number, unable to parse string as a number (given "fast")\n'
         "  - training.batch_size: input should be greater than or equal to 1 (given 0)\n"
         "  - training.epoch: no such setting; did you mean epochs?\n"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stap.models.build import build_model
     from stap.models.caption_model import CaptionModel
     from stap.models.lstap import LSTAP
+    from stap.models.stat_attention import STATAttention
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "GridExtractor",
     "MissingDependencyError",
     "Recipe",
+    "STATAttention",
     "ScoringError",
     "ShapeError",
     "StapError",
@@ -73,6 +75,7 @@ _HOMES = {
     "stap.models.build": ("build_model",),
     "stap.models.caption_model": ("CaptionModel",),
     "stap.models.lstap": ("LSTAP",),
+    "stap.models.stat_attention": ("STATAttention",),
     "stap.video": ("Frames", "find_videos", "sample_frames"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stap.errors import ConfigError
 
@@ -28,6 +28,7 @@ __all__ = [
     "PretrainingSettings",
     "Recipe",
     "RegionSettings",
+    "STATSettings",
     "TextSettings",
     "TrainingSettings",
     "built_in_recipes",
@@ -177,11 +178,60 @@ class RegionSettings(Section):
     stored_as: Literal["float16", "float32"] = Field("float16", description="type of the features on disk")
 
 
+class STATSettings(Section):
+    """STAT's attention (kinds stat, stat-mm17 and lstap-stat). Defaults: the authors' released code.
+
+    Its paper sizes are hidden_size 1024, attention_size 1024 and embedding_size 512, which the sections above do not default to.
+    """
+
+    global_from: Literal["frames", "grid"] = Field(
+        "frames", description="stat: the global vector of a frame: the stream 'frames', or the mean of the grid's cells"
+    )
+    motion_from: Literal["motion", "differences"] | None = Field(
+        "motion",
+        description="stat: the stream 'motion' (a sequence), or the differences between consecutive frames' grids (not in the paper); "
+        "empty: no motion",
+    )
+    local_from: Literal["regions", "grid"] | None = Field(
+        "regions", description="stat: the places of a frame: the stream 'regions', or the grid's cells; empty: no places"
+    )
+    local_pooling: Literal["attention", "mean"] = Field(
+        "attention", description="places of a frame are attended for each word, or averaged (an ablation)"
+    )
+    positions: int | None = Field(
+        28,
+        ge=1,
+        description="stat: positions in time that each stream is cut to or filled up to; empty: all, with mask_attention",
+    )
+    project_global: bool = Field(
+        False, description="stat: bring the global vectors to hidden_size, where they have another size (not in the paper)"
+    )
+    mask_attention: bool = Field(
+        False,
+        description="stat: no attention on padding and on missing regions; false: they are attended, as in the released code",
+    )
+    gate: bool = Field(True, description="scale what is seen by a gate of the decoder's state (the released code's selector)")
+    attention_penalty: float = Field(
+        0.70602, ge=0, description="weight of the doubly stochastic penalty on every attention; 0 switches it off"
+    )
+    penalty_captions: int | None = Field(
+        32,
+        ge=1,
+        description="captions in a batch that attention_penalty is meant for, because the released code sums it over the batch; "
+        "empty: summed over whatever batch there is",
+    )
+    penalty_on_padding: bool = Field(
+        True, description="the penalty also counts the attention after a caption's end, as in the released code"
+    )
+
+
 class ModelSettings(Section):
     """The captioning network. Defaults: L-STAP paper, section 4.2."""
 
-    kind: Literal["lstap", "lrcn"] = Field(
-        "lstap", description="lstap, or the baseline lrcn: average-pooled frames into an LSTM"
+    kind: Literal["lstap", "lrcn", "stat", "stat-mm17", "lstap-stat"] = Field(
+        "lstap",
+        description="lstap; the baseline lrcn: average-pooled frames into an LSTM; stat: STAT's released code; stat-mm17: its paper "
+        "of 2017; lstap-stat: STAT's attention over L-STAP's states",
     )
     pooling: Literal["mean", "attention"] = Field(
         "attention", description="lstap: local weights of equation (8), or of (9)-(10)"
@@ -204,6 +254,23 @@ class ModelSettings(Section):
         True,
         description="only the hardest negative counts in the matching loss, equation (27); false: the mean over all of them",
     )
+    stat: STATSettings = STATSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelSettings:
+        """Refuse settings that contradict each other."""
+        stat, is_stat = self.stat, self.kind in ("stat", "stat-mm17")
+        if is_stat and stat.positions is None and not stat.mask_attention:
+            raise ValueError(
+                "stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true"
+            )
+        if is_stat and self.location_bias and stat.local_from != "grid":
+            raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: false")
+        if self.kind == "stat-mm17" and (self.location_bias or stat.project_global):
+            raise ValueError(
+                "stat-mm17 projects nothing; set location_bias and stat.project_global to false, or use kind: stat"
+            )
+        return self
 
 
 class OptimizerSettings(Section):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stap.errors import ShapeError
 
-__all__ = ["AdditiveAttention", "Attended"]
+__all__ = ["AdditiveAttention", "Attended", "attention_weights", "rows_per_video"]
 
 
 @dataclass(frozen=True)
@@ -25,31 +25,54 @@ class AdditiveAttention(nn.Module):
 
     Bahdanau et al. 2015, section 3.1 and appendix A.1.2; L-STAP paper, equations (15)-(17).
     The keys x W_x + b do not depend on the query: project them once a video with `keys`, then call for each word.
+
+    score_bias: add a learned constant to all scores. The weights do not depend on it; STAT's released code has it.
     """
 
-    def __init__(self, value_size: int, query_size: int, attention_size: int) -> None:
+    def __init__(self, value_size: int, query_size: int, attention_size: int, *, score_bias: bool = False) -> None:
         super().__init__()
         self.key = nn.Linear(value_size, attention_size)
         self.query = nn.Linear(query_size, attention_size, bias=False)
-        self.score = nn.Linear(attention_size, 1, bias=False)
+        self.score = nn.Linear(attention_size, 1, bias=score_bias)
 
     def keys(self, values: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, A): what the queries are compared with."""
         projected: Tensor = self.key(values)
         return projected
 
-    def forward(self, query: Tensor, keys: Tensor, values: Tensor, is_padding: Tensor) -> Attended:
+    def forward(self, query: Tensor, keys: Tensor, values: Tensor, is_padding: Tensor | None) -> Attended:
         """One look of N queries at B videos; query n looks at video n // (N / B).
 
-        query: (N, Q).   keys: (B, T, A).   values: (B, T, D).   is_padding: (B, T) bool, True where there is no position.
+        query: (N, Q).   keys: (B, T, A).   values: (B, T, D).   is_padding: (B, T) bool, True where there is no position;
+        None: all are there.
 
-        Raises ShapeError if N is not a multiple of B. A video of padding only gives NaN; `VideoBatch` refuses it.
+        Raises ShapeError if N is not a multiple of B. A video of padding only has weights and a context of 0.
         """
-        videos, rows = len(values), len(query)
-        if rows % videos:
-            raise ShapeError(f"{rows} queries for {videos} videos: expected the same number for each video.")
-        per_video = self.query(query).view(videos, rows // videos, 1, -1)  # (B, K, 1, A)
-        scores = self.score(torch.tanh(keys.unsqueeze(1) + per_video)).squeeze(-1)  # (B, K, T)
-        weights = torch.softmax(scores.masked_fill(is_padding.unsqueeze(1), float("-inf")), dim=-1)
+        rows = rows_per_video(len(query), len(values))
+        weights = attention_weights(
+            self.scores(query, keys.unsqueeze(1)), None if is_padding is None else is_padding.unsqueeze(1)
+        )  # (B, K, T)
         context = torch.bmm(weights, values.to(weights.dtype))  # (B, K, D)
-        return Attended(context.view(rows, -1), weights.view(rows, -1))
+        return Attended(context.view(len(values) * rows, -1), weights.view(len(values) * rows, -1))
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
+        compared = self.query(query).view(len(keys), -1, *[1] * (keys.dim() - 3), self.score.in_features)  # (B, K, 1..., A)
+        fits: Tensor = self.score(torch.tanh(keys + compared)).squeeze(-1)
+        return fits
+
+
+def attention_weights(scores: Tensor, is_padding: Tensor | None) -> Tensor:
+    """The softmax of the last axis over what is not padding; rows of padding only are 0.   is_padding: broadcast to the scores."""
+    if is_padding is None:
+        return torch.softmax(scores, dim=-1)
+    # The lowest number instead of -inf, whose softmax would be no number in a row of padding only.
+    weights = torch.softmax(scores.masked_fill(is_padding, torch.finfo(scores.dtype).min), dim=-1)
+    return weights.masked_fill(is_padding, 0)
+
+
+def rows_per_video(rows: int, videos: int) -> int:
+    """K of N = B * K rows. Raises ShapeError if the rows are not as many for each video."""
+    if rows % videos:
+        raise ShapeError(f"{rows} queries for {videos} videos: expected the same number for each video.")
+    return rows // videos

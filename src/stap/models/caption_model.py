@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
-from stap.models.batch import CaptionBatch, VideoBatch
+from stap.models.batch import BOS, CaptionBatch, VideoBatch
 
-__all__ = ["CaptionModel", "DecoderState", "Losses", "Memory", "Step"]
+__all__ = ["CaptionModel", "DecoderState", "Losses", "Memory", "Step", "looks_of"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Memory:
     start: the decoder's first state, one row a video.
     embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
     pooling_weights: (B, T, R), where the encoder looked in each frame; None for encoders that do not choose.
+    positions: (B, T) int64, which of the video's frames each of the T states is, for models that choose among the frames; None:
+    state t is frame t.
+
+    A model that looks at more keeps it in a subclass.
     """
 
     states: Tensor
@@ -40,6 +46,7 @@ class Memory:
     start: DecoderState
     embedding: Tensor
     pooling_weights: Tensor | None = None
+    positions: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -55,16 +62,21 @@ class Memory:
             self.start.select(videos),
             self.embedding[videos],
             None if self.pooling_weights is None else self.pooling_weights[videos],
+            None if self.positions is None else self.positions[videos],
         )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One word: logits (N, V), the next state, and the attention over the video's frames (N, T)."""
+    """One word: logits (N, V), the next state, and the attention over the video's frames (N, T).
+
+    looks: every attention of the word by its name, for models that have several; see `looks_of`.
+    """
 
     logits: Tensor
     state: DecoderState
     attention: Tensor
+    looks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,3 +109,20 @@ class CaptionModel(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         """The training loss of these captions of these videos."""
+
+
+@torch.no_grad()
+def looks_of(model: CaptionModel, memory: Memory, words: Tensor) -> dict[str, Tensor]:
+    """Where a model looked for each word of captions that are already there, one a video: name -> (B, L, ...).
+
+    words: (B, L) int64, without BOS; the look at place l is the one that said word l. A beam search need not carry the maps of
+    all its hypotheses: those of the caption that it chose are read here. Models with one attention only give nothing.
+    """
+    state, before = model.start(memory), torch.full_like(words[:, 0], BOS)
+    looks: dict[str, list[Tensor]] = {}
+    for word in words.unbind(1):
+        step = model.step(memory, state, before)
+        for name, weights in step.looks.items():
+            looks.setdefault(name, []).append(weights)
+        state, before = step.state, word
+    return {name: torch.stack(weights, dim=1) for name, weights in looks.items()}

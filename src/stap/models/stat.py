@@ -1,0 +1,129 @@
+"""STAT: no encoder, but two-stage attention over global, motion and local features for each word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from stap.config import ModelSettings
+from stap.errors import ConfigError
+from stap.models.batch import VideoBatch
+from stap.models.caption_model import DecoderState
+from stap.models.stat_attention import STATAttention
+from stap.models.stat_decoder import normal_or_orthogonal
+from stap.models.stat_model import STATMemory, STATModel
+from stap.models.stat_streams import Selected, STATStreams
+
+__all__ = ["STAT", "PlaceProjection"]
+
+
+class PlaceProjection(nn.Module):
+    """tanh of a linear layer of each place, (B, F, R, D) -> (B, F, R, H).
+
+    locations: R, to learn a bias for each place, so that they can be told apart; None, as in the paper: none is learned.
+    """
+
+    def __init__(self, feature_size: int, hidden_size: int, locations: int | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(feature_size, hidden_size)
+        self.location_bias = nn.Parameter(0.3 * torch.randn(locations, hidden_size)) if locations else None
+        normal_or_orthogonal(self.linear)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """(B, F, R, D) -> (B, F, R, H)."""
+        projected: Tensor = self.linear(places)
+        return torch.tanh(projected if self.location_bias is None else projected + self.location_bias)
+
+
+class STAT(STATModel):
+    """STAT (Tu et al. 2017; Yan et al. 2020). Kind 'stat' is the authors' released code: motion and places are projected to H and
+    the contexts are added. Kind 'stat-mm17' is the paper of 2017 as far as that code shows it: nothing is projected, and the
+    contexts stand side by side.
+
+    The start state is made from the mean of the global vectors; nothing else is encoded.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        vocabulary_size: int,
+        feature_sizes: Mapping[str, int],
+        locations: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        """feature_sizes: D of each stream.   locations: R of the grid. Raises ConfigError if a stream is missing or does not fit."""
+        streams = STATStreams(settings.stat, feature_sizes, locations)
+        sizes, H = streams.sizes, settings.hidden_size
+        is_projected = settings.kind == "stat"
+        _check_global(sizes["global"], settings)
+        seen = dict.fromkeys(sizes, H) if is_projected else sizes
+        attention = STATAttention(
+            H,
+            attention_size=settings.attention_size,
+            global_size=seen["global"],
+            motion_size=seen.get("motion"),
+            local_size=seen.get("local"),
+            fusion="sum" if is_projected else "concat",
+            local_pooling=settings.stat.local_pooling,
+        )
+        super().__init__(attention, settings, vocabulary_size, label_smoothing)
+        self.streams = streams
+        self.initial_h = nn.Linear(sizes["global"], H)
+        self.initial_c = nn.Linear(sizes["global"], H)
+        self.global_projection = nn.Linear(sizes["global"], H) if settings.stat.project_global else None
+        self.motion_projection = nn.Linear(sizes["motion"], H) if is_projected and "motion" in sizes else None
+        self.local_projection: PlaceProjection | None = None
+        if is_projected and "local" in sizes:
+            self.local_projection = PlaceProjection(sizes["local"], H, locations if settings.location_bias else None)
+        for layer in (self.initial_h, self.initial_c, self.global_projection, self.motion_projection):
+            if layer is not None:
+                normal_or_orthogonal(layer)
+
+    def encode(self, batch: VideoBatch) -> STATMemory:
+        """Choose the positions, project them, and compute every key. `embedding` is the start state: there is no joint space."""
+        selected = self.streams.read(batch)
+        raw = {name: self.feature_dropout(stream.values) for name, stream in selected.items()}
+        padding = _padding(selected, raw) if self.settings.stat.mask_attention else {}
+        look = self.decoder.attention.keys({name: self._project(name, values) for name, values in raw.items()}, padding)
+        start = self._start(raw["global"])
+        frames = look.streams["global"]
+        return STATMemory(
+            states=frames.values,
+            keys=frames.keys,
+            is_padding=selected["global"].is_padding,
+            start=start,
+            embedding=start.h,
+            positions=selected["global"].positions,
+            look=look,
+        )
+
+    def _project(self, name: str, values: Tensor) -> Tensor:
+        if name == "local":
+            return values if self.local_projection is None else self.local_projection(values)
+        layer = self.motion_projection if name == "motion" else self.global_projection
+        return values if layer is None else torch.tanh(layer(values))
+
+    def _start(self, frames: Tensor) -> DecoderState:
+        """From the mean of the global vectors. As in the released code a vector counts if its sum is not zero."""
+        count = (frames.sum(dim=2) != 0).sum(dim=1, keepdim=True).clamp_min(1)  # (B, 1)
+        mean = frames.sum(dim=1) / count
+        return DecoderState(torch.tanh(self.initial_h(mean)), torch.tanh(self.initial_c(mean)))
+
+
+def _padding(selected: Mapping[str, Selected], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Where each stream has nothing to see; a place is missing if its vector is zero."""
+    padding = {name: stream.is_padding for name, stream in selected.items()}
+    if "local" in padding:
+        padding["local"] = padding["local"].unsqueeze(-1) | (values["local"] == 0).all(dim=-1)  # (B, F, R)
+    return padding
+
+
+def _check_global(size: int, settings: ModelSettings) -> None:
+    if settings.kind == "stat" and not settings.stat.project_global and size != settings.hidden_size:
+        raise ConfigError(
+            f"the global vectors have {size} values and model.hidden_size is {settings.hidden_size}; expected the same number, for "
+            "they are added. Set model.stat.project_global: true to bring them to that size."
+        )

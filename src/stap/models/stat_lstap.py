@@ -1,0 +1,88 @@
+"""STAT's two-stage attention over L-STAP's states: the encoder remembers, the decoder looks back at the places."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from stap.config import ModelSettings
+from stap.errors import ShapeError
+from stap.models.batch import CaptionBatch, VideoBatch
+from stap.models.caption_model import DecoderState, Losses
+from stap.models.lstap import LSTAP, Pooled
+from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+from stap.models.stat import PlaceProjection
+from stap.models.stat_attention import STATAttention
+from stap.models.stat_model import STATMemory, STATModel
+
+__all__ = ["LSTAPSTAT"]
+
+
+class LSTAPSTAT(STATModel):
+    """What neither paper has. L-STAP's states are the sequence that STAT's temporal attention reads, the cells of the grid its
+    places; the decoder is STAT's and starts from L-STAP's last state. L-STAP's matching loss is there too.
+
+    Streams: 'grid' (B, T, R, D); 'motion' (B, M) where the settings give motion_size. All frames are kept, padding is masked.
+    """
+
+    def __init__(
+        self,
+        encoder: LSTAP,
+        settings: ModelSettings,
+        *,
+        vocabulary_size: int,
+        feature_size: int,
+        locations: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        H, E = settings.hidden_size, settings.embedding_size
+        attention = STATAttention(
+            H,
+            attention_size=settings.attention_size,
+            global_size=H,
+            local_size=H,
+            local_pooling=settings.stat.local_pooling,
+        )
+        super().__init__(attention, settings, vocabulary_size, label_smoothing)
+        self.encoder = encoder
+        self.local_projection = PlaceProjection(feature_size, H, locations if settings.location_bias else None)
+        self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
+
+    def encode(self, batch: VideoBatch) -> STATMemory:
+        """Watch the videos."""
+        if "grid" not in batch.streams:
+            raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
+        is_padding = batch.is_padding["grid"]
+        grid = self.feature_dropout(batch.streams["grid"])
+        motion = batch.streams.get("motion") if self.settings.motion_size else None
+        pooled: Pooled = self.encoder(grid, is_padding, motion)
+        look = self.decoder.attention.keys(
+            {"global": pooled.states, "local": self.local_projection(grid)},
+            {"global": is_padding, "local": is_padding.unsqueeze(-1).expand(grid.shape[:3])},
+        )
+        return STATMemory(
+            states=pooled.states,
+            keys=look.streams["global"].keys,
+            is_padding=is_padding,
+            start=DecoderState(pooled.h, pooled.c),
+            embedding=pooled.h,
+            pooling_weights=pooled.weights,
+            look=look,
+        )
+
+    def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
+        """`STATModel.loss` and L-STAP's weighted matching loss, equation (27), as the part 'matching'."""
+        memory = self.encode(batch)
+        losses = self._caption_losses(memory, captions)
+        if self.sentence_encoder is None:
+            return losses
+        matching = self._matching_loss(self.sentence_encoder, memory, batch, captions)
+        return Losses(losses.total + self.settings.matching_weight * matching, losses.parts | {"matching": matching})
+
+    def _matching_loss(
+        self, sentence_encoder: SentenceEncoder, memory: STATMemory, batch: VideoBatch, captions: CaptionBatch
+    ) -> Tensor:
+        sentences = sentence_encoder(self.embed(captions.words), captions.is_padding)
+        similarity = cosine_similarity(memory.embedding, sentences)
+        numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
+        margin, hardest = self.settings.margin, self.settings.hardest_negative
+        return ranking_loss(similarity, batch.video_numbers, numbers, margin, hardest=hardest)

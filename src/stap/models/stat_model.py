@@ -1,0 +1,126 @@
+"""What STAT and its kin share: words and rows, starting, stepping, and the loss with the doubly stochastic penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
+
+from stap.config import ModelSettings
+from stap.models.batch import EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
+from stap.models.stat_attention import STATAttention, STATKeys
+from stap.models.stat_decoder import STATDecoder, Taught
+
+__all__ = ["STATMemory", "STATModel", "attention_penalty"]
+
+
+@dataclass(frozen=True)
+class STATMemory(Memory):
+    """`Memory` and everything that STAT's attention looks at. `states` and `keys` are those of its global stream."""
+
+    look: STATKeys = field(kw_only=True)
+
+    def select(self, videos: Tensor) -> STATMemory:
+        """The memory of the given videos, in that order."""
+        return STATMemory(**vars(super().select(videos)), look=self.look.select(videos))
+
+
+class STATModel(CaptionModel):
+    """A captioning model with STAT's decoder. Subclasses bring `encode`, which gives a STATMemory.
+
+    Words have rows as in the released code: EOS, UNK and the words, so that id k of the vocabulary is row k - 2 of the embedding
+    and of the output. PAD and BOS have none: BOS is read as the zero vector, and neither is ever said (logit -inf).
+    """
+
+    def __init__(
+        self, attention: STATAttention, settings: ModelSettings, vocabulary_size: int, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        rows = vocabulary_size - EOS
+        self.settings = settings
+        self.label_smoothing = label_smoothing
+        self.feature_dropout = nn.Dropout(settings.feature_dropout)
+        self.embedding = nn.Embedding(rows, settings.embedding_size)
+        self.decoder = STATDecoder(
+            attention,
+            rows=rows,
+            hidden_size=settings.hidden_size,
+            embedding_size=settings.embedding_size,
+            dropout=settings.dropout,
+            gate=settings.stat.gate,
+            forget_bias=settings.forget_bias,
+        )
+        nn.init.normal_(self.embedding.weight, std=0.01)
+
+    def embed(self, words: Tensor) -> Tensor:
+        """(...) int64 ids -> (..., E); BOS and PAD are zero vectors."""
+        embedded: Tensor = self.embedding((words - EOS).clamp_min(0))
+        return embedded.masked_fill((words < EOS).unsqueeze(-1), 0)
+
+    def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
+        """The memory's start state, once for each row."""
+        return DecoderState(
+            memory.start.h.repeat_interleave(rows_per_video, dim=0), memory.start.c.repeat_interleave(rows_per_video, dim=0)
+        )
+
+    def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
+        """Read one word a row and predict the next. `looks` holds every attention, see `STATAttended.weights`."""
+        assert isinstance(memory, STATMemory)
+        step = self.decoder.step(memory.look, state, self.embed(words))
+        return Step(pad(step.logits, (EOS, 0), value=float("-inf")), step.state, step.attention, step.looks)
+
+    def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
+        """The captions' cross-entropy and the weighted doubly stochastic penalty on every attention.
+
+        Cross-entropy is summed over the words of a caption and averaged over captions. parts: 'caption', 'attention' (the penalty,
+        averaged over captions) and, for reading, 'word': the cross-entropy of a word.
+        """
+        memory = self.encode(batch)
+        assert isinstance(memory, STATMemory)
+        return self._caption_losses(memory, captions)
+
+    def _caption_losses(self, memory: STATMemory, captions: CaptionBatch) -> Losses:
+        taught = self.teach(memory, captions)
+        summed = cross_entropy(
+            taught.logits.flatten(0, 1),
+            (captions.words - EOS).flatten(),
+            ignore_index=PAD - EOS,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        caption = summed / len(captions.words)
+        penalty = attention_penalty(taught.attention_sums, memory.look)
+        weight = self.settings.stat.attention_penalty * (self.settings.stat.penalty_captions or len(captions.words))
+        parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum(), "attention": penalty}
+        return Losses(caption + weight * penalty, parts)
+
+    def teach(self, memory: STATMemory, captions: CaptionBatch) -> Taught:
+        """Read the captions under teacher forcing; the logits have a column for each row, that of EOS first."""
+        return self.decoder.teach(
+            memory.look,
+            self.start(memory, captions.captions_per_video),
+            self.embed(captions.inputs),
+            captions.is_padding,
+            sum_over_padding=self.settings.stat.penalty_on_padding,
+        )
+
+
+def attention_penalty(sums: Mapping[str, Tensor], look: STATKeys) -> Tensor:
+    """How far each position is from being attended once in a caption: (1 - sum over words)^2, the mean over positions, the sum
+    over the attentions, the mean over captions (Xu et al. 2015, equation (14); the released code sums over captions).
+
+    sums: each attention's weights added up over the words, (B * K, ...).   Padding that is not attended is left out of the means.
+    """
+    return torch.stack([_missed(total, look.padding_of(name), look.size) for name, total in sums.items()]).sum()
+
+
+def _missed(total: Tensor, is_padding: Tensor | None, videos: int) -> Tensor:
+    missed = ((1 - total) ** 2).view(videos, len(total) // videos, -1)  # (B, K, positions)
+    if is_padding is None:
+        return missed.mean()
+    there = (~is_padding).flatten(1).unsqueeze(1)  # (B, 1, positions)
+    return ((missed * there).sum(dim=2) / there.sum(dim=2).clamp_min(1)).mean()
