@@ -74,13 +74,13 @@ def test_a_missing_file_and_an_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         read_weights(tmp_path / "none.pth")
     assert str(caught.value) == (
-        f"{tmp_path}/none.pth: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt or .bin file."
+        f"{tmp_path}/none.pth: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt, .bin or .pth.tar file."
     )
     (tmp_path / "w.h5").touch()
     with pytest.raises(CheckpointError) as caught:
         read_weights(tmp_path / "w.h5")
     assert str(caught.value) == (
-        f"{tmp_path}/w.h5: weights are read from .safetensors, .pth, .pt or .bin files, not from '.h5' files. "
+        f"{tmp_path}/w.h5: weights are read from .safetensors, .pth, .pt, .bin or .pth.tar files, not from '.h5' files. "
         "Save them as safetensors."
     )
 

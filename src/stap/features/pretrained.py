@@ -1,20 +1,23 @@
-"""timm's pretrained weights, fetched from the Hugging Face Hub once and kept in its cache."""
+"""timm's and torchvision's pretrained weights, fetched once (from the Hugging Face Hub and from PyTorch's server) and kept in their caches."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 import huggingface_hub
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from stap.errors import CheckpointError
 
-__all__ = ["create_pretrained"]
+__all__ = ["create_pretrained", "fetch_torchvision"]
 
 CACHED_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -29,6 +32,27 @@ def create_pretrained(name: str, options: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # the Hub's client, its transport and timm each have their own families of errors
         raise CheckpointError(_unavailable(name, " ".join(str(error).split()) or type(error).__name__)) from error
     return network
+
+
+def fetch_torchvision(weights: WeightsEnum, *, name: str, setting: str) -> dict[str, Tensor]:
+    """torchvision's published weights by name, from its cache or else from download.pytorch.org; their hash is checked.
+
+    name, setting: how a message calls the network, and the setting that would take a file instead.
+    Raises CheckpointError where they cannot be had.
+    """
+    host = str(urlparse(weights.url).hostname)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlparse(weights.url).path).name
+    try:
+        if not cached.is_file() and not getproxies():
+            socket.getaddrinfo(host, 443)  # says at once what the download says after a while
+        tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # of the network, of the disk, or a hash that differs: each library has its own family
+        reason = " ".join(str(error).split()).rstrip(". ") or type(error).__name__
+        raise CheckpointError(
+            f"{name}: its pretrained weights could not be fetched from {host} ({reason}). Connect this machine once, or give a "
+            f"file: {setting}=/path/to/weights.pth (or .safetensors). Theirs is {weights.url}"
+        ) from error
+    return dict(tensors)
 
 
 def _check_available(name: str) -> None:

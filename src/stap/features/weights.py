@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 import re
@@ -15,42 +16,59 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import CheckpointError
+from stap.features.networks import vsepp
 
 __all__ = ["load_weights", "read_weights", "weights_sha256"]
 
-PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the weights among other things
 KEYS_SHOWN = 5
+# Beside tensors, what a pickle may build: the command line that many training scripts keep with their weights. It holds values only.
+HARMLESS = [argparse.Namespace]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors, .pth, .pt or .bin file, on the CPU.
+    """Tensors by name from a .safetensors, .pth, .pt, .bin or .pth.tar file, on the CPU.
 
-    Wrappers ({'state_dict': ...}, {'model': ...}) and the prefix 'module.' are taken off. Pickles are read with
-    `weights_only=True`: a file that wants to build other objects is refused. Raises CheckpointError.
+    Wrappers ({'state_dict': ...}, {'model': ...}) and the prefix 'module.' are taken off; of a VSE++ checkpoint, the image
+    network is given. Pickles are read with `weights_only=True`: a file that wants to build other objects than tensors and
+    an `argparse.Namespace` is refused. Raises CheckpointError.
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt or .bin file."
+            f"{path}: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt, .bin or .pth.tar file."
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in PICKLE_SUFFIXES:
-        return _without_module_prefix(_unwrapped(_read_pickle(path), path))
+        loaded = _read_pickle(path)
+        if vsepp.is_checkpoint(loaded):
+            return vsepp.image_network(loaded, path)
+        return _without_module_prefix(_unwrapped(loaded, path))
     raise CheckpointError(
-        f"{path}: weights are read from .safetensors, .pth, .pt or .bin files, not from '{path.suffix}' files. "
+        f"{path}: weights are read from .safetensors, .pth, .pt, .bin or .pth.tar files, not from '{path.suffix}' files. "
         "Save them as safetensors."
     )
 
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, network_name: str, source: str) -> None:
+def load_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    network_name: str,
+    source: str,
+    left_out: tuple[str, ...] = (),
+    advice: str = "Check features.backbone and features.backbone_options.",
+) -> None:
     """Put weights into a network that has no classifier; every other difference is an error.
 
-    network_name, source: how messages call the network and the file. Raises CheckpointError, naming up to five keys of a kind.
+    network_name, source, advice: how messages call the network and the file, and what they tell people to do.
+    left_out: how the names of further weights begin that this network does without, as its classifier's do.
+    Raises CheckpointError, naming up to five keys of a kind.
     """
     own = network.state_dict()
     computed = {key for key, _ in network.named_buffers()} - own.keys()  # tables that older files still hold
-    classifier = _classifier_prefixes(network)
+    classifier = _classifier_prefixes(network) + left_out
     given = {key: value for key, value in weights.items() if key in own or not (key in computed or key.startswith(classifier))}
     problems = [
         *_listed("missing", (key for key in own if key not in given and not key.endswith("num_batches_tracked"))),
@@ -58,10 +76,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, network_n
         *_listed("of another shape", _other_shapes(own, given)),
     ]
     if problems:
-        raise CheckpointError(
-            f"{source}: these weights do not fit {network_name}: {'; '.join(problems)}. "
-            "Check features.backbone and features.backbone_options."
-        )
+        raise CheckpointError(f"{source}: these weights do not fit {network_name}: {'; '.join(problems)}. {advice}")
     network.load_state_dict(given, strict=False)
 
 
@@ -87,7 +102,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise CheckpointError(
