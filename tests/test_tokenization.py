@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stap.config import TextSettings
-from stap.corpora.corpus import Clip
+from stap.config import CorpusSettings, TextSettings
+from stap.corpora.corpus import Clip, load_annotations
 from stap.errors import CorpusError
+from stap.text import SPECIAL_WORDS
 from stap.tokenization import TextRules
 
 
@@ -84,9 +85,6 @@ def test_a_corpus_without_training_words_is_refused():
     ],
 )
 def test_the_vocabulary_of_msvd_is_as_the_manual_says(stap_data, settings, train, every_split):
-    from stap.corpora.msvd import read_annotations
-    from stap.text import SPECIAL_WORDS
-
-    msvd = read_annotations(stap_data / "msvd", stap_data)
+    msvd = load_annotations(CorpusSettings(kind="msvd", root=stap_data / "msvd")).clips
     sizes = [len(rules(vocabulary_from=part, **settings).vocabulary(msvd)) - len(SPECIAL_WORDS) for part in ("train", "all")]
     assert sizes == [train, every_split]

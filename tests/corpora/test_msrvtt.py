@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_corpus
-from stap.corpora.msrvtt import read_annotations, read_msrvtt
+from stap.corpora.corpus import load_annotations, load_corpus
+from stap.corpora.msrvtt import read_msrvtt
 from stap.errors import CorpusError
 
 LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and a list 'sentences' (video_id, caption)"
@@ -105,7 +105,7 @@ def test_a_missing_file_is_named(published):
         ),
         (
             content([("video0", "train"), ("video1", "test")], [("video0", "a")]),
-            "1 of 2 videos have no sentence, the first is video1. Expected at least one each.",
+            "1 of 2 videos have no sentence: video1. Expected at least one each.",
         ),
         (
             content([("video0", "holdout")], [("video0", "a")]),
@@ -130,7 +130,7 @@ def test_another_encoding_is_explained(tmp_path):
     with pytest.raises(CorpusError) as caught:
         read_msrvtt(tmp_path)
     assert str(caught.value) == (
-        f"{path}: not UTF-8 (byte 0xe9 at 15). Expected {LAYOUT}. "
+        f"{path}, line 1: not UTF-8 (byte 0xe9 at 15 of the line). Expected {LAYOUT}. "
         "Convert it, for example: iconv -f latin1 -t utf-8 videodatainfo.json"
     )
 
@@ -156,8 +156,9 @@ def test_facts_are_attached_and_must_be_complete(tmp_path):
 
 
 def test_the_published_counts(stap_data):
-    name, clips = read_annotations(stap_data / "msrvtt", stap_data / "msrvtt")
-    assert name == "MSR-VTT"
+    corpus = load_annotations(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt"))
+    assert corpus.name == "MSR-VTT"
+    clips = corpus.clips
     assert Counter(clip.split for clip in clips) == {"train": 6513, "validation": 497, "test": 2990}
     assert sum(len(clip.captions) for clip in clips) == 200_000
     assert {len(clip.captions) for clip in clips} == {20}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from stap.config import CorpusSettings
+from stap.corpora.problems import OnProblem, Problem, refuse
 from stap.errors import CorpusError
 
-__all__ = ["SPLITS", "Clip", "Corpus", "Split", "load_corpus"]
+__all__ = ["SPLITS", "Annotations", "Clip", "Corpus", "Split", "load_annotations", "load_corpus"]
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -54,11 +55,46 @@ class Corpus:
         return tuple(clip for clip in self.clips if clip.split == name)
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """What the caption files of a corpus say, whether the video files are there or not; a clip's path is where its file should be."""
+
+    name: str
+    clips: tuple[Clip, ...]
+
+
 def load_corpus(settings: CorpusSettings) -> Corpus:
     """The corpus that a recipe names. Raises CorpusError for anything missing or inconsistent."""
-    from stap.corpora import msrvtt, msvd  # they import this module
+    from stap.corpora.files import with_video_files  # it imports this module
 
-    if settings.root is None:
+    annotations = load_annotations(settings)
+    where = str(settings.root or settings.videos or annotations.name)
+    return Corpus(annotations.name, with_video_files(annotations.clips, where, available_only=settings.available_only))
+
+
+def load_annotations(settings: CorpusSettings, on_problem: OnProblem = refuse) -> Annotations:
+    """The same without looking for the video files. What else is wrong goes to `on_problem`, and is left out if that returns.
+
+    Raises CorpusError where nothing can be read on: a file that is missing or of another corpus.
+    """
+    from stap.corpora import folder, msrvtt, msvd, vatex  # they import this module
+
+    if settings.root is None and not settings.captions:
         raise CorpusError("corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt.")
-    readers = {"msrvtt": msrvtt.read_msrvtt, "msvd": msvd.read_msvd}
-    return readers[settings.kind](settings.root, videos=settings.videos, available_only=settings.available_only)
+    readers = {
+        "msrvtt": msrvtt.annotations, "msvd": msvd.annotations, "vatex": vatex.annotations, "folder": folder.annotations,
+    }  # fmt: skip
+    annotations = readers[settings.kind](settings, on_problem)
+    return Annotations(annotations.name, distinct(annotations.name, annotations.clips, on_problem))
+
+
+def distinct(name: str, clips: Iterable[Clip], on_problem: OnProblem) -> tuple[Clip, ...]:
+    """The clips, each id once: the first of that name stays."""
+    known: dict[str, Clip] = {}
+    for clip in clips:
+        first = known.setdefault(clip.id, clip)
+        if first is not clip:
+            splits = f"both in {clip.split}" if clip.split == first.split else f"one in {first.split}, one in {clip.split}"
+            sentence = f"{name}: two clips are called {clip.id}, {splits}. Expected distinct names, each in one split."
+            on_problem(Problem("split" if clip.split != first.split else "name", sentence))
+    return tuple(known.values())

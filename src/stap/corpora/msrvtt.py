@@ -8,15 +8,19 @@ root/facts.json                                                generated scenes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stap.corpora.corpus import Clip, Corpus, Split
-from stap.corpora.files import check_folder, read_json, with_video_files
+from stap.config import CorpusSettings
+from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
+from stap.corpora.files import check_folder, find_files, read_json
+from stap.corpora.problems import OnProblem, Problem, listed
+from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
 
-__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations", "read_msrvtt"]
+__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "annotations", "read_msrvtt"]
 
 PUBLISHED = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 WHOLE = "videodatainfo.json"
@@ -33,44 +37,67 @@ def read_msrvtt(root: Path, *, videos: Path | None = None, available_only: bool 
     available_only: leave out clips whose video file is missing.
     Raises CorpusError for a missing or malformed file, a clip without caption or video, a caption of an unknown clip.
     """
-    root = check_folder(Path(root), f"the folder of MSR-VTT with {PUBLISHED[0]} and {PUBLISHED[1]}, or with {WHOLE}")
-    folder = check_folder(Path(videos), "the folder of the video files") if videos is not None else root
-    name, clips = read_annotations(root, folder)
-    return Corpus(name, with_video_files(clips, str(root), available_only=available_only))
+    return load_corpus(CorpusSettings(kind="msrvtt", root=root, videos=videos, available_only=available_only))
 
 
-def read_annotations(root: Path, videos: Path) -> tuple[str, list[Clip]]:
-    """The corpus's name and its clips, whether their video files are there or not."""
-    whole = (root / WHOLE).is_file()
-    files = [root / WHOLE] if whole else [root / name for name in PUBLISHED]
-    contents = [read_json(file, LAYOUT) for file in files]
-    clips = [clip for file, content in zip(files, contents, strict=True) for clip in _clips(file, content, videos)]
-    info = contents[0].get("info") if whole else None
+def annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
+    """The clips of the caption files; see `corpus.load_annotations`."""
+    root, files = _caption_files(settings)
+    videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root
+    clips: list[Clip] = []
+    name = "MSR-VTT"
+    for file in files:
+        content = read_json(file, LAYOUT, on_problem)
+        clips += _clips(file, content, videos, on_problem)
+        if file.name == WHOLE:
+            name = _name(content) or name
+    return Annotations(name, tuple(_with_facts(clips, root / FACTS)))
+
+
+def _caption_files(settings: CorpusSettings) -> tuple[Path, list[Path]]:
+    """The folder in which everything else is, and the files of captions."""
+    expected = f"the folder of MSR-VTT with {PUBLISHED[0]} and {PUBLISHED[1]}, or with {WHOLE}"
+    root = check_folder(settings.root, expected) if settings.root is not None else None
+    if settings.captions:
+        files = find_files(root, settings.captions, f"{PUBLISHED[0]} and {PUBLISHED[1]}, or {WHOLE}")
+        return root or files[0].parent, files
+    assert root is not None, "load_annotations asks for a root or captions"
+    return root, [root / WHOLE] if (root / WHOLE).is_file() else [root / name for name in PUBLISHED]
+
+
+def _name(content: Any) -> str | None:
+    info = content.get("info") if isinstance(content, dict) else None
     name = info.get("name") if isinstance(info, dict) else None
-    return str(name or "MSR-VTT"), _with_facts(clips, root / FACTS)
+    return str(name) if name else None
 
 
-def _clips(file: Path, content: Any, folder: Path) -> list[Clip]:
+def _clips(file: Path, content: Any, folder: Path, on_problem: OnProblem) -> list[Clip]:
     videos, sentences = _records(file, content, "videos"), _records(file, content, "sentences")
-    captions: dict[str, list[str]] = {_field(file, video, "video_id"): [] for video in videos}
+    usable = [video for video in videos if _is_usable(file, video, ("video_id", "split"), on_problem)]
+    captions: dict[str, list[str]] = {video["video_id"]: [] for video in usable}
+    left_out = {video.get("video_id") for video in videos} - captions.keys()
     for sentence in sentences:
-        video_id = _field(file, sentence, "video_id")
-        if video_id not in captions:
-            raise CorpusError(f"{file}: a sentence belongs to {video_id}, which is not among the videos. Expected {LAYOUT}.")
-        captions[video_id].append(_field(file, sentence, "caption"))
+        if not _is_usable(file, sentence, ("video_id", "caption"), on_problem):
+            continue
+        if sentence["video_id"] in captions:
+            captions[sentence["video_id"]].append(sentence["caption"])
+        elif sentence["video_id"] not in left_out:
+            on_problem(Problem("name", _of_nobody(file, sentence["video_id"])))
     silent = [video_id for video_id, lines in captions.items() if not lines]
     if silent:
-        raise CorpusError(
-            f"{file}: {len(silent)} of {len(videos)} videos have no sentence, the first is {silent[0]}. Expected at least one each."
+        sentence_ = (
+            f"{file}: {len(silent)} of {len(videos)} videos have no sentence: {listed(silent)}. Expected at least one each."
         )
-    return [_clip(file, video, captions, folder) for video in videos]
+        on_problem(Problem("no caption", sentence_))
+    return [_clip(video, captions, folder) for video in usable if captions[video["video_id"]]]
 
 
-def _clip(file: Path, video: dict[str, Any], captions: Mapping[str, list[str]], folder: Path) -> Clip:
-    video_id, split_name = _field(file, video, "video_id"), _field(file, video, "split")
-    if split_name not in SPLIT_NAMES:
-        raise CorpusError(f"{file}: {video_id} is in split {split_name!r}. Expected one of {', '.join(SPLIT_NAMES)}.")
-    split = SPLIT_NAMES[split_name]
+def _of_nobody(file: Path, video_id: str) -> str:
+    return f"{file}: a sentence belongs to {video_id}, which is not among the videos. Expected {LAYOUT}."
+
+
+def _clip(video: Mapping[str, str], captions: Mapping[str, list[str]], folder: Path) -> Clip:
+    video_id, split = video["video_id"], SPLIT_NAMES[video["split"]]
     inside = folder / FOLDERS[split]
     path = (inside if inside.is_dir() else folder) / f"{video_id}.mp4"
     return Clip(video_id, path, split, tuple(captions[video_id]))
@@ -79,15 +106,22 @@ def _clip(file: Path, video: dict[str, Any], captions: Mapping[str, list[str]], 
 def _records(file: Path, content: Any, name: str) -> list[dict[str, Any]]:
     records = content.get(name) if isinstance(content, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise CorpusError(f"{file}: no list of objects called {name!r}. Expected {LAYOUT}.")
+        raise CorpusError(
+            f"{file}: no list of objects called {name!r}. Expected {LAYOUT}.{looks_like(content, other_than='msrvtt')}"
+        )
     return records
 
 
-def _field(file: Path, record: Mapping[str, Any], name: str) -> str:
-    value = record.get(name)
-    if not isinstance(value, str):
-        raise CorpusError(f"{file}: {name!r} is {value!r} in {dict(record)!r}. Expected text.")
-    return value
+def _is_usable(file: Path, record: Mapping[str, Any], names: Iterable[str], on_problem: OnProblem) -> bool:
+    for name in names:
+        if not isinstance(record.get(name), str):
+            on_problem(Problem("line", f"{file}: {name!r} is {record.get(name)!r} in {dict(record)!r}. Expected text."))
+            return False
+    if record.get("split", "train") not in SPLIT_NAMES:
+        sentence = f"{file}: {record['video_id']} is in split {record['split']!r}. Expected one of {', '.join(SPLIT_NAMES)}."
+        on_problem(Problem("split", sentence))
+        return False
+    return True
 
 
 def _with_facts(clips: list[Clip], file: Path) -> list[Clip]:
@@ -99,4 +133,4 @@ def _with_facts(clips: list[Clip], file: Path) -> list[Clip]:
         raise CorpusError(
             f"{file}: no facts of {len(missing)} videos, the first is {missing[0]}. Write the scenes again, or remove the file."
         )
-    return [Clip(clip.id, clip.path, clip.split, clip.captions, facts[clip.id]) for clip in clips]
+    return [replace(clip, facts=facts[clip.id]) for clip in clips]

@@ -1,0 +1,78 @@
+"""What can be wrong with a corpus, and who decides what happens then.
+
+A reader hands every problem that it meets to `on_problem` and goes on as well as it can. `refuse` ends the reading with the first
+problem that must be repaired: that is how a corpus is loaded for work. `Problems` collects them all: that is how it is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from stap.errors import CorpusError
+
+__all__ = ["Kind", "OnProblem", "Problem", "Problems", "listed", "refuse"]
+
+Kind = Literal[
+    "file",
+    "encoding",
+    "line",
+    "caption",
+    "name",
+    "split",
+    "count",
+    "no caption",
+    "no video",
+    "video",
+    "same video",
+    "same caption",
+    "no words",
+    "long caption",
+]
+
+SHOWN = 3  # names listed in a sentence
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it should be.
+
+    kind: to group problems of one sort.   sentence: what was given, what was expected and what to do.
+    must_be_repaired: the corpus is refused as it is; otherwise it is only to be known.
+    """
+
+    kind: Kind
+    sentence: str
+    must_be_repaired: bool = True
+
+
+OnProblem = Callable[[Problem], None]
+
+
+def refuse(problem: Problem) -> None:
+    """Raise CorpusError for a problem that must be repaired; pass over one that is only to be known."""
+    if problem.must_be_repaired:
+        raise CorpusError(problem.sentence)
+
+
+class Problems:
+    """A list that is its own `on_problem`."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._found: list[Problem] = []
+
+    def __call__(self, problem: Problem) -> None:
+        """Add a problem."""
+        self._found.append(problem)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """In the order in which they were met."""
+        return iter(self._found)
+
+
+def listed(things: list[str]) -> str:
+    """'a, b, c and 4 more'."""
+    shown = ", ".join(things[:SHOWN])
+    return shown if len(things) <= SHOWN else f"{shown} and {len(things) - SHOWN} more"
