@@ -14,8 +14,9 @@ import pytest
 
 from stap.errors import MissingDependencyError, ScoringError
 from stap.scoring import measures, tokenizer
-from stap.scoring.captions import read_predictions, read_references
 from stap.scoring.metrics import METRICS, Scorer
+from stap.scoring.predictions import read_predictions
+from stap.scoring.references import read_references
 
 WITHOUT_METEOR = ("bleu", "rouge", "cider")
 

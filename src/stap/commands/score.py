@@ -40,8 +40,9 @@ def score(
 
     BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers.
     """
-    from stap.scoring.captions import read_predictions, read_references
     from stap.scoring.metrics import Scorer
+    from stap.scoring.predictions import read_predictions
+    from stap.scoring.references import read_references
 
     captions = read_predictions(predictions)
     with Scorer(read_references(references, split=split, like=captions)) as scorer:

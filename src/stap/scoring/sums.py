@@ -74,4 +74,4 @@ def _meteor_score(sums: Floats) -> Floats:
         fragments = sums[..., 20] / (matched.sum(axis=-1) / 2)
         whole = (matched == length).all(axis=-1) & (sums[..., 20] == 1)
         score = f_mean * (1 - _GAMMA * np.where(whole, 0.0, fragments) ** _BETA)
-    return np.maximum(0.0, np.nan_to_num(score, nan=0.0))
+    return np.asarray(np.maximum(0.0, np.nan_to_num(score, nan=0.0)))

@@ -1,0 +1,72 @@
+"""Predictions from files, in the shapes that systems write: one caption a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stap.errors import ScoringError
+from stap.scoring.files import entries, entries_of_lines, fields, read_json, read_text, texts, unwrap
+
+__all__ = ["read_predictions"]
+
+WRAPPERS = ("predictions", "captions", "results", "result", "annotations")
+SHAPES = (
+    'Expected JSON: {"video1": "a caption", ...}, {"video1": ["a caption"], ...}, '
+    '[{"video_id": "video1", "caption": "a caption"}, ...], or one of these under "predictions", "captions" or "results".'
+)
+SHAPES_OF_LINES = 'Expected a line {"video_id": "video1", "caption": "a caption"} for each video.'
+
+
+def read_predictions(path: str | Path, order: Sequence[str] | None = None) -> dict[str, str]:
+    """Video id -> caption.
+
+    By the file's suffix: .jsonl is a JSON object a line, .tsv a video id, a tab and a caption a line, .txt a caption a line (or a
+    .tsv, if every line has a tab), anything else JSON. The name of a video file stands for its name without folder and suffix.
+
+    order: the ids of all videos in the order of the split, which plain text needs: its lines belong to them one by one.
+    Raises ScoringError for a file that cannot be read, another shape, or a video with two captions or none.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return _one_each(path, entries_of_lines(path, SHAPES_OF_LINES), SHAPES_OF_LINES)
+    if suffix == ".tsv" or (suffix == ".txt" and _has_ids(path)):
+        return _one_each(path, fields(path), SHAPES)
+    if suffix == ".txt":
+        return _in_order(path, order)
+    return _one_each(path, entries(path, unwrap(read_json(path, SHAPES), WRAPPERS), SHAPES), SHAPES)
+
+
+def _one_each(path: Path, pairs: Iterable[tuple[str, Any]], shapes: str) -> dict[str, str]:
+    predictions: dict[str, str] = {}
+    for video_id, given in pairs:
+        captions = texts(given)
+        if captions is None:
+            raise ScoringError(f"{path}: the prediction for video {video_id} is {given!r}. {shapes}")
+        if len(captions) != 1 or video_id in predictions:
+            number = "no caption" if not captions else "more than one caption"
+            raise ScoringError(f"{path}: video {video_id} has {number}. Give exactly one a video.")
+        predictions[video_id] = captions[0]
+    return predictions
+
+
+def _has_ids(path: Path) -> bool:
+    given = [line for line in read_text(path).split("\n") if line.strip()]
+    return bool(given) and all("\t" in line.strip("\t") for line in given)
+
+
+def _in_order(path: Path, order: Sequence[str] | None) -> dict[str, str]:
+    """A caption a line. An empty line is an empty caption; the line feed at the end of the file begins no line."""
+    if order is None:
+        raise ScoringError(
+            f"{path}: plain text has no video ids, so the order of the videos must be given. Give it, or a .tsv file."
+        )
+    captions = read_text(path).removesuffix("\n").split("\n")
+    if len(captions) != len(order):
+        raise ScoringError(
+            f"{path}: {len(captions)} lines, and the references have {len(order)} videos. Expected one caption a line in the order of "
+            f"the references, {order[0]} to {order[-1]}; or a .tsv file with ids."
+        )
+    return {video_id: caption.removesuffix("\r") for video_id, caption in zip(order, captions, strict=True)}
