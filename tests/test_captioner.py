@@ -19,6 +19,7 @@ from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore
+from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
 from stap.text import Vocabulary
 from stap.training.evaluate import caption_clips
@@ -60,7 +61,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=extractor.feature_size)
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)  # so that videos get different captions
-    save_description(work / "run", recipe, vocabulary, extractor.fingerprint, backbone)
+    save_description(work / "run", recipe, vocabulary, {"grid": extractor.fingerprint}, {"features": backbone})
     save_weights(work / "run", model)
     backbone.unlink()
     return work / "run"
@@ -86,7 +87,9 @@ def test_a_caption_is_what_training_would_make_of_the_stored_features(
     extract([(path.name, path) for path in videos], GridExtractor(run.recipe.features), store)
     for path in videos:
         clip = Clip(path.name, path, "test", ("a",))
-        expected = caption_clips(run.model, run.vocabulary, store, [clip], run.recipe.decoding)[path.name]
+        expected = caption_clips(run.model, run.vocabulary, FeatureStreams({"grid": store}), [clip], run.recipe.decoding)[
+            path.name
+        ]
         caption = captioner.caption(path)
         assert (caption.caption, caption.words) == (expected.caption, expected.words)
         assert caption.score == pytest.approx(expected.hypothesis.score, abs=1e-4)
@@ -172,13 +175,13 @@ def test_a_moved_folder_is_complete(copy: Path, captioner: Captioner, videos: li
 
 
 def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> None:
-    fingerprint = json.loads((copy / "features.json").read_text())
-    (copy / "features.json").write_text(json.dumps(fingerprint | {"frames": 16, "crop": 0.5}))
+    fingerprint = json.loads((copy / "features.json").read_text())["grid"]
+    (copy / "features.json").write_text(json.dumps({"grid": fingerprint | {"frames": 16, "crop": 0.5}}))
     with pytest.raises(FeatureError) as error:
         load(copy, "cpu")
     assert str(error.value) == (
-        f"{copy}: these features were not made like those that the model was trained on: crop: {fingerprint['crop']} here, 0.5 there; "
-        "frames: 6 here, 16 there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+        f"{copy}: these features were not made like those that the model was trained on: stream grid: crop: {fingerprint['crop']} here, 0.5 there; "
+        "stream grid: frames: 6 here, 16 there. Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
 
 

@@ -17,17 +17,20 @@ from torch import Tensor
 
 from stap.decoding import best_captions
 from stap.device import choose_device
-from stap.errors import CheckpointError, StapError
-from stap.features.grid import GridExtractor, PreparedVideo
+from stap.errors import CheckpointError, FeatureError, StapError
+from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of
+from stap.features.grid import GridExtractor
+from stap.features.store import VideoFeatures
+from stap.features.streams import check_array
 from stap.training.batches import in_float32, read_ahead, read_videos
-from stap.training.run_folder import Run, check_features, load_run
+from stap.training.run_folder import WEIGHTS_FILES, Run, check_features, load_run
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
 # All that a model folder holds; nothing else is fetched from the Hub.
 MODEL_FILES = (
     "README.md",
-    "backbone.safetensors",
+    *WEIGHTS_FILES.values(),
     "config.json",
     "features.json",
     "metrics.json",
@@ -70,19 +73,29 @@ class VideoCaption:
 
 
 class Captioner:
-    """A trained model and the extractor of its features."""
+    """A trained model and the extractors of its features."""
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        """Build the extractor that the run's recipe names. Raises FeatureError unless it makes the features of the training."""
+        """Build the extractors that the run's recipe names.
+
+        Raises FeatureError unless they make the features of the training; features made by others cannot be made here.
+        """
         self.run = run
         self.device = device
         self.model = run.model.to(device).eval()
-        self.extractor = GridExtractor(run.recipe.features, device)
-        check_features(run, self.extractor.fingerprint)
+        _refuse_imported(run)
+        self.extractors = build_extractors(run.recipe, device)
+        check_features(run, fingerprints_of(self.extractors))
+
+    @property
+    def extractor(self) -> GridExtractor:
+        """The extractor of the frames' features, for drawing what the model looked at."""
+        [found] = [extractor for extractor in self.extractors if isinstance(extractor, GridExtractor)]
+        return found
 
     def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
         """The caption of a video file. Raises VideoError if no frame of it can be had."""
-        return self._describe(Path(path), self.extractor.read(path), beam_width)
+        return self._describe(Path(path), self._read(Path(path)), beam_width)
 
     def caption_many(
         self,
@@ -95,11 +108,11 @@ class Captioner:
 
         A file that cannot be captioned is given to `on_error` and left out; without `on_error` its error is raised.
         """
-        for path, video in read_ahead(self._read, map(Path, paths), depth=1):
+        for path, videos in read_ahead(self._read_or_error, map(Path, paths), depth=1):
             try:
-                if isinstance(video, StapError):
-                    raise video
-                caption = self._describe(path, video, beam_width)
+                if isinstance(videos, StapError):
+                    raise videos
+                caption = self._describe(path, videos, beam_width)
             except StapError as error:
                 if on_error is None:
                     raise
@@ -107,18 +120,44 @@ class Captioner:
             else:
                 yield caption
 
-    def _read(self, path: Path) -> tuple[Path, PreparedVideo | StapError]:
+    def _read(self, path: Path) -> list[Any]:
+        """What each extractor reads of a file before its network is needed."""
+        return [extractor.read(path) if isinstance(extractor, TwoStepExtractor) else None for extractor in self.extractors]
+
+    def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | StapError]:
         try:
-            return path, self.extractor.read(path)
+            return path, self._read(path)
         except StapError as error:
             return path, error
 
-    def _describe(self, path: Path, video: PreparedVideo, beam_width: int | None) -> VideoCaption:
-        grid = self.extractor(self.extractor.normalise(video.images_uint8))
-        features = self.extractor.package(grid, video, name=str(path))  # rounded to the stored type, as in training
+    def _features(self, path: Path, videos: list[Any]) -> list[VideoFeatures]:
+        """Of each extractor, rounded to the stored type as in training."""
+        return [
+            extractor.finish(video, name=str(path)) if isinstance(extractor, TwoStepExtractor) else extractor.extract(path)
+            for extractor, video in zip(self.extractors, videos, strict=True)
+        ]
+
+    def _streams(self, path: Path, features: list[VideoFeatures]) -> dict[str, Tensor]:
+        """What the model is given, checked as it was in training."""
+        streams = {}
+        for extractor, found in zip(self.extractors, features, strict=True):
+            for name in extractor.streams:
+                check_array(
+                    name,
+                    found.arrays[name],
+                    extractor.fingerprint,
+                    source=str(path),
+                    remedy="Such a video cannot be captioned.",
+                )
+                streams[name] = found.arrays[name]
+        return streams
+
+    def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
+        features = self._features(path, videos)
+        streams = self._streams(path, features)
         settings = self.run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
         with torch.inference_mode():
-            batch = read_videos(lambda _: features.arrays, [path.name])
+            batch = read_videos(lambda _: streams, [path.name])
             memory = self.model.encode(in_float32(batch.to(self.device)))
             [best] = best_captions(self.model, memory, settings)
         words = tuple(self.run.vocabulary.decode(best.words))
@@ -128,9 +167,9 @@ class Captioner:
             best.score,
             words,
             best.attention.float().cpu(),
-            features.arrays["times_seconds"],
+            features[0].arrays["times_seconds"],  # the frames'
             None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
-            features.warnings,
+            tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
         )
 
 
@@ -141,6 +180,16 @@ def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
     """
     chosen = choose_device(device)
     return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
+
+
+def _refuse_imported(run: Run) -> None:
+    """A file has no features that others made: the imported ones are of the corpus only."""
+    imported = [stream for stream, made in run.fingerprint.items() if made.get("kind") == "imported"]
+    if imported:
+        raise FeatureError(
+            f"{run.folder}: was trained on imported features ({', '.join(imported)}), and these cannot be made of a video file. "
+            "Caption clips whose features were imported with `stap evaluate`, or train on features that stap extracts."
+        )
 
 
 def _model_folder(name: str | Path) -> Path:

@@ -12,7 +12,7 @@ import torch
 
 from stap.corpora.corpus import Clip, load_corpus
 from stap.errors import CorpusError
-from stap.features.store import FeatureStore
+from stap.features.streams import open_run_streams
 from stap.scoring.metrics import Scorer, Scores
 from stap.training.evaluate import ClipCaption, caption_clips
 from stap.training.run_folder import Run, load_run
@@ -75,7 +75,7 @@ def evaluate(
     if not clips:
         raise CorpusError(f"{settings.root}: no clips in the split {split!r}. Choose another split.")
     decoding = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-    features = FeatureStore(store or run.recipe.features.store, run.fingerprint)
+    features = open_run_streams(run.recipe.features, run.fingerprint, store)
     captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
     references = {clip.id: clip.captions for clip in clips}
     with Scorer(references) as scorer:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -21,6 +22,9 @@ from stap.features.store import FeatureStore, VideoFeatures
 class CountingExtractor:
     """Stands in for GridExtractor: frames are the number in the file's name, features tell the file, calls are counted."""
 
+    fingerprint: ClassVar = {"kind": "grid"}
+    streams = ("grid",)
+    weights_file = None
     images_per_call = 10
     has_random_weights = False
 
@@ -31,7 +35,13 @@ class CountingExtractor:
         self.most_waiting = 0
         self._seconds, self._lock = seconds, threading.Lock()
 
-    def read(self, path: Path, *, threads: int) -> PreparedVideo:
+    def extract(self, path: Path) -> VideoFeatures:
+        return self.finish(self.read(path), name=str(path))
+
+    def finish(self, video: PreparedVideo, *, name: str) -> VideoFeatures:
+        return self.package(self(self.normalise(video.images_uint8)), video, name=name)
+
+    def read(self, path: Path, *, threads: int | None = None) -> PreparedVideo:
         if path.stem.startswith("bad"):
             raise VideoError(f"{path.name}: no frame could be decoded.")
         if path.stem.startswith("odd"):
@@ -51,11 +61,11 @@ class CountingExtractor:
         self.calls.append(len(images))
         return images[:, :, 0, :]
 
-    def package(self, grid: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
+    def package(self, features: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
         self.taken += 1
-        if len(grid) == 9:
+        if len(features) == 9:
             raise FeatureError(f"{name}: the features are not finite numbers.")
-        return VideoFeatures({"grid": grid, "times_seconds": video.times_seconds}, video.warnings)
+        return VideoFeatures({"grid": features, "times_seconds": video.times_seconds}, video.warnings)
 
 
 def items(*names: str) -> list[tuple[str, Path]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from stap.corpora.corpus import Clip
 from stap.errors import CorpusError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.features.streams import FeatureStreams
 from stap.models.batch import EOS, PAD
 from stap.text import Vocabulary
 from stap.training.batches import CaptionedVideos, epoch_plan, in_float32, read_ahead, read_videos
@@ -73,11 +74,12 @@ def video(frames: int, value: float, regions: int = 2) -> dict[str, Tensor]:
     }
 
 
-def store_of(folder: Path, videos: dict[str, dict[str, Tensor]]) -> FeatureStore:
-    store = FeatureStore(folder, {"feature_size": 3})
+def store_of(folder: Path, videos: dict[str, dict[str, Tensor]]) -> FeatureStreams:
+    """One store that holds two streams, and times that no model is given."""
+    store = FeatureStore(folder, {"kind": "made up"})
     for video_id, arrays in videos.items():
         store.write(video_id, VideoFeatures(arrays))
-    return store
+    return FeatureStreams({"grid": store, "motion": store})
 
 
 def test_streams_are_padded_with_zeros_and_say_so(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_streams_are_padded_with_zeros_and_say_so(tmp_path: Path) -> None:
 
 
 def test_captions_follow_their_video(tmp_path: Path) -> None:
-    store = store_of(tmp_path, {name: video(2, number) for number, name in enumerate("abc")})
+    store = store_of(tmp_path, {name: video(2, 1 + number) for number, name in enumerate("abc")})
     clips = [
         Clip("a", Path("a.mp4"), "train", ("red", "red red red", "!")),
         Clip("b", Path("b.mp4"), "train", ("...",)),
@@ -114,7 +116,7 @@ def test_captions_follow_their_video(tmp_path: Path) -> None:
         1: {(blue, blue, EOS), (blue, EOS, PAD), (green, EOS, PAD)},
     }
     for row, number in enumerate(batch.video_numbers.tolist()):
-        assert bool((batch.streams["grid"][row] == 2 * number).all())
+        assert bool((batch.streams["grid"][row] == 1 + 2 * number).all())
         assert {tuple(words) for words in captions.words[3 * row : 3 * row + 3].tolist()} == expected[number]
 
 
@@ -129,8 +131,10 @@ def test_features_of_other_sizes_are_refused(tmp_path: Path) -> None:
     without_motion = {name: array for name, array in video(2, 1).items() if name != "motion"}
     store = store_of(tmp_path, {"a": video(2, 1), "b": video(2, 1, regions=4), "c": without_motion})
     for other, message in {
-        "b": "b: grid holds (2, 4, 3), but (2, 2, 3) in a; expected the same sizes in one feature store. Extract the features again.",
-        "c": "c: motion holds nothing, but (2,) in a; expected the same sizes in one feature store. Extract the features again.",
+        "b": "b: stream grid has the shape (2, 4, 3), but (2, 2, 3) in a; expected the same sizes in all videos of a store but for the "
+        "number of frames. Make the features again.",
+        "c": f"c: {store.stores['motion'].folder} holds grid (2, 2, 3), times_seconds (2,) of it, and no stream 'motion'. "
+        "Run `stap extract` with the same recipe first.",
     }.items():
         with pytest.raises(FeatureError) as caught:
             read_videos(store.read, ["a", other])

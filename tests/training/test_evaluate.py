@@ -12,6 +12,7 @@ from stap.corpora.corpus import Clip
 from stap.decoding import beam_search
 from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.text import Vocabulary
@@ -23,12 +24,12 @@ VOCABULARY = Vocabulary.build(["a red ball rises", "the blue cube falls then spi
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    store = FeatureStore(tmp_path, {"feature_size": 5})
+def store(tmp_path: Path) -> FeatureStreams:
+    store = FeatureStore(tmp_path, {"kind": "grid", "feature_size": 5})
     for number in range(5):
         grid = torch.randn(2 + number, 3, 5, generator=torch.Generator().manual_seed(number))
         store.write(f"v{number}", VideoFeatures({"grid": grid, "times_seconds": torch.arange(2.0 + number)}))
-    return store
+    return FeatureStreams({"grid": store})
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ CLIPS = [Clip(f"v{number}", Path(f"{number}.mp4"), "test", ("a ball",)) for numb
 
 
 def test_captions_come_by_clip_in_order_whatever_the_batches(
-    store: FeatureStore, model: CaptionModel, monkeypatch: pytest.MonkeyPatch
+    store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoding = DecodingSettings(beam_width=3, max_words=6)
     model.train()
@@ -67,17 +68,17 @@ def test_captions_come_by_clip_in_order_whatever_the_batches(
         assert found.hypothesis.attention.shape == (len(alone.words), 2 + int(video_id[1]))
 
 
-def test_beam_width_1_is_greedy(store: FeatureStore, model: CaptionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beam_width_1_is_greedy(store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_beam(*arguments: object, **settings: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(evaluate, "beam_search", no_beam)
+    monkeypatch.setattr("stap.decoding.beam_search", no_beam)
     found = caption_clips(model, VOCABULARY, store, CLIPS, DecodingSettings(beam_width=1, max_words=4, no_repeat_ngram=1))
     for one in found.values():
         assert len(set(one.words)) == len(one.words) <= 4
 
 
-def test_missing_features_are_an_error_and_the_model_stays_as_it_was(store: FeatureStore, model: CaptionModel) -> None:
+def test_missing_features_are_an_error_and_the_model_stays_as_it_was(store: FeatureStreams, model: CaptionModel) -> None:
     with pytest.raises(FeatureError, match="no features of video 'absent'"):
         caption_clips(model, VOCABULARY, store, [Clip("absent", Path("a.mp4"), "test", ("a",))], DecodingSettings())
     assert model.training

@@ -17,6 +17,7 @@ from stap.config import Recipe, recipe_from_dict
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.features.streams import FeatureStreams
 from stap.models.batch import BOS
 from stap.models.encoder_decoder import EncoderDecoder
 from stap.training import loop, validation
@@ -64,7 +65,7 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture
-def store(tmp_path: Path, corpus: Corpus) -> FeatureStore:
+def store(tmp_path: Path, corpus: Corpus) -> FeatureStreams:
     store = FeatureStore(tmp_path / "features", FINGERPRINT)
     random = torch.Generator().manual_seed(1)
     signs = {word: torch.randn(6, generator=random) for word in (*COLOURS, *ACTS)}
@@ -73,7 +74,7 @@ def store(tmp_path: Path, corpus: Corpus) -> FeatureStore:
         frames = 2 + number % 3
         grid = torch.stack([signs[colour], signs[act]]).expand(frames, 2, 6) + 0.1 * torch.randn(frames, 2, 6, generator=random)
         store.write(clip.id, VideoFeatures({"grid": grid.half(), "times_seconds": torch.arange(float(frames))}))
-    return store
+    return FeatureStreams({"grid": store})
 
 
 def recipe_of(**training: Any) -> Recipe:
@@ -87,7 +88,7 @@ def recipe_of(**training: Any) -> Recipe:
     )
 
 
-def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     summaries: list[EpochSummary] = []
     recipe = recipe_of(epochs=60, validate_every=20, optimizer={"learning_rate": 0.02})
     result = fit(recipe, corpus, store, tmp_path / "run", on_epoch=summaries.append)
@@ -105,7 +106,7 @@ def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpu
     ]  # fmt: skip
 
 
-def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     recipe = recipe_of(epochs=4)
 
     def stop_after_two(summary: EpochSummary) -> None:
@@ -125,7 +126,7 @@ def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: 
 
 
 def test_killed_in_the_middle_of_an_epoch_it_continues_from_the_epoch_before(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(epochs=3, optimizer={"kind": "rmsprop", "momentum": 0.5, "schedule": "cosine", "warmup_steps": 3})
     fit(recipe, corpus, store, tmp_path / "whole")
@@ -148,7 +149,7 @@ def test_killed_in_the_middle_of_an_epoch_it_continues_from_the_epoch_before(
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
-def test_a_run_that_is_over_is_only_read(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_a_run_that_is_over_is_only_read(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     first = fit(recipe_of(epochs=2), corpus, store, tmp_path / "run")
     before = state_file(tmp_path / "run").stat().st_mtime_ns
     again = fit(recipe_of(epochs=2), corpus, store, tmp_path / "run", resume=True)
@@ -157,7 +158,7 @@ def test_a_run_that_is_over_is_only_read(tmp_path: Path, corpus: Corpus, store: 
 
 
 def test_best_weights_are_kept_and_patience_ends_the_run(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = iter([0.1, 0.5, 0.3, 0.5, 0.2])
     seen: dict[int, dict[str, torch.Tensor]] = {}
@@ -188,7 +189,7 @@ STAT = {  # as STAT was trained
 
 
 def test_best_by_log_likelihood_needs_neither_captions_nor_a_scorer(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validation, "Scorer", None)
     monkeypatch.setattr(validation, "caption_clips", None)
@@ -212,7 +213,7 @@ def test_best_by_log_likelihood_needs_neither_captions_nor_a_scorer(
 
 
 def test_validation_likelihood_is_the_mean_over_captions_of_their_words_sum(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams
 ) -> None:
     """Of captions of 3 and 4 words in batches of unequal size, without dropout, against one caption at a time."""
     recipe = recipe_of(captions_per_video=1, batch_size=2, epochs=1, best_by="log-likelihood")
@@ -236,7 +237,7 @@ def test_validation_likelihood_is_the_mean_over_captions_of_their_words_sum(
 
 @pytest.mark.parametrize("reshuffle", [True, False])
 def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch, reshuffle: bool
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch, reshuffle: bool
 ) -> None:
     """20 captions, 4 in a batch: 5 batches a pass; 4 epochs of 3 updates are 2 passes and 2 batches."""
     shown: list[list[tuple[int, tuple[int, ...]]]] = []
@@ -257,7 +258,7 @@ def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
     assert (shown[10:] == shown[:2]) == (not reshuffle)
 
 
-def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     recipe = recipe_of(epochs=4, **STAT)
 
     def stop_after_two(summary: EpochSummary) -> None:
@@ -279,13 +280,13 @@ def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store
     assert [summary.scores for summary in whole.history] == [summary.scores for summary in parts.history]
 
 
-def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     result = fit(recipe_of(epochs=5, validate_every=2), corpus, store, tmp_path / "run")
     assert [bool(summary.scores) for summary in result.history] == [False, True, False, True, True]
     assert [bool(summary.validation) for summary in result.history] == [False, True, False, True, True]
 
 
-def test_without_validation_clips_the_last_weights_are_kept(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_without_validation_clips_the_last_weights_are_kept(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     alone = Corpus("balls", corpus.split("train"))
     result = fit(recipe_of(epochs=2), alone, store, tmp_path / "run")
     assert (result.best.epoch, result.stopped_early) == (2, False)
@@ -295,7 +296,7 @@ def test_without_validation_clips_the_last_weights_are_kept(tmp_path: Path, corp
     assert "None: the corpus has no validation clips." in (tmp_path / "run/README.md").read_text()
 
 
-def test_bfloat16_and_label_smoothing(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_bfloat16_and_label_smoothing(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     result = fit(recipe_of(epochs=2, precision="bfloat16", label_smoothing=0.1), corpus, store, tmp_path / "run")
     exact = fit(recipe_of(epochs=2, label_smoothing=0.1), corpus, store, tmp_path / "exact")
     plain = fit(recipe_of(epochs=2), corpus, store, tmp_path / "plain")
@@ -315,21 +316,21 @@ def test_summary_in_one_line() -> None:
 
 
 def test_missing_features_are_named_with_the_command_that_makes_them(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams
 ) -> None:
     for number in (0, 3, 5, 7):
-        (store.folder / f"video{number}.safetensors").unlink()
+        (store.stores["grid"].folder / f"video{number}.safetensors").unlink()
     with pytest.raises(FeatureError) as caught:
         fit(recipe_of(), corpus, store, tmp_path / "run")
     assert str(caught.value) == (
-        f"{store.folder}: no features of 4 of 12 clips (video0, video3, video7 ...). "
+        f"{store.stores['grid'].folder}: no features (stream grid) of 4 of 12 clips (video0, video3, video7 ...). "
         "Run `stap extract` with the same recipe first."
     )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams
 ) -> None:
     recipe = recipe_of()
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"motion_size": 600})})
@@ -337,12 +338,12 @@ def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written
         fit(recipe, corpus, store, tmp_path / "run")
     assert str(caught.value) == (
         "video0: model.motion_size is 600, but its features have no motion stream. "
-        "`stap extract` makes grid features only; leave model.motion_size empty to learn the start state."
+        "Give the recipe a section motion, or leave model.motion_size empty to learn the start state."
     )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     with pytest.raises(CheckpointError) as caught:
         fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
@@ -351,7 +352,7 @@ def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: Feature
     )
 
 
-def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     with pytest.raises(CheckpointError) as caught:
         fit(recipe_of(), corpus, store, tmp_path / "run", resume=True)
     assert str(caught.value) == (
@@ -359,7 +360,7 @@ def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: Fe
     )
 
 
-def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     with pytest.raises(ConfigError) as caught:
         fit(recipe_of(epochs=2, optimizer={"decay": 0.8}), corpus, store, tmp_path / "run", resume=True)
@@ -369,7 +370,7 @@ def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpu
     )
 
 
-def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     first, *others = corpus.clips
     changed = Corpus("balls", (Clip(first.id, first.path, first.split, (*first.captions, "a crimson ball")), *others))
@@ -385,7 +386,7 @@ def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpu
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_state(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, plain_loss = 0, EncoderDecoder.loss
 
@@ -406,7 +407,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_state(
     assert len(json.loads((tmp_path / "run/metrics.json").read_text())["history"]) == 1
 
 
-def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     with pytest.raises(CorpusError) as caught:
         fit(recipe_of(), Corpus("balls", corpus.split("validation")), store, tmp_path / "run")
     assert str(caught.value) == "balls: no training clip has a caption. Check corpus.kind and corpus.root."
@@ -421,14 +422,14 @@ def test_validation_clips_are_drawn_from_the_seed(corpus: Corpus) -> None:
 
 
 def test_train_takes_corpus_and_fingerprint_from_the_recipe(
-    tmp_path: Path, corpus: Corpus, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(epochs=1)
-    recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"store": store.root})})
+    recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"store": store.stores["grid"].root})})
     weights = tmp_path / "net.pth"
     torch.save({"state_dict": {"stem.weight": torch.arange(3.0)}}, weights)
-    extractor = type("Extractor", (), {"fingerprint": FINGERPRINT, "weights_file": weights})
-    monkeypatch.setattr(loop, "GridExtractor", lambda settings: extractor())
+    extractor = type("Extractor", (), {"fingerprint": FINGERPRINT, "streams": ("grid",), "weights_file": weights})
+    monkeypatch.setattr(loop, "build_extractors", lambda recipe: (extractor(),))
     monkeypatch.setattr(loop, "load_corpus", lambda settings: corpus)
     result = loop.train(recipe, tmp_path / "run")
     assert result.folder == tmp_path / "run"

@@ -18,7 +18,7 @@ from stap.models.build import build_model
 from stap.text import Vocabulary
 from stap.training.run_folder import check_features, load_run, save_description, save_metrics, save_weights, write_atomically
 
-FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}
+FINGERPRINT = {"grid": {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}}
 VOCABULARY = Vocabulary.build(["a ball rises"])
 COPY_AGAIN = "Copy the model folder again, whole."
 
@@ -59,7 +59,7 @@ def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Re
     weights.parent.mkdir()
     save_file({"stem": torch.arange(3.0)}, weights)
     features = recipe.features.model_copy(update={"weights": str(weights)})
-    save_description(folder, recipe.model_copy(update={"features": features}), VOCABULARY, FINGERPRINT, weights)
+    save_description(folder, recipe.model_copy(update={"features": features}), VOCABULARY, FINGERPRINT, {"features": weights})
     weights.unlink()
     moved = folder.rename(tmp_path / "moved")
     path = Path(load_run(moved).recipe.features.weights)
@@ -72,10 +72,10 @@ def test_features_made_another_way_are_refused(folder: Path) -> None:
     run = load_run(folder)
     check_features(run, FINGERPRINT)
     with pytest.raises(FeatureError) as caught:
-        check_features(run, FINGERPRINT | {"frames": 8, "backbone": "other"})
+        check_features(run, {"grid": FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"}})
     assert str(caught.value) == (
         f"{folder}: these features were not made like those that the model was trained on: "
-        'backbone: "other" here, "made up" there; frames: 8 here, 4 there. '
+        'stream grid: backbone: "other" here, "made up" there; stream grid: frames: 8 here, 4 there. '
         "Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
 
@@ -130,8 +130,8 @@ def cut(name: str, length: int) -> Callable[[Path], None]:
             "Load the folder with the version of stap that config.json names.",
         ),
         (
-            edit_json("features.json", lambda content: content.update(feature_size="6")),
-            f"features.json: feature_size is '6', expected a whole number from 1. {COPY_AGAIN}",
+            edit_json("features.json", lambda content: content["grid"].update(feature_size="6")),
+            f"features.json: feature_size of the stream grid is '6', expected a whole number from 1. {COPY_AGAIN}",
         ),
         (lambda folder: (folder / "features.json").write_text("[]"), f"features.json: holds a list, expected an object. {COPY_AGAIN}"),
         (

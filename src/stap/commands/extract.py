@@ -29,19 +29,25 @@ def extract(
     from stap.corpora.corpus import load_corpus
     from stap.device import choose_device
     from stap.features.extract import extract as extract_features
-    from stap.features.grid import GridExtractor
+    from stap.features.extractor import build_extractors
     from stap.features.store import FeatureStore
 
     corpus = load_corpus(settings.corpus)
-    extractor = GridExtractor(settings.features, choose_device(device))
-    store = FeatureStore(settings.features.store, extractor.fingerprint)
     items = [(clip.id, clip.path) for clip in corpus.clips]
-    with interruptible("What is extracted stays; run the same line again to continue."), progress("extract") as report:
-        result = extract_features(items, extractor, store, workers=workers, on_progress=report)
-    for sentence in result.warnings:
-        warn(sentence)
-    say(f"{store.folder}: {result.written} written, {result.already_there} already there, {len(result.failed)} failed.")
-    for video_id, reason in result.failed:
-        complain(f"{video_id}: {reason}")
-    if result.failed:
+    done = []
+    for extractor in build_extractors(settings, choose_device(device)):
+        store = FeatureStore(settings.features.store, extractor.fingerprint)
+        title = "extract" if extractor.streams == ("grid",) else f"extract {', '.join(extractor.streams)}"
+        with interruptible("What is extracted stays; run the same line again to continue."), progress(title) as report:
+            done.append((extractor, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))
+    for _, _, result in done:
+        for sentence in result.warnings:
+            warn(sentence)
+    for extractor, store, result in done:
+        counts = f"{result.written} written, {result.already_there} already there, {len(result.failed)} failed"
+        say(f"{store.folder} ({', '.join(extractor.streams)}): {counts}.")
+    for extractor, _, result in done:
+        for video_id, reason in result.failed:
+            complain(f"{video_id} ({', '.join(extractor.streams)}): {reason}")
+    if any(result.failed for _, _, result in done):
         raise typer.Exit(1)

@@ -34,6 +34,7 @@ from stap.errors import FeatureError
 from stap.features.extract import extract
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore
+from stap.features.streams import FeatureStreams, open_streams
 from stap.scoring.baselines import most_frequent_caption
 from stap.training.evaluate import caption_clips
 from stap.training.loop import TrainingResult, fit
@@ -168,7 +169,7 @@ def _read(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, progress: Say) -> FeatureStore:
+def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, progress: Say) -> FeatureStreams:
     extractor = GridExtractor(recipe.features, device)
     store = FeatureStore(recipe.features.store, extractor.fingerprint)
     report = extract(
@@ -180,11 +181,11 @@ def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, progress: Say
             f"{len(report.failed)} of the generated videos cannot be read; the first: {reason} "
             "Delete the damaged files and run the same again, which writes them anew."
         )
-    return store
+    return open_streams(recipe.features, [extractor])
 
 
 def _train(
-    system: System, recipe: Recipe, corpus: Corpus, store: FeatureStore, out: Path, device: torch.device, progress: Say
+    system: System, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, device: torch.device, progress: Say
 ) -> TrainingResult:
     folder = out / system.folder
     return fit(
@@ -192,14 +193,14 @@ def _train(
         corpus,
         store,
         folder,
-        backbone_weights=Path(recipe.features.weights),
+        weights={"features": Path(recipe.features.weights)},
         device=device,
         resume=state_file(folder).exists(),
         on_epoch=lambda epoch: progress(f"  {epoch}"),
     )
 
 
-def _captions(folder: Path, clips: tuple[Clip, ...], store: FeatureStore, device: torch.device) -> dict[str, str]:
+def _captions(folder: Path, clips: tuple[Clip, ...], store: FeatureStreams, device: torch.device) -> dict[str, str]:
     run = load_run(folder, device)
     found = caption_clips(run.model, run.vocabulary, store, clips, run.recipe.decoding, device)
     return {video_id: caption.caption for video_id, caption in found.items()}

@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stap.errors import FeatureError, StapError
-from stap.features.grid import GridExtractor, PreparedVideo
-from stap.features.store import FeatureStore
+from stap.features.extractor import Extractor, PackingExtractor, TwoStepExtractor
+from stap.features.grid import PreparedVideo
+from stap.features.store import FeatureStore, VideoFeatures
 
 __all__ = ["ExtractionReport", "extract"]
 
@@ -53,7 +56,7 @@ class _Tally:
 
 def extract(
     items: Sequence[tuple[str, Path]],
-    extractor: GridExtractor,
+    extractor: Extractor,
     store: FeatureStore,
     *,
     workers: int = 2,
@@ -64,9 +67,9 @@ def extract(
     items: (video id, file); an id names one video.   workers: threads that decode.
     on_progress: called as (videos done, videos in all, video id) after each video, in the calling thread.
     A video that fails is listed in the report, and the others go on. A store that cannot be written stops the run with a
-    FeatureError; what was stored before stays.
+    FeatureError; what was stored before stays. An extractor of one step reads its videos in the calling thread.
     """
-    if extractor.has_random_weights:
+    if isinstance(extractor, PackingExtractor) and extractor.has_random_weights:
         raise FeatureError("features.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file.")
     _check_distinct(items)
     tally = _Tally(len(items), on_progress)
@@ -74,8 +77,16 @@ def extract(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         decoded = _decoded_ahead(todo, extractor, pool, workers)
-        for batch in _packed(_without_failures(decoded, tally), extractor.images_per_call):
-            _process(batch, extractor, store, tally)
+        videos = _without_failures(decoded, tally)
+        if isinstance(extractor, PackingExtractor):
+            made = _in_packs(videos, extractor, tally)
+        else:
+            made = _one_by_one(videos, extractor, tally)
+        for video_id, features in made:
+            store.write(video_id, features)  # an error here is the disk's, and would meet every video
+            tally.written += 1
+            tally.warnings.extend(features.warnings)
+            tally.progress(video_id)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     place = {video_id: index for index, (video_id, _) in enumerate(items)}
@@ -108,26 +119,25 @@ def _not_yet_stored(items: Sequence[tuple[str, Path]], store: FeatureStore, tall
 
 
 def _decoded_ahead(
-    todo: Iterable[tuple[str, Path]], extractor: GridExtractor, pool: ThreadPoolExecutor, workers: int
-) -> Iterator[tuple[str, Path, Future[PreparedVideo]]]:
-    """The videos in their order, while the pool is at work on those that follow.
+    todo: Iterable[tuple[str, Path]], extractor: Extractor, pool: ThreadPoolExecutor, workers: int
+) -> Iterator[tuple[str, Path, Future[Any]]]:
+    """The videos in their order, while the pool is at work on those that follow; of an extractor of one step, their paths.
 
     In their order, so that a run from the start makes the same batches, and so the same bits, every time.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)  # all workers on all cores cost a quarter more on small videos
+    read = partial(extractor.read, threads=threads) if isinstance(extractor, TwoStepExtractor) else Path
     videos = iter(todo)
-    waiting: deque[tuple[str, Path, Future[PreparedVideo]]] = deque()
+    waiting: deque[tuple[str, Path, Future[Any]]] = deque()
     while True:
         for video_id, path in islice(videos, AHEAD * workers - len(waiting)):
-            waiting.append((video_id, path, pool.submit(extractor.read, path, threads=threads)))
+            waiting.append((video_id, path, pool.submit(read, path)))
         if not waiting:
             return
         yield waiting.popleft()
 
 
-def _without_failures(
-    decoded: Iterable[tuple[str, Path, Future[PreparedVideo]]], tally: _Tally
-) -> Iterator[tuple[str, Path, PreparedVideo]]:
+def _without_failures(decoded: Iterable[tuple[str, Path, Future[Any]]], tally: _Tally) -> Iterator[tuple[str, Path, Any]]:
     for video_id, path, future in decoded:
         try:
             yield video_id, path, future.result()
@@ -137,35 +147,48 @@ def _without_failures(
             tally.fail(video_id, f"{path}: {type(error).__name__}: {error}")
 
 
+def _one_by_one(
+    videos: Iterable[tuple[str, Path, Any]], extractor: Extractor, tally: _Tally
+) -> Iterator[tuple[str, VideoFeatures]]:
+    for video_id, path, video in videos:
+        try:
+            if isinstance(extractor, TwoStepExtractor):
+                yield video_id, extractor.finish(video, name=str(path))
+            else:
+                yield video_id, extractor.extract(path)
+        except StapError as error:
+            tally.fail(video_id, str(error))
+        except torch.OutOfMemoryError:  # would meet every video
+            raise
+        except Exception as error:  # an extractor of one step decodes here
+            tally.fail(video_id, f"{path}: {type(error).__name__}: {error}")
+
+
+def _in_packs(
+    videos: Iterable[tuple[str, Path, PreparedVideo]], extractor: PackingExtractor, tally: _Tally
+) -> Iterator[tuple[str, VideoFeatures]]:
+    for pack in _packed(videos, extractor.images_per_call):
+        images = torch.cat([video.images_uint8 for _, _, video in pack])
+        parts = torch.split(extractor(extractor.normalise(images)), [len(video.images_uint8) for _, _, video in pack])
+        for (video_id, path, video), part in zip(pack, parts, strict=True):
+            try:
+                yield video_id, extractor.package(part, video, name=str(path))
+            except FeatureError as error:
+                tally.fail(video_id, str(error))
+
+
 def _packed(
     videos: Iterable[tuple[str, Path, PreparedVideo]], images_per_call: int
 ) -> Iterator[list[tuple[str, Path, PreparedVideo]]]:
     """Videos in groups that fit into one call of the network; one that is longer makes a group of its own."""
-    batch: list[tuple[str, Path, PreparedVideo]] = []
+    pack: list[tuple[str, Path, PreparedVideo]] = []
     images = 0
     for video in videos:
         count = len(video[2].images_uint8)
-        if batch and images + count > images_per_call:
-            yield batch
-            batch, images = [], 0
-        batch.append(video)
+        if pack and images + count > images_per_call:
+            yield pack
+            pack, images = [], 0
+        pack.append(video)
         images += count
-    if batch:
-        yield batch
-
-
-def _process(
-    batch: Sequence[tuple[str, Path, PreparedVideo]], extractor: GridExtractor, store: FeatureStore, tally: _Tally
-) -> None:
-    images = torch.cat([video.images_uint8 for _, _, video in batch])
-    grids = torch.split(extractor(extractor.normalise(images)), [len(video.images_uint8) for _, _, video in batch])
-    for (video_id, path, video), grid in zip(batch, grids, strict=True):
-        try:
-            features = extractor.package(grid, video, name=str(path))
-        except FeatureError as error:
-            tally.fail(video_id, str(error))
-            continue
-        store.write(video_id, features)  # an error here is the disk's, and would meet every video
-        tally.written += 1
-        tally.warnings.extend(video.warnings)
-        tally.progress(video_id)
+    if pack:
+        yield pack

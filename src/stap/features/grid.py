@@ -47,6 +47,8 @@ class GridExtractor:
         )
         own = own_preprocessing(network)
         self.frames = settings.frames
+        self.pooled = settings.pooled
+        self.streams = ("frames",) if settings.pooled else ("grid",)
         self.image_size = _square_side(settings, own)
         self.crop = settings.crop or own.crop
         self.short_side = math.floor(self.image_size / self.crop + 1e-6)  # timm's own transforms round down too
@@ -61,11 +63,11 @@ class GridExtractor:
         self._mean = 255 * torch.tensor(mean, device=self.device).view(3, 1, 1)
         self._std = 255 * torch.tensor(std, device=self.device).view(3, 1, 1)
         self.fingerprint: dict[str, Any] = {
-            "kind": "grid",
+            "kind": self.streams[0],
             "backbone": settings.backbone,
             "backbone_options": dict(settings.backbone_options),
             "weights_sha256": sha256,
-            "layer": "last map",
+            "layer": "last map, mean over its locations" if settings.pooled else "last map",
             "image_size": self.image_size,
             "crop": self.crop,
             "mean": list(mean),
@@ -75,14 +77,17 @@ class GridExtractor:
             "sampling": "uniform presentation time",
             "precision": settings.precision,
             "stored_as": settings.stored_as,
-            "grid": list(self.grid_size),
+            **({} if settings.pooled else {"grid": list(self.grid_size)}),
             "feature_size": self.feature_size,
         }
 
     def extract(self, path: str | Path) -> VideoFeatures:
         """Features of one video file. Raises VideoError, or FeatureError where they do not fit the stored type."""
-        video = self.read(path)
-        return self.package(self(self.normalise(video.images_uint8)), video, name=str(path))
+        return self.finish(self.read(path), name=str(path))
+
+    def finish(self, video: PreparedVideo, *, name: str) -> VideoFeatures:
+        """The features of a video that was read.   name: how errors call it. Raises FeatureError as `extract` does."""
+        return self.package(self(self.normalise(video.images_uint8)), video, name=name)
 
     def read(self, path: str | Path, *, threads: int | None = None) -> PreparedVideo:
         """Sample, decode, resize and crop the frames of a video: the part that needs no network. Raises VideoError.
@@ -124,9 +129,15 @@ class GridExtractor:
                 "backbone. Use features.precision=bfloat16, a smaller features.image_size, or another device."
             ) from error
 
-    def package(self, grid: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
-        """Features and times as they are stored.   grid: (T, R, D). Raises FeatureError for values that the type cannot hold."""
-        largest = float(grid.abs().max())
+    def package(self, features: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
+        """Features and times as they are stored.   features: (T, R, D). Raises FeatureError for values that the type cannot hold.
+
+        Where the settings say pooled, the mean over the R locations is stored, as 'frames' (T, D).
+        """
+        [stream] = self.streams
+        if self.pooled:
+            features = features.mean(dim=1)
+        largest = float(features.abs().max())
         if not math.isfinite(largest):
             raise FeatureError(
                 f"{name}: the features are not finite numbers. Check the weights, or use features.precision=float32."
@@ -135,8 +146,8 @@ class GridExtractor:
             raise FeatureError(
                 f"{name}: the largest feature is {largest:.6g}, and float16 ends at 65504. Use features.stored_as=float32."
             )
-        stored = grid.to(self.stored_type, copy=True).to("cpu")
-        return VideoFeatures({"grid": stored, "times_seconds": video.times_seconds}, video.warnings)
+        stored = features.to(self.stored_type, copy=True).to("cpu")
+        return VideoFeatures({stream: stored, "times_seconds": video.times_seconds}, video.warnings)
 
 
 def _square_side(settings: FeatureSettings, own: OwnPreprocessing) -> int:

@@ -21,7 +21,7 @@ from stap.text import Vocabulary, tokenize
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
-    from stap.features.store import FeatureStore
+    from stap.features.streams import FeatureStreams
 
 __all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "pad_words", "read_ahead", "read_videos"]
 
@@ -79,7 +79,7 @@ class CaptionedVideos:
     Captions without any word are left out, and so are clips that have no other caption. Raises CorpusError if nothing is left.
     """
 
-    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStore, max_words: int) -> None:
+    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStreams, max_words: int) -> None:
         encoded = {clip.id: _encode(clip.captions, vocabulary, max_words) for clip in clips}
         self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
         self.captions = [encoded[video_id] for video_id in self.video_ids]
@@ -122,14 +122,15 @@ def in_float32(videos: VideoBatch) -> VideoBatch:
 def read_videos(
     read: Callable[[str], dict[str, Tensor]], video_ids: Sequence[str], numbers: Sequence[int] | None = None
 ) -> VideoBatch:
-    """The features of these videos as one padded batch, in the type they are stored in; `times_seconds` is not a stream.
+    """The features of these videos as one padded batch, in the type they are stored in.
 
-    read: of a feature store.   numbers: `VideoBatch.video_numbers`; by default each video is another one.
+    A stream of one vector a video becomes (B, D); one with a time axis (B, T, ...), padded to its longest video, each stream
+    for itself.   read: of feature streams.   numbers: `VideoBatch.video_numbers`; by default each video is another one.
     Raises FeatureError if a file is missing or damaged, or its streams or sizes differ from those of the first video.
     """
     videos = [read(video_id) for video_id in video_ids]
     streams, is_padding = {}, {}
-    for name in sorted(videos[0].keys() - {"times_seconds"}):
+    for name in sorted(videos[0]):
         arrays = _same_sizes(name, videos, video_ids)
         if arrays[0].dim() == 1:  # one vector a video
             streams[name] = torch.stack(arrays)  # (B, D)
@@ -175,8 +176,8 @@ def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Seque
             or video[name].shape[first.dim() > 1 :] != first.shape[first.dim() > 1 :]
         ):
             raise FeatureError(
-                f"{video_id}: {name} holds {given}, but {tuple(first.shape)} in {video_ids[0]}; "
-                "expected the same sizes in one feature store. Extract the features again."
+                f"{video_id}: stream {name} has the shape {given}, but {tuple(first.shape)} in {video_ids[0]}; "
+                "expected the same sizes in all videos of a store but for the number of frames. Make the features again."
             )
     return [video[name] for video in videos]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,16 +14,15 @@ from torch.utils.tensorboard import SummaryWriter
 from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus, load_corpus
 from stap.errors import CheckpointError, CorpusError, FeatureError
-from stap.features.grid import GridExtractor
-from stap.features.store import FeatureStore
+from stap.features.extractor import build_extractors, weights_files
+from stap.features.streams import FeatureStreams, open_streams
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.build import build_model
 from stap.text import Vocabulary, tokenize
 from stap.training.batches import CaptionedVideos, Group, read_ahead
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.run_folder import locations_of, save_description, save_metrics, save_weights
+from stap.training.run_folder import model_for, save_description, save_metrics, save_weights
 from stap.training.validation import LOG_LIKELIHOOD, Validator, choose_clips
 
 __all__ = ["EpochSummary", "TrainingResult", "fit", "train"]
@@ -80,24 +79,24 @@ def train(
     loss is no longer a number.
     """
     corpus = load_corpus(recipe.corpus)
-    extractor = GridExtractor(recipe.features)  # for its fingerprint; no video is read
-    store = FeatureStore(recipe.features.store, extractor.fingerprint)
-    weights = extractor.weights_file
-    return fit(recipe, corpus, store, out, backbone_weights=weights, device=device, resume=resume, on_epoch=on_epoch)
+    extractors = build_extractors(recipe)  # for their fingerprints; no video is read
+    store = open_streams(recipe.features, extractors)
+    weights = weights_files(extractors)
+    return fit(recipe, corpus, store, out, weights=weights, device=device, resume=resume, on_epoch=on_epoch)
 
 
 def fit(
     recipe: Recipe,
     corpus: Corpus,
-    store: FeatureStore,
+    store: FeatureStreams,
     out: Path,
     *,
-    backbone_weights: Path | None = None,
+    weights: Mapping[str, Path] | None = None,
     device: torch.device | str = "cpu",
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
-    """`train` with a corpus and a store at hand. backbone_weights: the extractor's own weights file, copied into the folder."""
+    """`train` with a corpus and a store at hand. weights: the extractors' own weights files by section, copied into the folder."""
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
     device = torch.device(device)
@@ -105,7 +104,7 @@ def fit(
     validation_clips = choose_clips(_with_words(corpus.split("validation")), recipe.training.validation_clips, recipe.seed)
     if not training_clips:
         raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
-    _check_features(store, [*training_clips, *validation_clips])
+    store.check_complete([clip.id for clip in [*training_clips, *validation_clips]])
     _check_motion(recipe.model.motion_size, store, training_clips[0])
     captions = [caption for clip in training_clips for caption in clip.captions]
     vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
@@ -114,7 +113,7 @@ def fit(
         progress = load_state(out, recipe, run.model, run.optimizer, run.data)
     else:
         progress = Progress()
-        save_description(out, recipe, vocabulary, store.fingerprint, backbone_weights)
+        save_description(out, recipe, vocabulary, store.fingerprint, weights)
         save_state(out, recipe, progress, run.model, run.optimizer, run.data)
     with ExitStack() as stack:
         writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
@@ -134,17 +133,11 @@ def fit(
 class _Run:
     """The model, its optimiser and what it learns from. Everything that changes is in these two and in a Progress."""
 
-    def __init__(self, recipe: Recipe, out: Path, videos: CaptionedVideos, store: FeatureStore, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, out: Path, videos: CaptionedVideos, store: FeatureStreams, device: torch.device) -> None:
         self.recipe, self.out, self.videos, self.device = recipe, out, videos, device
-        self.data = videos.digest | {"features": store.folder.name}
+        self.data = videos.digest | {"features": store.digest}
         torch.manual_seed(epoch_seed(recipe.seed, 0))
-        self.model = build_model(
-            recipe.model,
-            vocabulary_size=len(videos.vocabulary),
-            feature_size=store.fingerprint["feature_size"],
-            locations=locations_of(store.fingerprint),
-            label_smoothing=recipe.training.label_smoothing,
-        ).to(device)
+        self.model = model_for(recipe, videos.vocabulary, store.fingerprint, recipe.training.label_smoothing).to(device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model.parameters())
 
     def epoch(self, progress: Progress, validator: Validator | None) -> tuple[EpochSummary, Progress]:
@@ -210,23 +203,13 @@ def _with_words(clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if any(tokenize(caption) for caption in clip.captions)]
 
 
-def _check_features(store: FeatureStore, clips: Sequence[Clip]) -> None:
-    missing = [clip.id for clip in clips if clip.id not in store]
-    if missing:
-        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise FeatureError(
-            f"{store.folder}: no features of {len(missing)} of {len(clips)} clips ({shown}). "
-            "Run `stap extract` with the same recipe first."
-        )
-
-
-def _check_motion(motion_size: int | None, store: FeatureStore, clip: Clip) -> None:
+def _check_motion(motion_size: int | None, store: FeatureStreams, clip: Clip) -> None:
     streams = store.read(clip.id)
     found = f"a motion stream of {tuple(streams['motion'].shape)}" if "motion" in streams else "no motion stream"
     if motion_size and found != f"a motion stream of {(motion_size,)}":
         raise FeatureError(
             f"{clip.id}: model.motion_size is {motion_size}, but its features have {found}. "
-            "`stap extract` makes grid features only; leave model.motion_size empty to learn the start state."
+            "Give the recipe a section motion, or leave model.motion_size empty to learn the start state."
         )
 
 

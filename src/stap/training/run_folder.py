@@ -3,10 +3,12 @@
     config.json             the recipe, and the versions of what made it
     model.safetensors       weights
     vocabulary.json         words in the order of their ids
-    features.json           fingerprint of the extractor of the training features
+    features.json           how the training features were made: the fingerprint of the extractor, by stream
     metrics.json            best epoch and the history of all epochs
     README.md               model card
-    backbone.safetensors    the extractor's weights, where they came from a file of one's own
+    backbone.safetensors    the weights of the extractor of frames, where they came from a file of one's own;
+    motion.safetensors      those of motion, and
+    regions.safetensors     of regions, likewise
 
 Only JSON and safetensors are read, so that a folder from a stranger cannot run code. No path in it points out of it.
 """
@@ -40,10 +42,12 @@ from stap.text import Vocabulary
 from stap.training.model_card import model_card
 
 __all__ = [
+    "WEIGHTS_FILES",
     "Run",
     "check_features",
     "load_run",
     "locations_of",
+    "model_for",
     "read_tensors",
     "save_description",
     "save_metrics",
@@ -52,35 +56,44 @@ __all__ = [
     "write_tensors",
 ]
 
-BACKBONE_FILE = "backbone.safetensors"
+# The recipe's section of an extractor, and the file of its weights.
+WEIGHTS_FILES = {"features": "backbone.safetensors", "motion": "motion.safetensors", "regions": "regions.safetensors"}
 PACKAGES = ("stap", "torch", "timm", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and what it needs. recipe.features.weights is a path inside `folder` where the backbone came with it."""
+    """A trained model and what it needs.
+
+    recipe: its weights files are paths inside `folder` where they came with it.   fingerprint: of the features, by stream.
+    """
 
     model: CaptionModel
     vocabulary: Vocabulary
     recipe: Recipe
-    fingerprint: dict[str, Any]
+    fingerprint: dict[str, dict[str, Any]]
     folder: Path
 
 
 def save_description(
-    folder: Path, recipe: Recipe, vocabulary: Vocabulary, fingerprint: Mapping[str, Any], backbone_weights: Path | None = None
+    folder: Path,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    fingerprint: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write all but the weights and the metrics. backbone_weights: a file to copy in, as safetensors; None for timm's own.
+    """Write all but the weights of the model and the metrics.
 
-    Raises CheckpointError if the folder cannot be written or the backbone's file cannot be read.
+    fingerprint: of the features, by stream.   weights: files of extractors to copy in, as safetensors, by the recipe's section.
+    Raises CheckpointError if the folder cannot be written or such a file cannot be read.
     """
     settings = recipe.model_dump(mode="json")
-    if backbone_weights is not None:
-        settings["features"]["weights"] = BACKBONE_FILE
-        write_tensors(folder / BACKBONE_FILE, read_weights(backbone_weights))
+    for section, path in (weights or {}).items():
+        settings[section]["weights"] = WEIGHTS_FILES[section]
+        write_tensors(folder / WEIGHTS_FILES[section], read_weights(path))
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     _write_json(folder / "config.json", {"recipe": settings, "versions": versions})
-    _write_json(folder / "features.json", dict(fingerprint))
+    _write_json(folder / "features.json", {stream: dict(made) for stream, made in fingerprint.items()})
     write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode())
 
 
@@ -102,15 +115,23 @@ def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
         raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
     recipe = _read_recipe(folder)
     vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
-    fingerprint = _read_json(folder / "features.json")
-    feature_size = fingerprint.get("feature_size")
-    if not isinstance(feature_size, int) or feature_size < 1:
-        raise _unusable(folder / "features.json", f"feature_size is {feature_size!r}, expected a whole number from 1")
-    model = build_model(
-        recipe.model, vocabulary_size=len(vocabulary), feature_size=feature_size, locations=locations_of(fingerprint)
-    )
+    fingerprint = _read_fingerprint(folder / "features.json")
+    model = model_for(recipe, vocabulary, fingerprint)
     _load_weights(model, folder / "model.safetensors")
     return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
+
+
+def model_for(
+    recipe: Recipe, vocabulary: Vocabulary, fingerprint: Mapping[str, Mapping[str, Any]], label_smoothing: float = 0.0
+) -> CaptionModel:
+    """The recipe's model for features of these streams, with fresh weights. Raises ConfigError if it needs another stream."""
+    return build_model(
+        recipe.model,
+        vocabulary_size=len(vocabulary),
+        feature_sizes={stream: made["feature_size"] for stream, made in fingerprint.items()},
+        locations=locations_of(fingerprint.get("grid", {})),
+        label_smoothing=label_smoothing,
+    )
 
 
 def locations_of(fingerprint: Mapping[str, Any]) -> int | None:
@@ -119,14 +140,24 @@ def locations_of(fingerprint: Mapping[str, Any]) -> int | None:
     return math.prod(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
 
 
-def check_features(run: Run, fingerprint: Mapping[str, Any]) -> None:
+def check_features(run: Run, fingerprint: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises FeatureError that names every difference if these features were made another way than those of the training."""
-    differences = FeatureStore.differences(fingerprint, run.fingerprint)
+    differences = [
+        f"stream {stream}: {difference}"
+        for stream in [*run.fingerprint, *(stream for stream in fingerprint if stream not in run.fingerprint)]
+        for difference in _differences(fingerprint.get(stream), run.fingerprint.get(stream))
+    ]
     if differences:
         raise FeatureError(
             f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(differences)}. "
             "Extract them with the backbone, weights and settings that features.json in the model folder names."
         )
+
+
+def _differences(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> list[str]:
+    if here is None or there is None:
+        return ["absent here" if here is None else "absent there"]
+    return FeatureStore.differences(here, there)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -171,10 +202,29 @@ def _read_recipe(folder: Path) -> Recipe:
         recipe = recipe_from_dict(settings, source=str(path))
     except ConfigError as error:
         raise CheckpointError(f"{error}\nLoad the folder with the version of stap that config.json names.") from error
-    if recipe.features.weights != BACKBONE_FILE:
-        return recipe
-    features = recipe.features.model_copy(update={"weights": str(folder / BACKBONE_FILE)})
-    return recipe.model_copy(update={"features": features})
+    carried = {
+        section: settings.model_copy(update={"weights": str(folder / name)})
+        for section, name in WEIGHTS_FILES.items()
+        if (settings := getattr(recipe, section)) is not None and settings.weights == name
+    }
+    return recipe.model_copy(update=carried)
+
+
+def _read_fingerprint(path: Path) -> dict[str, dict[str, Any]]:
+    """By stream, each checked for what models are built from."""
+    fingerprint = _read_json(path)
+    if isinstance(fingerprint.get("kind"), str):
+        raise CheckpointError(
+            f"{path}: holds one fingerprint, as stap wrote it before models could have several streams of features; expected "
+            "one for each stream. Train the model again."
+        )
+    for stream, made in fingerprint.items():
+        if not isinstance(made, dict):
+            raise _unusable(path, f"{stream} holds a {type(made).__name__}, expected an object")
+        size = made.get("feature_size")
+        if not isinstance(size, int) or size < 1:
+            raise _unusable(path, f"feature_size of the stream {stream} is {size!r}, expected a whole number from 1")
+    return fingerprint
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:

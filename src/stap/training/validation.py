@@ -19,7 +19,7 @@ from stap.training.evaluate import caption_clips
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
-    from stap.features.store import FeatureStore
+    from stap.features.streams import FeatureStreams
 
 __all__ = ["LOG_LIKELIHOOD", "Validator", "choose_clips"]
 
@@ -38,7 +38,7 @@ class Validator:
     """Asked after an epoch for the losses and scores of a model. Captions are greedy, for speed, whatever the recipe's beam."""
 
     def __init__(
-        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStore, device: torch.device
+        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStreams, device: torch.device
     ) -> None:
         self.recipe, self.vocabulary, self.store, self.device = recipe, vocabulary, store, device
         self.clips = clips

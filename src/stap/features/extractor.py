@@ -1,0 +1,125 @@
+"""What makes features of a video file: the contract of every extractor, and the extractors that a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from stap.config import Recipe
+from stap.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from stap.features.grid import PreparedVideo
+    from stap.features.store import VideoFeatures
+
+__all__ = [
+    "SECTIONS",
+    "Extractor",
+    "PackingExtractor",
+    "TwoStepExtractor",
+    "build_extractors",
+    "fingerprints_of",
+    "weights_files",
+]
+
+# The recipe's section that each kind of extractor is set in.
+SECTIONS = {"grid": "features", "frames": "features", "motion": "motion", "regions": "regions"}
+
+
+class Extractor(Protocol):
+    """From a video file to the arrays that are stored of it."""
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the features depend on, JSON-able: 'kind' is a key of SECTIONS, 'feature_size' is D of the streams."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Which of the arrays models are given; further ones (times_seconds, boxes ...) are kept for people."""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of one's own that the weights came from, for a model folder to carry; None for published weights."""
+
+    def extract(self, path: str | Path) -> VideoFeatures:
+        """Features of one video file. Raises VideoError, or FeatureError where they cannot be stored."""
+
+
+@runtime_checkable
+class TwoStepExtractor(Extractor, Protocol):
+    """An extractor whose work on a file can begin in another thread: `extract(path)` is `finish(read(path), name=str(path))`."""
+
+    def read(self, path: str | Path, *, threads: int | None = None) -> Any:
+        """What needs no network: decoding, resizing. Raises VideoError. threads: of the decoder; None for one a core."""
+
+    def finish(self, video: Any, *, name: str) -> VideoFeatures:
+        """The rest. name: how errors call the video."""
+
+
+@runtime_checkable
+class PackingExtractor(TwoStepExtractor, Protocol):
+    """An extractor of pictures, of which several short videos may share a call of the network."""
+
+    @property
+    def images_per_call(self) -> int:
+        """The most pictures in a call."""
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the weights mean nothing yet, as where pretraining begins."""
+
+    def normalise(self, images_uint8: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 of a video that was read, to (N, 3, S, S) as `__call__` wants them."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) to N features."""
+
+    def package(self, features: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
+        """The features of a video as they are stored; `finish` does these three steps for one video."""
+
+
+def build_extractors(recipe: Recipe, device: torch.device | str = "cpu") -> tuple[Extractor, ...]:
+    """The extractors of a recipe's sections `features`, `motion` and `regions`, less those whose stream is imported.
+
+    An imported grid, or imported frames, take the place of the section `features`. Raises ConfigError, CheckpointError or
+    FeatureError, as their constructors do.
+    """
+    imported = recipe.features.imported.keys()
+    extractors: list[Extractor] = []
+    if not imported & {"grid", "frames"}:
+        from stap.features.grid import GridExtractor
+
+        extractors.append(GridExtractor(recipe.features, device))
+    if recipe.motion is not None and "motion" not in imported:
+        from stap.features.motion import MotionExtractor
+
+        extractors.append(MotionExtractor(recipe.motion, device))
+    if recipe.regions is not None and "regions" not in imported:
+        from stap.features.regions import RegionExtractor
+
+        extractors.append(RegionExtractor(recipe.regions, device))
+    return tuple(extractors)
+
+
+def fingerprints_of(extractors: Iterable[Extractor]) -> dict[str, Mapping[str, Any]]:
+    """Stream to the fingerprint of its extractor. Raises ConfigError where two make the same stream."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for extractor in extractors:
+        for stream in extractor.streams:
+            if stream in found:
+                raise ConfigError(f"two extractors make the stream {stream!r}. Leave one of their sections out of the recipe.")
+            found[stream] = extractor.fingerprint
+    return found
+
+
+def weights_files(extractors: Iterable[Extractor]) -> dict[str, Path]:
+    """The recipe's section to the weights file of its extractor, for those that have one of their own."""
+    return {
+        SECTIONS[extractor.fingerprint["kind"]]: extractor.weights_file
+        for extractor in extractors
+        if extractor.weights_file is not None
+    }
