@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the weights among other things
 KEYS_SHOWN = 5
 # Beside tensors, what a pickle may build: the command line that many training scripts keep with their weights. It holds values only.
-HARMLESS = [argparse.Namespace]
+HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
