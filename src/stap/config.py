@@ -119,10 +119,10 @@ class TextSettings(Section):
 class FeatureSettings(Section):
     """From a video file to a grid of features a frame. Everything here is part of the features' fingerprint, except store."""
 
-    backbone: str = Field("resnet152", description="any timm model name")
+    backbone: str = Field("resnet152", description="any timm model name, or googlenet (torchvision's)")
     backbone_options: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
     weights: str = Field(
-        "pretrained", description="'pretrained' (timm's, from the Hugging Face Hub) or a .safetensors or .pth file"
+        "pretrained", description="'pretrained' (timm's, from the Hugging Face Hub) or a .safetensors, .pth or VSE++ .pth.tar file"
     )
     frames: int = Field(30, ge=1, description="frames sampled uniformly by presentation time (paper: 30)")
     image_size: int | None = Field(
@@ -148,9 +148,51 @@ class FeatureSettings(Section):
 
 
 class MotionSettings(Section):
-    """From a video file to motion features: the stream motion. Left out of a recipe: no such stream."""
+    """From a video file to motion features: the stream motion. Left out of a recipe: no such stream.
 
-    weights: str = Field("pretrained", description="'pretrained' or a weights file")
+    Defaults: one vector of I3D a video, for L-STAP; STAT's clips of C3D are `network: c3d, per: clip`.
+    """
+
+    network: str = Field(
+        "i3d", description="i3d, c3d, or one of torchvision's video networks (r3d_18, mvit_v2_s, swin3d_t ...)"
+    )
+    weights: str = Field(
+        "pretrained",
+        description="a TensorFlow checkpoint (.../model.ckpt), .safetensors or .pth file; 'pretrained': torchvision's networks only",
+    )
+    layer: str | None = Field(
+        None, description="i3d: logits, pool; c3d: fc6, fc7, logits; torchvision's: pool, logits; empty: the first of these"
+    )
+    per: Literal["video", "clip"] = Field(
+        "video", description="video: one vector, the mean over its clips (L-STAP); clip: a sequence of one vector a clip (STAT)"
+    )
+    frame_rate: float | Literal["native"] | None = Field(
+        None, description="frames a second that the network sees; native: each frame of the file; empty: the network's own"
+    )
+    clip_frames: int | None = Field(
+        None, ge=1, description="frames of a clip; empty: the network's own, and of i3d per video the whole video in one pass"
+    )
+    clip_stride: int | None = Field(
+        None, ge=1, description="frames from the start of a clip to that of the next; empty: the network's own"
+    )
+    frames_per_pass: int = Field(
+        768, ge=64, description="i3d per video: a longer one goes through in equal pieces of at most this many frames (memory)"
+    )
+    resize: int | tuple[int, int] | None = Field(
+        None, description="shorter side in pixels, or [height, width] whatever the proportions; empty: the network's own"
+    )
+    image_size: int | None = Field(None, ge=16, description="side of the central crop in pixels; empty: the network's own")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="pixel mean of red, green and blue, of 0..1; empty: the network's own"
+    )
+    std: tuple[float, float, float] | None = Field(
+        None, description="pixel standard deviation of red, green and blue, of 0..1; empty: the network's own"
+    )
+    channel_order: Literal["rgb", "bgr"] | None = Field(
+        None, description="order in which the network takes the colours; empty: the network's own (c3d: bgr)"
+    )
+    precision: Precision = Field("float32", description="arithmetic of the network")
+    stored_as: Literal["float16", "float32"] = Field("float32", description="type on disk")
 
 
 class RegionSettings(Section):

@@ -20,6 +20,7 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from stap.errors import ConfigError, FeatureError
+from stap.features.networks.googlenet import build_googlenet
 from stap.features.pretrained import create_pretrained
 from stap.features.weights import load_weights, read_weights
 
@@ -56,12 +57,18 @@ def build_backbone(
 ) -> nn.Module:
     """A timm network without its classifier, in evaluation mode, on the CPU.
 
-    name: any timm model name.   options: further arguments of `timm.create_model`.
-    weights: 'pretrained' (from the Hugging Face Hub), 'random', or the path of a file (see weights.py).
+    name: any timm model name, or googlenet.   options: further arguments of `timm.create_model`.
+    weights: 'pretrained' (from the Hugging Face Hub; googlenet: torchvision's), 'random', or the path of a file (see weights.py).
     image_size: side in pixels of the images to come; None means the network's own. Networks with a fixed input are built for it.
     Raises ConfigError for the name, the options or the size, CheckpointError for the weights.
     """
     options = dict(options or {})
+    if name == "googlenet":
+        if options:
+            raise ConfigError(
+                f"features.backbone_options: googlenet takes none, given {', '.join(sorted(options))}. Remove them."
+            )
+        return build_googlenet(weights).eval()
     _check_name(name)
     _check_options(options)
     options |= _size_options(name, options, image_size)
