@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stap.errors import CheckpointError
 from stap.features.networks import vsepp
+from stap.features.networks.foreign import is_foreign, read_foreign
 
 __all__ = ["load_weights", "read_weights", "weights_sha256"]
 
@@ -31,9 +32,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a .safetensors, .pth, .pt, .bin or .pth.tar file, on the CPU.
 
     Wrappers ({'state_dict': ...}, {'model': ...}) and the prefix 'module.' are taken off; of a VSE++ checkpoint, the image
-    network is given. Pickles are read with `weights_only=True`: a file that wants to build other objects than tensors and
+    network is given. TensorFlow checkpoints (.../model.ckpt) and Caffe models are read under their own names. Pickles are read with `weights_only=True`: a file that wants to build other objects than tensors and
     an `argparse.Namespace` is refused. Raises CheckpointError.
     """
+    if is_foreign(path):
+        return read_foreign(path)
     if not path.is_file():
         raise CheckpointError(
             f"{path}: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt, .bin or .pth.tar file."

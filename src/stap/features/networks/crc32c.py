@@ -50,13 +50,15 @@ def masked_crc32c(data: bytes | memoryview) -> int:
 def _zero_byte() -> np.ndarray:
     """What a following zero byte does to a remainder, as a matrix over GF(2): (32,) its columns."""
     units = np.uint32(1) << _BITS
-    return _TABLE[units & 0xFF] ^ (units >> 8)
+    columns: np.ndarray = _TABLE[units & 0xFF] ^ (units >> 8)
+    return columns
 
 
 def _apply(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
     """matrix: (32,) columns.   values: (n,).   Returns (n,); with a matrix for values, the product of the two."""
     is_set = (values[:, None] >> _BITS) & 1
-    return np.bitwise_xor.reduce(matrix * is_set, axis=1).astype(np.uint32)
+    product: np.ndarray = np.bitwise_xor.reduce(matrix * is_set, axis=1)
+    return product
 
 
 def _power(matrix: np.ndarray, exponent: int) -> np.ndarray:

@@ -20,7 +20,6 @@ from torch import Tensor
 from stap.errors import CheckpointError
 from stap.features.networks.i3d import I3D, Unit
 from stap.features.networks.importing import fill
-from stap.features.networks.tensorflow_checkpoint import TensorFlowCheckpoint, is_tensorflow_checkpoint
 from stap.features.weights import read_weights
 
 __all__ = ["load_i3d", "tensorflow_name"]
@@ -41,10 +40,9 @@ _PORT = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "runn
 
 def load_i3d(path: Path) -> I3D:
     """The network with the weights of a file, for as many classes as the file has. Raises CheckpointError."""
-    if is_tensorflow_checkpoint(path):
-        weights = _from_tensorflow(TensorFlowCheckpoint(path))
-    else:
-        weights = _from_pytorch(read_weights(path), str(path))
+    found = read_weights(path)
+    is_tensorflow = any(name.endswith("/conv_3d/w") for name in found)
+    weights = _from_tensorflow(found, str(path)) if is_tensorflow else _from_pytorch(found, str(path))
     bias = weights.get(f"{LOGITS}.conv_3d.bias")
     network = I3D(len(bias) if bias is not None and bias.ndim == 1 else 400)
     fill(network, weights, network_name="I3D", source=str(path), advice=ADVICE)
@@ -57,19 +55,17 @@ def tensorflow_name(name: str) -> str:
     return f"{unit.replace('.', '/')}/{_TENSORFLOW[f'{module}.{tensor}']}"
 
 
-def _from_tensorflow(checkpoint: TensorFlowCheckpoint) -> dict[str, Tensor]:
-    names = {name for name in checkpoint.variables if not name.endswith("/Momentum") and name != "global_step"}
-    if any(name.startswith(FLOW_SCOPE) for name in names):
+def _from_tensorflow(found: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    if any(name.startswith(FLOW_SCOPE) for name in found):
         raise CheckpointError(
-            f"{checkpoint.index_file}: this is the I3D of optical flow, and that of RGB pictures is needed. "
+            f"{source}: this is the I3D of optical flow, and that of RGB pictures is needed. "
             "Give the checkpoint of rgb_imagenet, rgb_scratch or rgb_scratch_kin600."
         )
-    scope = RGB_SCOPE if any(name.startswith(RGB_SCOPE) for name in names) else ""
+    scope = RGB_SCOPE if any(name.startswith(RGB_SCOPE) for name in found) else ""
     wanted = {scope + tensorflow_name(name): name for name in _own_names()}
-    if not names & wanted.keys():
-        raise _another_network(str(checkpoint.index_file), names)
-    weights = {wanted.get(name, name): torch.from_numpy(checkpoint.read(name).copy()) for name in sorted(names)}
-    return {name: _from_tensorflow_layout(value) for name, value in weights.items()}
+    if not found.keys() & wanted.keys():
+        raise _another_network(source, found)
+    return {wanted.get(name, name): _from_tensorflow_layout(value) for name, value in found.items()}
 
 
 def _from_tensorflow_layout(value: Tensor) -> Tensor:
@@ -148,7 +144,7 @@ def _units() -> list[str]:
         return [name for name, module in I3D(1).named_modules() if isinstance(module, Unit)]
 
 
-def _another_network(source: str, names: Mapping[str, Tensor] | set[str]) -> CheckpointError:
+def _another_network(source: str, names: Mapping[str, Tensor]) -> CheckpointError:
     return CheckpointError(
         f"{source}: holds the weights of another network than I3D (its first tensors are {', '.join(sorted(names)[:3])}). "
         f"Expected {FORMS}."

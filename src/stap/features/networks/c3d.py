@@ -1,0 +1,69 @@
+"""C3D (Tran et al. 2015, "Learning Spatiotemporal Features with 3D Convolutional Networks", section 3.2 and figure 3).
+
+Eight convolutions of 3 x 3 x 3 and two fully connected layers of 4,096 over clips of 16 frames of 112 x 112 pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["C3D", "CLIP_FRAMES", "IMAGE_SIZE", "MEAN_SHAPE"]
+
+CLIP_FRAMES, IMAGE_SIZE = 16, 112
+MEAN_SHAPE = (3, 16, 128, 171)  # channels, frames, height, width
+CHANNELS = {
+    "conv1": (3, 64),
+    "conv2": (64, 128),
+    "conv3a": (128, 256),
+    "conv3b": (256, 256),
+    "conv4a": (256, 512),
+    "conv4b": (512, 512),
+    "conv5a": (512, 512),
+    "conv5b": (512, 512),
+}
+POOL_AFTER = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
+FEATURES = 4096
+
+
+class C3D(nn.Module):
+    """BGR clips to motion features.
+
+    classes: of the last layer, or None where the weights have none (then there are no logits).
+    Pooling rounds up, as Caffe's does: the last one takes 7 x 7 places to 4 x 4, and its windows at the right and lower edge are
+    half empty. PyTorch ports pad on both sides instead, which shifts those windows by a place.
+    """
+
+    def __init__(self, classes: int | None = 487) -> None:
+        super().__init__()
+        self.classes = classes
+        for name, (inputs, outputs) in CHANNELS.items():
+            self.add_module(name, nn.Conv3d(inputs, outputs, 3, padding=1))
+        self.fc6 = nn.Linear(8192, FEATURES)
+        self.fc7 = nn.Linear(FEATURES, FEATURES)
+        self.fc8 = None if classes is None else nn.Linear(FEATURES, classes)
+
+    def forward(self, clips: Tensor, layer: Literal["fc6", "fc7", "logits"] = "fc6") -> Tensor:
+        """(N, 3, 16, 112, 112), less the mean, to (N, 4096): fc6 or fc7 after their ReLU; or the logits (N, classes).
+
+        Caffe computes the ReLU in place, so what its tools wrote as 'fc6-1' and 'fc7-1' is after it.
+        """
+        x = clips
+        for name in CHANNELS:
+            x = F.relu(self.get_submodule(name)(x))
+            if name in POOL_AFTER:
+                x = F.max_pool3d(x, POOL_AFTER[name], ceil_mode=True)
+        x = F.relu(self.fc6(x.flatten(1)))
+        if layer == "fc6":
+            return x
+        x = F.relu(self.fc7(x))
+        if layer == "fc7":
+            return x
+        assert self.fc8 is not None, "the extractor offers no logits without fc8"
+        return F.linear(x, self.fc8.weight, self.fc8.bias)
+
+    def feature_size(self, layer: str) -> int:
+        """D of a layer."""
+        return self.classes or 0 if layer == "logits" else FEATURES

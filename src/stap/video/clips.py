@@ -1,0 +1,146 @@
+"""Consecutive frames of a video at an even rate, decoded as they are asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from stap.errors import VideoError
+from stap.video.fetching import TimelineMismatchError, fetch_by_order, fetch_by_time, sound_frames
+from stap.video.inventory import take_inventory
+from stap.video.picture import PictureMaker
+from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length, remarks_on_shape
+from stap.video.source import Source, open_source
+from stap.video.timeline import Timeline, read_timeline
+
+__all__ = ["FrameStream"]
+
+
+class FrameStream:
+    """The frames of a video shown at the times (k + 0.5) / frame_rate, k = 0, 1 ...; a frame shown at several of them comes again.
+
+    So a video of this very rate gives each of its frames once. frame_rate None: each frame as it is in the file.
+    Iterating gives pictures (height, width, 3) uint8, `len(stream)` of them, one after another: a long video needs no more
+    memory than a short one. It may be iterated again, which decodes again.
+    """
+
+    def __init__(
+        self, path: str | Path, frame_rate: float | None, *, short_side: int | None = None, threads: int | None = None
+    ) -> None:
+        """List the frames without decoding them.
+
+        short_side: pixels of the shorter side of the pictures; None for the size as shown.   threads: of the decoder; None for one a
+        core. Raises VideoError if the file cannot be read, or lists no frame.
+        """
+        if frame_rate is not None and not frame_rate > 0:
+            raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames a second, or None, was expected.")
+        self.path = Path(path)
+        self._short_side, self._threads = short_side, threads
+        with open_source(self.path, threads) as source:
+            self._timeline = read_timeline(source)
+            self._pixel_aspect, self._codec = source.pixel_aspect, source.codec
+            self._remarks = [
+                *remarks_on_shape(source),
+                *remarks_on_length(source, self._timeline),
+                *remarks_on_holes(source.path, self._timeline),
+            ]
+        if not len(self._timeline):
+            raise self._no_frame()
+        self._targets = _targets(self._timeline, frame_rate)  # ticks
+        self.duration_seconds = self._timeline.duration_seconds
+        self.times_seconds = np.array([self._timeline.seconds(target) for target in self._targets])
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self._targets)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Whole sentences about what was wrong with the file; those on damage are known when the pictures have been read."""
+        return tuple(self._remarks)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The pictures. Where the file does not follow its timeline, the rest is the last good frame before each time."""
+        given = 0
+        try:
+            for picture in self._as_listed():
+                yield picture
+                given += 1
+        except TimelineMismatchError:
+            yield from self._what_comes(given)
+
+    def _as_listed(self) -> Iterator[np.ndarray]:
+        places = _places(self._timeline.pts, self._targets)
+        wanted = sorted(set(places))
+        with open_source(self.path, self._threads) as source:
+            if self._timeline.has_own_times:
+                frames = fetch_by_time(source, self._timeline, wanted)
+            else:
+                orders = {place: place for place in wanted}
+                frames = fetch_by_order(sound_frames(source, source.packets()), orders, len(self._timeline))
+            yield from self._pictures(frames, places)
+
+    def _what_comes(self, skipped: int) -> Iterator[np.ndarray]:
+        """The pictures after the first `skipped` ones, from the frames that can be decoded."""
+        with open_source(self.path, threads=1) as source:
+            inventory = take_inventory(source, self._timeline)
+        if not len(inventory):
+            raise self._no_frame()
+        in_order = inventory.orders == np.maximum.accumulate(inventory.orders)  # any other would come too late to be shown
+        pts, orders = inventory.pts[in_order], inventory.orders[in_order]
+        places = _places(pts, self._targets)
+        self._remark(remarks_on_damage(self.path, self._timeline, inventory, len(self)))
+
+        def fetch(source: Source) -> Iterator[tuple[int, VideoFrame]]:
+            wanted = {int(orders[place]): place for place in set(places[skipped:])}
+            return fetch_by_order(source.frames(source.packets()), wanted, inventory.total)
+
+        try:
+            with open_source(self.path, threads=1) as source:
+                yield from self._pictures(fetch(source), places[skipped:])
+        except TimelineMismatchError:
+            raise VideoError(f"{self.path}: the file changed while it was read. Try again when it is complete.") from None
+
+    def _pictures(self, frames: Iterator[tuple[int, VideoFrame]], places: Sequence[int]) -> Iterator[np.ndarray]:
+        """The picture of each place; frames come with their places, ascending, each once."""
+        make_picture = PictureMaker(self._short_side, self._pixel_aspect)
+        latest, picture = -1, None
+        for place in places:
+            if place != latest:
+                latest, frame = next(frames, (-1, None))
+                if latest != place or frame is None:
+                    raise TimelineMismatchError
+                picture = make_picture(frame)
+            assert picture is not None, "places are not negative"
+            yield picture
+        for _ in frames:  # to its end, where fetching compares the numbers of frames
+            pass
+
+    def _remark(self, remarks: Iterator[str]) -> None:
+        self._remarks += [remark for remark in remarks if remark not in self._remarks]
+
+    def _no_frame(self) -> VideoError:
+        return VideoError(
+            f"{self.path}: no frame could be decoded (codec '{self._codec}'). "
+            f"Re-encode it, for example: ffmpeg -i {self.path.name} out.mp4"
+        )
+
+
+def _targets(timeline: Timeline, frame_rate: float | None) -> list[int]:
+    """The times, in whole ticks. A time is at or after a frame's exactly when its whole part is."""
+    if frame_rate is None:
+        return [int(pts) for pts in timeline.pts]
+    rate = Fraction(str(frame_rate))
+    ticks = 1 / (rate * timeline.tick_seconds)  # between two frames
+    count = max(1, round((timeline.end - timeline.start) / ticks))
+    return [timeline.start + int((2 * k + 1) * ticks / 2) for k in range(count)]
+
+
+def _places(pts: np.ndarray, targets: Sequence[int]) -> list[int]:
+    stamps = pts.tolist()
+    return [max(0, bisect_right(stamps, target) - 1) for target in targets]
