@@ -21,7 +21,7 @@ from stap.commands import console
 from stap.commands.outputs import result_file, writable_folder
 from stap.errors import StapError
 
-VERBS = ["demo", "caption", "scenes", "pretrain", "extract", "train", "evaluate", "score", "recipes", "doctor"]
+VERBS = ["demo", "caption", "scenes", "pretrain", "extract", "train", "evaluate", "score", "figure", "recipes", "doctor"]
 STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
 
 

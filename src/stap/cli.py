@@ -17,6 +17,8 @@ from stap.commands.demo import demo
 from stap.commands.doctor import doctor
 from stap.commands.evaluate import evaluate
 from stap.commands.extract import extract
+from stap.commands.figure import figure
+from stap.commands.prepare import prepare
 from stap.commands.pretrain import pretrain
 from stap.commands.recipes import recipes
 from stap.commands.scenes import scenes
@@ -33,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # boxes cut long sentences short
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, caption, scenes, pretrain, extract, train, evaluate, score, recipes, doctor):
+for verb in (demo, caption, scenes, prepare, pretrain, extract, train, evaluate, score, figure, recipes, doctor):
     app.command()(verb)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from stap.captioner import Captioner
 from stap.corpora.corpus import Clip
 from stap.corpora.scenes import facts_recalled
 from stap.demo.outcomes import Outcome, scores_table
+from stap.figures.clip import watch
+from stap.figures.curves import pretraining_curves, training_curves
 from stap.scoring.report import ClipReport, Curve, Report, write_report
 from stap.training.loop import TrainingResult
 from stap.training.pretraining import PretrainingResult
@@ -64,42 +67,17 @@ def write_page(
 
 
 def curves(pretraining: PretrainingResult, trainings: Mapping[str, TrainingResult]) -> list[Curve]:
-    """Losses, recall and CIDEr over the epochs. trainings: by the system's name."""
-    epochs = [summary.epoch for summary in pretraining.history]
-    lines = [
-        Curve("training", epochs, [s.loss for s in pretraining.history], "epoch of pretraining", "ranking loss"),
-        *(
-            Curve(name, epochs, [s.recall[name] for s in pretraining.history], "epoch of pretraining", "validation recall")
-            for name in (pretraining.history[-1].recall if pretraining.history else ())
-        ),
-    ]
+    """Losses, recall and validation scores over the epochs. trainings: by the system's name."""
+    lines = pretraining_curves([asdict(summary) for summary in pretraining.history])
     for name, result in trainings.items():
-        validated = [summary for summary in result.history if summary.scores]
-        at = [summary.epoch for summary in validated]
-        losses = [summary.training["loss"] for summary in result.history]
-        lines += [
-            Curve(f"{name}, training", range(1, len(losses) + 1), losses, "epoch of training", "loss"),
-            Curve(f"{name}, validation", at, [s.validation["loss"] for s in validated], "epoch of training", "loss"),
-            Curve(name, at, [s.scores["CIDEr"] for s in validated], "epoch of training", "validation CIDEr (greedy)"),
-        ]
+        lines += training_curves([asdict(summary) for summary in result.history], name)
     return lines
 
 
 def _clip_report(captioner: Captioner, clip: Clip, rivals: Sequence[Outcome]) -> ClipReport:
-    found = captioner.caption(clip.path)
-    return ClipReport(
-        video_id=clip.id,
-        caption_words=found.words,
-        references=clip.captions,
-        rgb_uint8=captioner.extractor.read(clip.path).images_uint8.numpy(),
-        times_seconds=found.times_seconds.numpy(),
-        word_attention=found.attention.numpy(),
-        pooling_weights=None if found.pooling_weights is None else found.pooling_weights.numpy(),
-        grid=captioner.extractor.grid_size,
-        score=found.score,
-        extra={"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, found.caption)}
-        | {rival.name: rival.captions[clip.id] for rival in rivals},
-    )
+    seen = watch(captioner, clip.path, video_id=clip.id, references=clip.captions)
+    said = {"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, " ".join(seen.caption_words))}
+    return replace(seen, extra=said | {rival.name: rival.captions[clip.id] for rival in rivals})
 
 
 def _scene(facts: Mapping[str, Any]) -> str:

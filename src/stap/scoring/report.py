@@ -8,7 +8,7 @@ a sentence and in a table.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import numpy.typing as npt
 from stap.errors import ShapeError, StapError
 from stap.scoring.report_charts import Curve, charts
 from stap.scoring.report_clips import clip_views
+from stap.scoring.report_places import Boxes, Grid, Places
 
-__all__ = ["ClipReport", "Curve", "Report", "ScoresRow", "ScoresTable", "write_report"]
+__all__ = ["Boxes", "ClipReport", "Curve", "Grid", "Report", "ScoresRow", "ScoresTable", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class ScoresRow:
     values: tuple[float | None, ...]
     """A fraction for each column; None where there is no value."""
     note: str = ""
+    is_published: bool = False
+    """Whether the numbers come from a paper; such rows stand under a heading of their own, and the note says which paper."""
+    intervals: tuple[tuple[float, float] | None, ...] = ()
+    """The confidence interval of each value, as fractions; or none at all."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,11 @@ class ScoresTable:
 
 @dataclass(frozen=True, eq=False)
 class ClipReport:
-    """One clip with its caption and what the model looked at. T frames, L words, R = rows x columns of the grid."""
+    """One clip with its caption and what the model looked at. T frames, L words, R places in a frame.
+
+    spatial_weights: what each place weighs in each frame, the same for all words (T, R), or for each word (L, T, R).
+    places: what the R places are, a grid or boxes; given exactly when spatial_weights are.
+    """
 
     video_id: str
     caption_words: tuple[str, ...]  # (L,)
@@ -53,34 +62,41 @@ class ClipReport:
     rgb_uint8: npt.NDArray[np.uint8]  # (T, height, width, 3)
     times_seconds: npt.NDArray[np.floating[Any]]  # (T,)
     word_attention: npt.NDArray[np.floating[Any]]  # (L, T): what each frame weighs for each word
-    pooling_weights: npt.NDArray[np.floating[Any]] | None = None  # (T, R): what each place weighs in each frame
-    grid: tuple[int, int] | None = None  # (rows, columns); needed with pooling_weights
+    spatial_weights: npt.NDArray[np.floating[Any]] | None = None
+    places: Places | None = None
     score: float | None = None
     """Log-probability of the caption."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Whatever else is worth knowing about the clip: name -> text, such as facts and which of them the caption recalls."""
 
     def __post_init__(self) -> None:
-        """Raise ShapeError if the parts do not fit together."""
+        """Raise ShapeError if the parts do not fit together, ValueError for weights that are no weights."""
         T, L = len(self.rgb_uint8), len(self.caption_words)
-        wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "times_seconds": (self.times_seconds, (T,)),
-            "word_attention": (self.word_attention, (L, T)),
-        }
-        if self.pooling_weights is not None:
-            if self.grid is None:
-                raise ShapeError(f"clip {self.video_id}: pooling_weights need the grid (rows, columns) that they lie on.")
-            wanted["pooling_weights"] = (self.pooling_weights, (T, self.grid[0] * self.grid[1]))
         if self.rgb_uint8.ndim != 4 or self.rgb_uint8.shape[3] != 3 or self.rgb_uint8.dtype != np.uint8 or T == 0:
             raise ShapeError(
                 f"clip {self.video_id}: rgb_uint8 must be (T, height, width, 3) of uint8 with at least one frame, "
                 f"not {self.rgb_uint8.shape} of {self.rgb_uint8.dtype}."
             )
-        for name, (array, shape) in wanted.items():
-            if np.shape(array) != shape:
-                raise ShapeError(
-                    f"clip {self.video_id}: {name} must be {shape} for {T} frames and {L} words, not {np.shape(array)}."
-                )
+        self._check("times_seconds", self.times_seconds, (T,))
+        self._check("word_attention", self.word_attention, (L, T))
+        if (self.spatial_weights is None) != (self.places is None):
+            raise ShapeError(
+                f"clip {self.video_id}: spatial_weights and the places that they lie on belong together; one is missing."
+            )
+        if self.spatial_weights is not None and self.places is not None:
+            R = self.places.fit(T)
+            self._check("spatial_weights", self.spatial_weights, (L, T, R) if self.spatial_weights.ndim == 3 else (T, R))
+        for name in ("word_attention", "spatial_weights"):
+            weights = getattr(self, name)
+            if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
+                raise ValueError(f"clip {self.video_id}: {name} must be finite and at least 0.")
+
+    def _check(self, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+        if np.shape(array) != shape:
+            T, L = len(self.rgb_uint8), len(self.caption_words)
+            raise ShapeError(
+                f"clip {self.video_id}: {name} must be {shape} for {T} frames and {L} words, not {np.shape(array)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +121,7 @@ def write_report(path: str | Path, report: Report) -> None:
         .get_template("report.html.j2")
         .render(
             report=report,
-            score_rows=_score_rows(report.scores) if report.scores else [],
+            score_groups=_score_groups(report.scores) if report.scores else [],
             clips=clip_views(report.clips),
             charts=charts(report.curves),
         )
@@ -123,18 +139,38 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _score_rows(table: ScoresTable) -> list[tuple[ScoresRow, list[tuple[str, bool]]]]:
-    """Each row with the text of its cells and whether each is the best of its column."""
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    interval: str = ""
+    is_best: bool = False
+
+
+def _score_groups(table: ScoresTable) -> list[tuple[str, list[tuple[ScoresRow, list[_Cell]]]]]:
+    """The rows under their headings, each with its cells; no heading where there are no published rows or only those."""
     for row in table.rows:
-        if len(row.values) != len(table.columns):
-            raise ShapeError(f"row {row.name!r} has {len(row.values)} values for {len(table.columns)} columns.")
-    columns = list(zip(*(row.values for row in table.rows), strict=True))
+        for what, values in (("values", row.values), ("intervals", row.intervals or row.values)):
+            if len(values) != len(table.columns):
+                raise ShapeError(f"row {row.name!r} has {len(values)} {what} for {len(table.columns)} columns.")
+    columns = zip(*(row.values for row in table.rows), strict=True)
     best = [max((round(value, 3) for value in column if value is not None), default=None) for column in columns]
+    rows = [(row, _cells(row, best if len(table.rows) > 1 else [None] * len(table.columns))) for row in table.rows]
+    groups: dict[str, list[tuple[ScoresRow, list[_Cell]]]] = {"Measured here": [], "Published": []}
+    for row, cells in rows:
+        groups["Published" if row.is_published else "Measured here"].append((row, cells))
+    filled = [(heading, found) for heading, found in groups.items() if found]
+    return filled if len(filled) > 1 else [("", found) for _, found in filled]
 
-    def cell(value: float | None, top: float | None) -> tuple[str, bool]:
-        return ("–", False) if value is None else (f"{100 * value:.1f}", len(table.rows) > 1 and round(value, 3) == top)
 
-    return [(row, [cell(value, top) for value, top in zip(row.values, best, strict=True)]) for row in table.rows]
+def _cells(row: ScoresRow, best: Sequence[float | None]) -> list[_Cell]:
+    def cell(value: float | None, interval: tuple[float, float] | None, top: float | None) -> _Cell:
+        if value is None:
+            return _Cell("–")
+        between = "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+        return _Cell(f"{100 * value:.1f}", between, is_best=round(value, 3) == top)
+
+    intervals = row.intervals or (None,) * len(row.values)
+    return [cell(*parts) for parts in zip(row.values, intervals, best, strict=True)]
 
 
 def _replace(path: Path, text: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 __all__ = ["Chart", "Curve", "Line", "Tick", "charts"]
 
-WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 42  # pixels between the border of the chart and its axes
+WIDTH, HEIGHT = 420, 270
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 46  # pixels between the border of the chart and its axes
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _chart(curves: Sequence[Curve]) -> Chart:
         down = TOP + (y_high - y) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
         return round(across, 1), round(down, 1)
 
-    x_ticks = [tick for tick in nice_ticks(x_low, x_high, most=8) if x_low <= tick <= x_high]
+    x_ticks = [tick for tick in nice_ticks(x_low, x_high, most=6) if x_low <= tick <= x_high]
     return Chart(
         x_label=curves[0].x_label,
         y_label=curves[0].y_label,

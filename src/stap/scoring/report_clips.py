@@ -1,10 +1,11 @@
-"""The clips of a report as the page shows them: frames as small JPEG pictures, pooling weights as tiny PNG pictures, and
-for each word a sentence that says when, and where in the picture, the model looked."""
+"""The clips of a report as the page shows them: frames as small pictures, the weights of places as bytes, and for each word a
+sentence that says when, and where in the picture, the model looked."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,25 +15,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from stap.scoring.report_places import CLEARLY, is_even, packed, where
+
 if TYPE_CHECKING:
     from stap.scoring.report import ClipReport
 
 __all__ = ["ClipView", "FrameView", "WordView", "clip_views"]
 
-_JPEG_QUALITY = 72
-_WIDTHS = ((160, 160), (256, 128), (400, 104))  # up to this many frames in all -> pixels a frame is wide
+Array = npt.NDArray[np.floating[Any]]
+
+_QUALITY = 56  # of WebP
+_WIDTHS = ((480, 128), (1200, 104))  # up to this many frames in all -> pixels a frame is wide
 _SMALLEST_WIDTH = 80
-_HEAT_RGB = (255, 94, 30)
-_MOST_COLUMNS, _FEWEST_COLUMNS = 12, 6  # of a filmstrip on a wide screen
-_UNIFORM = 1e-4  # weights that differ by less are mean pooling
+_LARGER = 2.25  # so much wider are frames that weigh most for a word: pointing at the word shows them large
+_MOST_LARGE = 5  # of them in a clip
+_MOST_COLUMNS, _FEWEST_COLUMNS = 10, 6  # of a filmstrip on a wide screen
 
 
 @dataclass(frozen=True)
 class FrameView:
-    """A frame of the filmstrip. `heat` is a picture of the pooling weights to lay over it, or empty."""
+    """A frame of the filmstrip. `where`: the place that weighs most, if it is the same for all words and stands out."""
 
     picture: str
-    heat: str
     time: str
     where: str
 
@@ -49,13 +53,18 @@ class WordView:
 
 @dataclass(frozen=True)
 class ClipView:
-    """A clip, ready for the template."""
+    """A clip, ready for the template.
+
+    weights: bytes of (1 or L, T, R), see `packed`; empty where there is no 'where'.   places: JSON of the grid or the boxes.
+    """
 
     clip: ClipReport
     caption: str
     frames: tuple[FrameView, ...]
     words: tuple[WordView, ...]
     mean_pooling: bool
+    weights: str
+    places: str
     size: tuple[int, int]  # width, height of the frames in pixels
     columns: int
     """Frames in a row of the filmstrip on a wide screen."""
@@ -70,32 +79,68 @@ def clip_views(clips: Sequence[ClipReport]) -> list[ClipView]:
 
 def _clip_view(clip: ClipReport, width: int) -> ClipView:
     T = len(clip.rgb_uint8)
-    weights = None if clip.pooling_weights is None else np.asarray(clip.pooling_weights, dtype=np.float64)
-    uniform = weights is not None and float(np.ptp(weights)) < _UNIFORM
-    maps = None if weights is None or uniform else weights.reshape(T, *(clip.grid or ()))
-    pictures = [_small(frame, width) for frame in clip.rgb_uint8]
+    attention = np.asarray(clip.word_attention, dtype=np.float64)
+    even = clip.spatial_weights is not None and is_even(clip.spatial_weights)
+    spatial = None if clip.spatial_weights is None or even else _for_words(clip.spatial_weights)  # (1 or L, T, R)
+    large = _large_frames(attention)
     frames = tuple(
         FrameView(
-            picture=_data_uri(picture, "JPEG", quality=_JPEG_QUALITY, optimize=True),
-            heat="" if maps is None else _heat(maps[t]),
+            picture=_webp(_small(picture, round(_LARGER * width) if t in large else width)),
             time=f"{float(clip.times_seconds[t]):.1f} s",
-            where="" if maps is None else _where(maps[t]),
+            where=where(clip.places, t, spatial[0, t]) if clip.places and spatial is not None and len(spatial) == 1 else "",
         )
-        for t, picture in enumerate(pictures)
+        for t, picture in enumerate(clip.rgb_uint8)
     )
-    attention = np.asarray(clip.word_attention, dtype=np.float64)
-    words = tuple(_word_view(word, row, frames) for word, row in zip(clip.caption_words, attention, strict=True))
     rows = math.ceil(T / _MOST_COLUMNS)
-    columns = max(_FEWEST_COLUMNS, math.ceil(T / rows))
-    return ClipView(clip, " ".join(clip.caption_words), frames, words, uniform, pictures[0].size, columns)
+    return ClipView(
+        clip,
+        " ".join(clip.caption_words),
+        frames,
+        tuple(_word_view(clip, index, attention[index], spatial, frames) for index in range(len(attention))),
+        mean_pooling=even,
+        weights="" if spatial is None else packed(spatial),
+        places="" if spatial is None or clip.places is None else json.dumps(clip.places.to_json(), separators=(",", ":")),
+        size=_small(clip.rgb_uint8[0], width).size,
+        columns=max(_FEWEST_COLUMNS, math.ceil(T / rows)),
+    )
 
 
-def _word_view(word: str, row: npt.NDArray[np.float64], frames: Sequence[FrameView]) -> WordView:
-    order = np.argsort(-row, kind="stable")
+def _for_words(weights: Array) -> npt.NDArray[np.float64]:
+    """(T, R) or (L, T, R) as (1, T, R) or (L, T, R)."""
+    exact: npt.NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
+    return exact[None] if exact.ndim == 2 else exact
+
+
+def _large_frames(attention: npt.NDArray[np.float64]) -> set[int]:
+    """The frames that weigh most for some word, the weightiest first, and the one that is shown before any word is chosen."""
+    middle = attention.shape[1] // 2
+    if not len(attention):
+        return {middle}
+    order = sorted(set(attention.argmax(axis=1).tolist()), key=lambda t: -float(attention[:, t].max()))
+    return {middle, *order[:_MOST_LARGE]}
+
+
+def _word_view(
+    clip: ClipReport,
+    index: int,
+    row: npt.NDArray[np.float64],
+    spatial: npt.NDArray[np.float64] | None,
+    frames: Sequence[FrameView],
+) -> WordView:
+    def said(t: int) -> str:
+        place = ""
+        if spatial is not None and clip.places is not None:
+            place = where(clip.places, t, spatial[index if len(spatial) > 1 else 0, t])
+        return f"{frames[t].time} ({100 * row[t]:.0f} %{', ' + place if place else ''})"
+
+    word = clip.caption_words[index]
+    order = [int(t) for t in np.argsort(-row, kind="stable")]
     strongest = [t for t in order[:3] if row[t] >= 0.5 * row[order[0]]]
-    parts = [f"{frames[t].time} ({100 * row[t]:.0f} %{', ' + frames[t].where if frames[t].where else ''})" for t in strongest]
-    says = f"“{word}”: most attention at {_listed(parts)}."
-    return WordView(word, tuple(round(100 * float(value), 1) for value in row), int(order[0]), says)
+    spread = len(row) > 1 and row[order[0]] < CLEARLY / len(row)
+    says = (
+        f"“{word}”: {'spread over the clip, most' if spread else 'most attention'} at {_listed([said(t) for t in strongest])}."
+    )
+    return WordView(word, tuple(round(100 * float(value), 1) for value in row), order[0], says)
 
 
 def _small(frame: npt.NDArray[np.uint8], width: int) -> Image.Image:
@@ -105,37 +150,11 @@ def _small(frame: npt.NDArray[np.uint8], width: int) -> Image.Image:
     return picture.resize((width, max(1, round(picture.height * width / picture.width))), Image.Resampling.LANCZOS)
 
 
-def _heat(weights: npt.NDArray[np.float64]) -> str:
-    """The weights of a frame (rows, columns) as a picture of one pixel a place: the more weight, the less transparent."""
-    spread = float(np.ptp(weights))
-    strength = (weights - weights.min()) / spread if spread > 0 else np.zeros_like(weights)
-    rgba = np.zeros((*weights.shape, 4), dtype=np.uint8)
-    rgba[..., :3] = _HEAT_RGB
-    rgba[..., 3] = np.round(200 * strength)
-    return _data_uri(Image.fromarray(rgba), "PNG", optimize=True)
-
-
-def _where(weights: npt.NDArray[np.float64]) -> str:
-    """Where in the picture the greatest weight lies, in words: 'upper left', 'centre', ..."""
-    rows, columns = weights.shape
-    row, column = divmod(int(np.argmax(weights)), columns)
-    vertical = _third(row, rows, ("upper", "", "lower"))
-    horizontal = _third(column, columns, ("left", "", "right"))
-    if not vertical and not horizontal:
-        return "centre"
-    return f"{vertical} {horizontal or 'middle'}".strip()
-
-
-def _third(index: int, count: int, names: tuple[str, str, str]) -> str:
-    """The name of the third in which the middle of one of `count` equal parts lies."""
-    return names[int(3 * (index + 0.5) / count)]
-
-
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+def _webp(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture.save(buffer, "WEBP", quality=_QUALITY, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,112 @@
+"""`stap figure`: what a model looked at, or how it learned, as a figure for papers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stap.commands.options import DeviceOption, UnusedSeedOption
+from stap.errors import CheckpointError, CorpusError, StapError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from stap.captioner import Captioner
+    from stap.corpora.corpus import Clip
+
+FORMATS = (".png", ".svg", ".pdf")
+DOTS_PER_INCH = 300
+
+
+class Kind(StrEnum):
+    """What is drawn."""
+
+    attention = "attention"
+    curves = "curves"
+
+
+def figure(
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND", help="attention: what was looked at for each word; curves: losses and scores of the training."
+        ),
+    ],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A folder that `stap train` wrote; for curves, `stap pretrain`'s too.")
+    ],
+    clip: Annotated[
+        str | None, typer.Argument(metavar="CLIP", help="attention: a video file, or the id of a clip of the run's corpus.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix says how: .png, .svg or .pdf.")
+    ] = Path("figure.png"),
+    frames: Annotated[int, typer.Option(min=1, help="attention: at most so many frames in the filmstrip.")] = 10,
+    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.")] = None,
+    device: DeviceOption = "auto",
+    seed: UnusedSeedOption = None,
+) -> None:
+    """Draw a figure for a paper.
+
+    attention: a filmstrip, the weights of its frames for each word, and where the model looked. curves: how it learned.
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise StapError(
+            f"{out}: figures are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. Give --out one of these suffixes."
+        )
+    if kind is Kind.curves:
+        if clip is not None:
+            raise StapError(f"curves are those of a whole run, and {clip!r} names a clip. Leave it out, or draw `attention`.")
+        from stap.figures.curves import curves_figure, run_curves
+
+        _save(curves_figure(run_curves(run)), out)
+        return
+    if clip is None:
+        raise StapError("attention is drawn for one clip. Name a video file or a clip of the run's corpus after the run.")
+    from stap.captioner import load
+    from stap.figures.attention import attention_figure
+    from stap.figures.clip import watch
+
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: no such folder. Expected a model folder, as `stap train` writes it.")
+    captioner = load(run, device)
+    found = _find(clip, captioner)
+    _save(attention_figure(watch(captioner, found.path, video_id=found.id, beam_width=beam), frames=frames), out)
+
+
+def _find(name: str, captioner: Captioner) -> Clip:
+    """The clip of that name: a file, or one of the corpus that the model was trained on."""
+    from stap.corpora.corpus import Clip, load_corpus
+
+    path = Path(name)
+    if path.is_file():
+        return Clip(path.stem, path, "test", ())
+    settings = captioner.run.recipe.corpus
+    try:
+        clips = load_corpus(settings).clips
+    except StapError as error:
+        raise CorpusError(f"{name}: no such file, and the corpus of the run cannot be searched for it: {error}") from error
+    found = next((clip for clip in clips if clip.id == name), None)
+    if found is None:
+        raise CorpusError(
+            f"{name}: no such file, and no clip of that name in {settings.root} (its clips are called like {clips[0].id!r}). "
+            "Name a video file or one of its clips."
+        )
+    if not found.path.is_file():
+        raise CorpusError(f"{name}: a clip of {settings.root}, but its video {found.path} is not there. Name a video file.")
+    return found
+
+
+def _save(drawn: Figure, out: Path) -> None:
+    """Write the figure, whole or not at all."""
+    temporary = out.with_name(f".{out.stem}.tmp{out.suffix}")
+    try:
+        drawn.savefig(temporary, dpi=DOTS_PER_INCH)
+        temporary.replace(out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StapError(f"{out}: cannot be written ({error.strerror}). Name a file in a folder where you may write.") from error
+    print(out)
