@@ -98,7 +98,11 @@ class Vocabulary:
         size: keep at most this many words, special words not counted.   min_count: leave out words seen less often.
         Raises CorpusError if no word is left.
         """
-        counts = Counter(word for words in captions for word in words)
+        return cls.from_counts(Counter(word for words in captions for word in words), size, min_count)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], size: int | None = None, min_count: int = 1) -> Vocabulary:
+        """The same from the words with how often each is seen."""
         frequent = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
         if not frequent:
             raise CorpusError(

@@ -6,7 +6,8 @@ scorers, which `text.py` does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,15 @@ class TextRules:
             from stap.scoring.tokenizer import PTBTokenizer
 
             self._ptb = PTBTokenizer()
+
+    @property
+    def description(self) -> str:
+        """The tokenizer in a few words, for tables."""
+        settings = self.settings
+        if settings.tokenizer == "ptb":
+            return "ptb"
+        case = "lower case" if settings.lowercase else "case kept"
+        return f"{settings.tokenizer}, {case}, special characters {settings.special_characters}"
 
     def words(self, captions: Sequence[str]) -> list[list[str]]:
         """The words of each caption, all of them; a list may be empty. Many captions in one call are much faster with `ptb`."""
@@ -58,4 +68,8 @@ class TextRules:
         """
         every = self.settings.vocabulary_from == "all"
         captions = [caption for clip in clips if every or clip.split == "train" for caption in clip.captions]
-        return Vocabulary.from_words(self.words(captions), self.settings.vocabulary_size, self.settings.min_count)
+        return self.vocabulary_of(Counter(word for line in self.words(captions) for word in line))
+
+    def vocabulary_of(self, counts: Mapping[str, int]) -> Vocabulary:
+        """The vocabulary of words that are seen so often, in the size that the recipe wants."""
+        return Vocabulary.from_counts(counts, self.settings.vocabulary_size, self.settings.min_count)

@@ -82,7 +82,7 @@ def load_annotations(settings: CorpusSettings, on_problem: OnProblem = refuse) -
     if settings.root is None and not settings.captions:
         raise CorpusError("corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt.")
     readers = {
-        "msrvtt": msrvtt.annotations, "msvd": msvd.annotations, "vatex": vatex.annotations, "folder": folder.annotations,
+        "msrvtt": msrvtt.read_annotations, "msvd": msvd.read_annotations, "vatex": vatex.read_annotations, "folder": folder.read_annotations,
     }  # fmt: skip
     annotations = readers[settings.kind](settings, on_problem)
     return Annotations(annotations.name, distinct(annotations.name, annotations.clips, on_problem))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,16 @@ from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
 
-__all__ = ["check_folder", "find_files", "read_json", "read_rows", "read_text", "with_video_files"]
+__all__ = [
+    "check_folder",
+    "find_files",
+    "find_video_files",
+    "read_each",
+    "read_json",
+    "read_rows",
+    "read_text",
+    "with_video_files",
+]
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 LONGEST_FIELD = 10_000_000  # characters in a cell; Python's own limit, 131,072, is for files that are no tables
@@ -66,6 +75,17 @@ def read_json(path: Path, expected: str, on_problem: OnProblem = refuse) -> Any:
         raise CorpusError(f"{path}: not JSON (line {error.lineno}: {error.msg}). Expected {expected}.") from error
 
 
+def read_each(files: Iterable[Path], read: Callable[[Path], Iterable[Clip]], on_problem: OnProblem) -> list[Clip]:
+    """The clips of all files; one that cannot be read is a problem, and leaves the others."""
+    clips: list[Clip] = []
+    for file in files:
+        try:
+            clips += read(file)
+        except CorpusError as error:
+            on_problem(Problem("file", str(error)))
+    return clips
+
+
 def read_rows(
     path: Path, columns: Sequence[str], expected: str, on_problem: OnProblem = refuse, *, separator: str = ","
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -100,6 +120,17 @@ def with_video_files(
     A clip's path may lack its suffix or have another: without the very file, one beside it with the same stem is taken. A clip
     without one is left out, and is a problem unless available_only. Raises CorpusError if no clip has one.
     """
+    here, missing = find_video_files(clips)
+    if missing and not available_only:
+        on_problem(_no_video(name, [clip.path for clip in missing], len(clips)))
+    if not here:
+        folders = sorted({str(clip.path.parent) for clip in clips})
+        raise CorpusError(f"{name}: no clip has a video file. Expected them in {listed(folders)}.")
+    return tuple(here)
+
+
+def find_video_files(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """The clips that have a video file, each with its path; and those that have none."""
     found = _files_by_stem({clip.path.parent for clip in clips})
     here, missing = [], []
     for clip in clips:
@@ -107,13 +138,8 @@ def with_video_files(
         if files:
             here.append(replace(clip, path=clip.path if clip.path in files else files[-1]))
         else:
-            missing.append(clip.path)
-    if missing and not available_only:
-        on_problem(_no_video(name, missing, len(clips)))
-    if not here:
-        folders = sorted({str(clip.path.parent) for clip in clips})
-        raise CorpusError(f"{name}: no clip has a video file. Expected them in {listed(folders)}.")
-    return tuple(here)
+            missing.append(clip)
+    return here, missing
 
 
 def _no_video(name: str, missing: Sequence[Path], of: int) -> Problem:

@@ -24,7 +24,7 @@ from stap.corpora.files import check_folder, find_files, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem
 from stap.errors import CorpusError
 
-__all__ = ["annotations", "drawn_splits"]
+__all__ = ["drawn_splits", "read_annotations"]
 
 TABLES = ("captions.csv", "captions.tsv", "captions.jsonl")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -53,7 +53,7 @@ class _Video:
     split: Split | None = None
 
 
-def annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
+def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The videos of the table; see `corpus.load_annotations`."""
     root, files = _caption_files(settings)
     videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root

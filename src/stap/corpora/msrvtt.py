@@ -15,12 +15,12 @@ from typing import Any
 
 from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
-from stap.corpora.files import check_folder, find_files, read_json
+from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem, listed
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
 
-__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "annotations", "read_msrvtt"]
+__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations", "read_msrvtt"]
 
 PUBLISHED = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 WHOLE = "videodatainfo.json"
@@ -40,17 +40,19 @@ def read_msrvtt(root: Path, *, videos: Path | None = None, available_only: bool 
     return load_corpus(CorpusSettings(kind="msrvtt", root=root, videos=videos, available_only=available_only))
 
 
-def annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
+def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the caption files; see `corpus.load_annotations`."""
     root, files = _caption_files(settings)
     videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root
-    clips: list[Clip] = []
     name = "MSR-VTT"
-    for file in files:
+
+    def read(file: Path) -> list[Clip]:
+        nonlocal name
         content = read_json(file, LAYOUT, on_problem)
-        clips += _clips(file, content, videos, on_problem)
-        if file.name == WHOLE:
-            name = _name(content) or name
+        name = (_name(content) if file.name == WHOLE else None) or name
+        return _clips(file, content, videos, on_problem)
+
+    clips = read_each(files, read, on_problem)
     return Annotations(name, tuple(_with_facts(clips, root / FACTS)))
 
 

@@ -20,7 +20,7 @@ from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
 from stap.corpora.files import check_folder, find_files, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem, listed
 
-__all__ = ["LAST", "MAPPING", "annotations", "number_by_bytes", "read_msvd"]
+__all__ = ["LAST", "MAPPING", "number_by_bytes", "read_annotations", "read_msvd"]
 
 DESCRIPTIONS = "AllVideoDescriptions.txt"
 TABLES = ("MSR Video Description Corpus.csv", "video_corpus.csv")
@@ -42,7 +42,7 @@ def read_msvd(root: Path, *, videos: Path | None = None, available_only: bool = 
     return load_corpus(CorpusSettings(kind="msvd", root=root, videos=videos, available_only=available_only))
 
 
-def annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
+def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the mapping with their captions; see `corpus.load_annotations`."""
     file, mapping = _caption_files(settings)
     videos = _videos(settings)

@@ -15,12 +15,12 @@ from typing import Any
 
 from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Split
-from stap.corpora.files import check_folder, find_files, read_json
+from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
 
-__all__ = ["PUBLISHED", "annotations"]
+__all__ = ["PUBLISHED", "read_annotations"]
 
 PUBLISHED: Mapping[Split, str] = {
     "train": "vatex_training_v1.0.json",
@@ -33,11 +33,11 @@ FOLDER = "videos"
 LAYOUT = "VATEX's layout: a list of objects with 'videoID', 'enCap' and 'chCap'"
 
 
-def annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
+def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the files that are there; see `corpus.load_annotations`."""
     root, files = _caption_files(settings, on_problem)
     videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root / FOLDER
-    clips = [clip for file in files for clip in _clips(file, FIELDS[settings.language], videos, on_problem)]
+    clips = read_each(files, lambda file: _clips(file, FIELDS[settings.language], videos, on_problem), on_problem)
     return Annotations("VATEX", tuple(clips))
 
 

@@ -1,0 +1,220 @@
+"""`stap prepare`: whether a corpus is whole, before days are spent on it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stap.commands.console import complain, interruptible, progress, say
+from stap.commands.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
+from stap.commands.outputs import result_file
+
+if TYPE_CHECKING:
+    from stap.config import Recipe
+    from stap.corpora.check import CorpusReport, WordCounts
+    from stap.corpora.problems import Kind, Problem
+
+SHOWN = 5  # problems of one kind that are printed
+BASES = {"msrvtt": "msrvtt/lstap-attention"}
+OTHER_BASE = "msvd/lstap-attention"
+
+TITLES: dict[Kind, str] = {
+    "file": "caption files",
+    "encoding": "places that are not UTF-8",
+    "line": "lines or records that cannot be used",
+    "caption": "empty captions",
+    "name": "names that do not agree",
+    "split": "splits that do not agree",
+    "count": "counts",
+    "no caption": "clips or videos without captions",
+    "no video": "clips without a video file",
+    "video": "video files that are damaged",
+    "same video": "video files with the same content",
+    "same caption": "captions that others of their clip repeat (kept, as published)",
+    "no words": "captions without words",
+    "long caption": "training captions that are too long",
+}
+TOKENIZERS: tuple[dict[str, Any], ...] = (
+    {},
+    {"special_characters": "remove"},
+    {"lowercase": False},
+    {"tokenizer": "ptb"},
+)
+
+
+class CorpusName(StrEnum):
+    """The layouts that can be prepared."""
+
+    msvd = "msvd"
+    msrvtt = "msrvtt"
+    vatex = "vatex"
+    folder = "folder"
+
+
+def prepare(
+    name: Annotated[CorpusName, typer.Argument(metavar="NAME", help="msvd, msrvtt, vatex, or folder for your own videos.")],
+    overrides: OverridesArgument = None,
+    videos: Annotated[Path | None, typer.Option("--videos", metavar="DIR", help="Folder of the video files.")] = None,
+    captions: Annotated[
+        list[Path] | None, typer.Option("--captions", metavar="FILE", help="A caption file; may be given several times.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Folder of a corpus in its published layout, instead of both.")
+    ] = None,
+    available_only: Annotated[
+        bool, typer.Option("--available-only", help="Clips without a video file are left out, for trials on part of a corpus.")
+    ] = False,
+    other_counts: Annotated[
+        bool, typer.Option("--other-counts", help="The corpus may have other counts than are published.")
+    ] = False,
+    tokenizers: Annotated[
+        bool, typer.Option("--tokenizers", help="Also count the words that each tokenizer would find (one of them needs Java).")
+    ] = False,
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames taken of each video to see that it can be decoded; 0 takes none.")
+    ] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.")] = 2,
+    write: Annotated[Path | None, typer.Option("--write", metavar="FILE", help="Write a recipe of the corpus.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the whole report as JSON.")] = None,
+    device: UnusedDeviceOption = "auto",
+    seed: UnusedSeedOption = None,
+) -> None:
+    """Check a corpus: counts, captions, words and video files.
+
+    Prints a table beside the published counts, what must be repaired and how, and the next command. Nothing of the corpus is
+    changed. The exit status is 1 if something must be repaired.
+    """
+    from stap.corpora.check import check_corpus
+
+    recipe = _recipe(name.value, overrides or [], root, videos, tuple(captions or ()), available_only)
+    with interruptible("Nothing is written; run the same line again."), progress("prepare") as on_progress:
+        found = check_corpus(
+            recipe.corpus,
+            recipe.text,
+            frames=frames,
+            workers=workers,
+            expect_published=not other_counts,
+            on_progress=on_progress,
+        )
+    print("\n".join([*_counts(found), "", *_words(found, recipe, tokenizers), *_problems(found.problems)]))
+    if report is not None:
+        with result_file(report) as stream:
+            json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
+    if found.must_be_repaired:
+        complain(f"{len(found.must_be_repaired)} of {len(found.problems)} findings must be repaired first.")
+        raise typer.Exit(1)
+    print(f"\nNext: {_next_command(recipe, write)}")
+
+
+def _recipe(
+    name: str, overrides: list[str], root: Path | None, videos: Path | None, captions: tuple[Path, ...], available_only: bool
+) -> Recipe:
+    """The recipe that the command line stands for, without the model's part."""
+    from stap.config import CorpusSettings, load_recipe
+
+    base = load_recipe(BASES.get(name, OTHER_BASE), overrides)
+    given = {"kind": name, "root": root, "videos": videos, "captions": captions, "available_only": available_only}
+    if root is None and not captions and base.corpus.root is None:
+        given["root"] = videos  # your own folder may hold both
+    corpus = CorpusSettings(**{**base.corpus.model_dump(), **{key: value for key, value in given.items() if value}})
+    return base.model_copy(update={"corpus": corpus})
+
+
+def _counts(report: CorpusReport) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [(report.name, "clips", "published", "captions", "published", "video files")]
+    for split in report.splits:
+        published = (_shown(split.published_clips), _shown(split.published_captions))
+        numbers = (f"{split.clips:,}", published[0], f"{split.captions:,}", published[1], f"{split.videos:,}")
+        rows.append((split.split, *numbers))
+    sums = [
+        [getattr(split, name) for split in report.splits]
+        for name in ("clips", "published_clips", "captions", "published_captions", "videos")
+    ]
+    rows.append(("all", *(_shown(None if None in column else sum(column)) for column in sums)))
+    yield from _aligned(rows)
+
+
+def _words(report: CorpusReport, recipe: Recipe, tokenizers: bool) -> Iterator[str]:
+    from stap.corpora.published import WORDS
+
+    if report.words is None:
+        yield "words: no training caption has one"
+        return
+    counted = [report.words, *(_other_tokenizers(report, recipe) if tokenizers else ())]
+    rows = [("words", "training", "all splits", "known", "of training text", "a caption", "too long", "no words")]
+    rows += [
+        (
+            words.rules, f"{words.train:,}", f"{words.every_split:,}", f"{words.vocabulary:,}", f"{100 * words.known:.2f} %",
+            f"{words.mean_length:.2f}", f"{words.too_long:,}", f"{words.without_words:,}",
+        )
+        for words in counted
+    ]  # fmt: skip
+    yield from _aligned(rows)
+    if report.name in WORDS:
+        yield f"published: {WORDS[report.name]}"
+
+
+def _other_tokenizers(report: CorpusReport, recipe: Recipe) -> Iterator[WordCounts]:
+    from stap.corpora.check import count_words
+    from stap.corpora.corpus import load_annotations
+    from stap.corpora.problems import Problems
+
+    clips = load_annotations(recipe.corpus, Problems()).clips
+    for change in TOKENIZERS:
+        words = count_words(clips, recipe.text.model_copy(update=change))
+        if words is not None and report.words is not None and words.rules != report.words.rules:
+            yield words
+
+
+def _problems(problems: Sequence[Problem]) -> Iterator[str]:
+    """Grouped by what must be done and by kind, in the order in which they were met."""
+    for must_be_repaired, heading in ((True, "to repair"), (False, "to know")):
+        groups: dict[Kind, list[str]] = {}
+        for problem in problems:
+            if problem.must_be_repaired == must_be_repaired:
+                groups.setdefault(problem.kind, []).append(problem.sentence)
+        for kind, sentences in groups.items():
+            yield f"\n{heading}: {TITLES[kind]} ({len(sentences):,})"
+            yield from (f"  {sentence}" for sentence in sentences[:SHOWN])
+            if len(sentences) > SHOWN:
+                yield f"  and {len(sentences) - SHOWN:,} more; --report FILE lists them all"
+
+
+def _next_command(recipe: Recipe, write: Path | None) -> str:
+    """The line to type next; with `write`, the recipe is written and named in it."""
+    import yaml
+
+    from stap.config import CorpusSettings, TextSettings
+
+    corpus = recipe.corpus.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.corpus.kind}
+    text = recipe.text.model_dump(mode="json", exclude_defaults=True)
+    assert CorpusSettings(**corpus) == recipe.corpus
+    assert TextSettings(**text) == recipe.text
+    if write is not None:
+        with result_file(write) as stream:
+            yaml.safe_dump({"name": write.stem, "corpus": corpus, "text": text}, stream, sort_keys=False, allow_unicode=True)
+        say(f"{write}: written. It holds the corpus and the text rules; everything else has its default.")
+        return f"stap extract {shlex.quote(str(write))}"
+    settings = {
+        f"{section}.{key}": value for section, part in (("corpus", corpus), ("text", text)) for key, value in part.items()
+    }
+    overrides = [f"{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in settings.items()]
+    return shlex.join(["stap", "extract", recipe.name, *overrides])
+
+
+def _shown(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join((f"{row[0]:<{widths[0]}}", *numbers))

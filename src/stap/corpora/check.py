@@ -1,0 +1,213 @@
+"""A corpus looked at as a whole, before days are spent on it: counts, words, captions, video files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stap.config import CorpusSettings, TextSettings
+from stap.corpora.corpus import SPLITS, Annotations, Clip, Split, load_annotations
+from stap.corpora.files import find_video_files
+from stap.corpora.probe import probe_videos, report_same_files
+from stap.corpora.problems import OnProblem, Problem, Problems
+from stap.corpora.published import CLIPS_AND_CAPTIONS
+from stap.text import SPECIAL_WORDS
+from stap.tokenization import TextRules
+
+__all__ = ["CorpusReport", "SplitCounts", "WordCounts", "check_corpus", "count_words"]
+
+OnProgress = Callable[[int, int, str], None]  # videos done, videos, id of the latest
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """The sizes of a split. published_...: of the corpus of that name; None where nothing is published."""
+
+    split: Split
+    clips: int
+    captions: int
+    videos: int  # clips that have a file
+    published_clips: int | None
+    published_captions: int | None
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether nothing contradicts what is published."""
+        return self.published_clips in (None, self.clips) and self.published_captions in (None, self.captions)
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """What the text rules of a recipe make of the captions."""
+
+    rules: str
+    train: int  # distinct words of the training captions
+    every_split: int
+    vocabulary: int  # words that a model would know, special words not counted
+    known: float  # part of the training captions' words that are in the vocabulary
+    mean_length: float  # words a caption, all splits
+    too_long: int  # training captions that are cut or dropped
+    without_words: int  # all splits
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What was found. Problems are in the order in which they were met."""
+
+    name: str
+    splits: tuple[SplitCounts, ...]
+    words: WordCounts | None  # None if no training caption has a word
+    probed: int  # video files that were decoded in part
+    problems: tuple[Problem, ...]
+
+    @property
+    def must_be_repaired(self) -> tuple[Problem, ...]:
+        """The problems with which the corpus is refused or would give other results than the papers'."""
+        return tuple(problem for problem in self.problems if problem.must_be_repaired)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for a JSON file."""
+        return asdict(self)
+
+
+def check_corpus(
+    corpus: CorpusSettings,
+    text: TextSettings,
+    *,
+    frames: int = 3,
+    workers: int = 2,
+    expect_published: bool = True,
+    on_progress: OnProgress | None = None,
+) -> CorpusReport:
+    """Look at everything that training would meet, and go on after whatever can be gone on after. Nothing is changed on disk.
+
+    frames: taken of each video to see that it can be decoded; 0: only whether its file is there.
+    expect_published: other counts than those published of a corpus of that name must be repaired.
+    Raises CorpusError if a folder or the only caption file cannot be read at all.
+    """
+    problems = Problems()
+    annotations = load_annotations(corpus, problems)
+    here, missing = find_video_files(annotations.clips)
+    for clip in missing:
+        problems(_no_video(clip, must_be_repaired=not corpus.available_only))
+    splits = tuple(_count(annotations, here, split) for split in SPLITS)
+    for counts in splits:
+        _check_counts(annotations.name, counts, problems, expect_published)
+    _check_captions(annotations.clips, problems)
+    words = _check_words(annotations.clips, text, problems)
+    if corpus.kind == "folder":
+        _check_unused(here, corpus.videos or corpus.root, problems)
+    report_same_files(here, problems, may_leak=corpus.kind != "folder")
+    if frames:
+        probe_videos(here, problems, frames=frames, workers=workers, on_progress=on_progress)
+    return CorpusReport(annotations.name, splits, words, len(here) if frames else 0, tuple(problems))
+
+
+def count_words(clips: Sequence[Clip], text: TextSettings) -> WordCounts | None:
+    """What these text rules make of the captions; None if no training caption has a word."""
+    words = _words(clips, text)
+    return _word_counts(words, TextRules(text)) if any(line for split, _, line in words if split == "train") else None
+
+
+def _no_video(clip: Clip, *, must_be_repaired: bool) -> Problem:
+    sentence = f"{clip.id}: no video file {clip.path}, nor one of that name with another suffix."
+    return Problem("no video", sentence, must_be_repaired)
+
+
+def _count(annotations: Annotations, here: Iterable[Clip], split: Split) -> SplitCounts:
+    clips = [clip for clip in annotations.clips if clip.split == split]
+    published = CLIPS_AND_CAPTIONS.get(annotations.name, {}).get(split, (None, None))
+    videos = sum(clip.split == split for clip in here)
+    return SplitCounts(split, len(clips), sum(len(clip.captions) for clip in clips), videos, *published)
+
+
+def _check_counts(name: str, counts: SplitCounts, on_problem: OnProblem, expect_published: bool) -> None:
+    if not counts.clips:
+        sentence = f"{name}: no clip in {counts.split}. " + _WITHOUT[counts.split]
+        on_problem(Problem("count", sentence, must_be_repaired=counts.split == "train"))
+    elif not counts.is_as_published:
+        on_problem(
+            Problem(
+                "count",
+                f"{name}, {counts.split}: {counts.clips:,} clips and {counts.captions:,} captions; "
+                f"{counts.published_clips:,} and {counts.published_captions:,} are published. "
+                "Scores will not compare with the papers': get the caption files again, or say that the counts are meant.",
+                must_be_repaired=expect_published,
+            )
+        )
+
+
+_WITHOUT = {
+    "train": "Nothing can be trained.",
+    "validation": "Training cannot choose its best weights.",
+    "test": "Nothing can be scored at the end.",
+}
+
+
+def _check_captions(clips: Iterable[Clip], on_problem: OnProblem) -> None:
+    for clip in clips:
+        for caption, times in Counter(clip.captions).items():
+            if not caption.strip():
+                on_problem(Problem("caption", f"{clip.id}: an empty caption. Training leaves it out.", must_be_repaired=False))
+            elif times > 1:
+                sentence = f"{clip.id}: {times} captions are {caption!r}."
+                on_problem(Problem("same caption", sentence, must_be_repaired=False))
+
+
+def _check_words(clips: Sequence[Clip], text: TextSettings, on_problem: OnProblem) -> WordCounts | None:
+    rules = TextRules(text)
+    what = f"cuts it after {text.max_words}" if text.too_long == "cut" else "leaves it out"
+    words = _words(clips, text)
+    captions = ((clip.id, caption) for clip in clips for caption in clip.captions)
+    for (clip_id, caption), (split, _, line) in zip(captions, words, strict=True):
+        if not line and caption.strip():
+            sentence = f"{clip_id}: no word is left of the caption {caption!r}. Training leaves it out."
+            on_problem(Problem("no words", sentence, must_be_repaired=False))
+        elif split == "train" and rules.is_too_long(line):
+            sentence = f"{clip_id}: a caption of {len(line)} words; training {what}."
+            on_problem(Problem("long caption", sentence, must_be_repaired=False))
+    return _word_counts(words, rules) if any(line for split, _, line in words if split == "train") else None
+
+
+def _words(clips: Iterable[Clip], text: TextSettings) -> list[tuple[Split, str, list[str]]]:
+    """Split, clip and words of each caption."""
+    captions = [(clip.split, clip.id, caption) for clip in clips for caption in clip.captions]
+    lines = TextRules(text).words([caption for _, _, caption in captions])
+    return [(split, clip_id, line) for (split, clip_id, _), line in zip(captions, lines, strict=True)]
+
+
+def _word_counts(words: Sequence[tuple[Split, str, list[str]]], rules: TextRules) -> WordCounts:
+    train = Counter(word for split, _, line in words if split == "train" for word in line)
+    every = Counter(word for _, _, line in words for word in line)
+    vocabulary = rules.vocabulary_of(train if rules.settings.vocabulary_from == "train" else every)
+    known = vocabulary.words[len(SPECIAL_WORDS) :]
+    return WordCounts(
+        rules=rules.description,
+        train=len(train),
+        every_split=len(every),
+        vocabulary=len(known),
+        known=sum(train[word] for word in known) / train.total(),
+        mean_length=every.total() / len(words),
+        too_long=sum(split == "train" and rules.is_too_long(line) for split, _, line in words),
+        without_words=sum(not line for _, _, line in words),
+    )
+
+
+def _check_unused(here: Iterable[Clip], folder: Path | None, on_problem: OnProblem) -> None:
+    """Videos in your own folder that no caption names."""
+    if folder is None:
+        return
+    from stap.errors import VideoError
+    from stap.video import find_videos
+
+    named = {clip.path for clip in here}
+    try:
+        there = find_videos([folder])
+    except VideoError:  # none at all, which is reported clip by clip
+        return
+    for path in there:
+        if path not in named:
+            on_problem(Problem("no caption", f"{path}: no caption names this video. It is not used.", must_be_repaired=False))

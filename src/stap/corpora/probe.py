@@ -1,0 +1,96 @@
+"""Whether the video files of a corpus can be decoded, and whether some are the same file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from stap.corpora.corpus import Clip
+from stap.corpora.problems import OnProblem, Problem
+from stap.errors import StapError
+
+__all__ = ["probe_videos", "report_same_files"]
+
+AHEAD = 4  # videos that a worker may have begun before they are reported
+SMALL_SIDE = 32  # pixels: only whether there are pictures matters
+
+
+def probe_videos(
+    clips: Sequence[Clip],
+    on_problem: OnProblem,
+    *,
+    frames: int,
+    workers: int,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> None:
+    """Take a few frames of every video as the extraction would; what is wrong with a file goes to `on_problem`.
+
+    frames: spread over the whole of each video.   workers: threads, each with one video and little memory at a time.
+    A video without a frame must be repaired; one that gives frames and yet is damaged or cut short is to be known.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
+    try:
+        for done, (clip, problems) in enumerate(_probed(clips, frames, pool, AHEAD * workers), start=1):
+            for problem in problems:
+                on_problem(problem)
+            if on_progress:
+                on_progress(done, len(clips), clip.id)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak: bool) -> None:
+    """Hand clips whose files have the same content to `on_problem`.
+
+    may_leak: two splits with the same file are only to be known, because the corpus is published so.
+    """
+    by_size: dict[int, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        by_size[clip.path.stat().st_size].append(clip)
+    for alike in by_size.values():
+        for clip, first in _repetitions(alike) if len(alike) > 1 else ():
+            leaks = clip.split != first.split
+            advice = "keep both in one split, or remove one" if leaks else "remove one, unless that is meant"
+            sentence = (
+                f"{clip.id} ({clip.split}) and {first.id} ({first.split}): the same video file under two names; {advice}."
+            )
+            on_problem(Problem("same video", sentence, must_be_repaired=leaks and not may_leak))
+
+
+def _probed(clips: Iterable[Clip], frames: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[Clip, list[Problem]]]:
+    """The clips in their order, while the pool is at work on those that follow."""
+    waiting: deque[tuple[Clip, Future[list[Problem]]]] = deque()
+    todo = iter(clips)
+    while True:
+        for clip in islice(todo, ahead - len(waiting)):
+            waiting.append((clip, pool.submit(_probe, clip.path, frames)))
+        if not waiting:
+            return
+        clip, future = waiting.popleft()
+        yield clip, future.result()
+
+
+def _probe(path: Path, frames: int) -> list[Problem]:
+    from stap.video import sample_frames
+
+    try:
+        found = sample_frames(path, frames, short_side=SMALL_SIDE, threads=1)
+    except StapError as error:
+        return [Problem("video", str(error))]
+    except Exception as error:  # a decoder's unforeseen failure on one file must not hide the state of ten thousand others
+        return [Problem("video", f"{path}: {type(error).__name__}: {error}. Check that it plays, or get it again.")]
+    return [Problem("video", sentence, must_be_repaired=False) for sentence in found.warnings]
+
+
+def _repetitions(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
+    """Each clip whose file repeats that of an earlier one, with that one."""
+    first: dict[bytes, Clip] = {}
+    for clip in clips:
+        with clip.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").digest()
+        if first.setdefault(digest, clip) is not clip:
+            yield clip, first[digest]
