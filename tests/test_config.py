@@ -90,6 +90,9 @@ def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
     [
         ("training: {epoch: 3}", (), "recipe.yaml: training.epoch: no such setting; did you mean epochs?"),
         ("- a\n- b\n", (), "recipe.yaml: holds a list, expected settings in sections (name, description, seed, corpus, text, features, motion, regions, pretraining, model, training, decoding)."),
+        ("model: {kind: stat, stat: {positions: }}", (), 'recipe.yaml: model: stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true (given {"kind": "stat", "stat": {"positions": null}})'),
+        ("model: {kind: stat, location_bias: true}", (), 'recipe.yaml: model: location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: false (given {"kind": "stat", "location_bias": true})'),
+        ("model: {kind: stat-mm17, stat: {project_global: true}}", (), 'recipe.yaml: model: stat-mm17 projects nothing; set location_bias and stat.project_global to false, or use kind: stat (given {"kind": "stat-mm17", "stat": {"project_global": true}})'),
         ("", ("training.epochs",), "'training.epochs': expected section.key=value, for example training.epochs=20."),
         ("", ("=3",), "'=3': expected section.key=value, for example training.epochs=20."),
         ("seed: 4", ("seed.epochs=3",), "'seed.epochs=3': seed is a single setting, not a section."),

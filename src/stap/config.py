@@ -491,6 +491,7 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str, given: ob
         known = _keys_of(sections)
         return f"{dotted}: no such setting{_nearest(name, known)}"
     shown = json.dumps(given, default=str)
+    message = message.removeprefix("Value error, ")
     return f"{dotted}: {message[0].lower()}{message[1:]} (given {shown if len(shown) <= 60 else shown[:57] + '...'})"
 
 
