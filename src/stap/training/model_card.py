@@ -15,7 +15,13 @@ pipeline_tag: video-text-to-text
 tags: [video-captioning]
 ---
 """
-KINDS = {"lstap": "L-STAP (Francis & Huet 2019), {pooling} pooling", "lrcn": "LRCN (average-pooled frames into an LSTM)"}
+KINDS = {
+    "lstap": "L-STAP (Francis & Huet 2019), {pooling} pooling",
+    "lrcn": "LRCN (average-pooled frames into an LSTM)",
+    "stat": "STAT, as its authors' released code (Tu et al. 2017; Yan et al. 2020)",
+    "stat-mm17": "STAT, as in the paper of 2017 (Tu et al. 2017)",
+    "lstap-stat": "STAT's attention over the states of L-STAP, {pooling} pooling",
+}
 
 
 def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
@@ -27,15 +33,22 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     parts = [
         HEADER + f"# {recipe.name}",
         recipe.description,
-        f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {recipe.features.frames} "
-        f"frames of features of {recipe.features.backbone}, trained on a corpus in the layout of {recipe.corpus.kind}, seed {recipe.seed}.",
+        f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {_watched(recipe)}, "
+        f"trained on a corpus in the layout of {recipe.corpus.kind}, seed {recipe.seed}.",
         "## Use\n\n    stap caption video.mp4 --model THIS_FOLDER\n\nor, in Python, `stap.load(\"THIS_FOLDER\").caption(\"video.mp4\")`.",
-        "## Scores\n\n" + _scores(best),
+        "## Scores\n\n" + (_scores(best) if metrics.get("history", True) else "None: the weights were not trained here."),
         "## Limits\n\nOne sentence a video, in the language and the words of its training captions (`vocabulary.json`); it is fluent about videos "
         "unlike those it was trained on, and wrong. `config.json` holds every setting and the versions of the software, `features.json` "
         "how the features were made, `metrics.json` the course of the training.",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _watched(recipe: Recipe) -> str:
+    imported = recipe.features.imported
+    if imported:
+        return f"features made elsewhere ({', '.join(imported)})"
+    return f"{recipe.features.frames} frames of features of {recipe.features.backbone}"
 
 
 def _scores(best: Mapping[str, Any]) -> str:
