@@ -20,8 +20,8 @@ from stap.device import choose_device
 from stap.errors import CheckpointError, FeatureError, StapError
 from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of
 from stap.features.grid import GridExtractor
+from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
-from stap.features.streams import check_array
 from stap.training.batches import in_float32, read_ahead, read_videos
 from stap.training.run_folder import WEIGHTS_FILES, Run, check_features, load_run
 

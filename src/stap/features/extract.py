@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from stap.errors import FeatureError, StapError
-from stap.features.extractor import Extractor, PackingExtractor, TwoStepExtractor
+from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoStepExtractor
 from stap.features.grid import PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
 
@@ -69,8 +69,11 @@ def extract(
     A video that fails is listed in the report, and the others go on. A store that cannot be written stops the run with a
     FeatureError; what was stored before stays. An extractor of one step reads its videos in the calling thread.
     """
-    if isinstance(extractor, PackingExtractor) and extractor.has_random_weights:
-        raise FeatureError("features.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file.")
+    if getattr(extractor, "has_random_weights", False):
+        section = SECTIONS[extractor.fingerprint["kind"]]
+        raise FeatureError(
+            f"{section}.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file."
+        )
     _check_distinct(items)
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))

@@ -23,6 +23,7 @@ __all__ = [
     "TwoStepExtractor",
     "build_extractors",
     "fingerprints_of",
+    "tensors_to_carry",
     "weights_files",
 ]
 
@@ -31,7 +32,10 @@ SECTIONS = {"grid": "features", "frames": "features", "motion": "motion", "regio
 
 
 class Extractor(Protocol):
-    """From a video file to the arrays that are stored of it."""
+    """From a video file to the arrays that are stored of it.
+
+    One that can have weights that mean nothing yet says so in a further attribute, `has_random_weights`: they are never stored.
+    """
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -67,10 +71,6 @@ class PackingExtractor(TwoStepExtractor, Protocol):
     @property
     def images_per_call(self) -> int:
         """The most pictures in a call."""
-
-    @property
-    def has_random_weights(self) -> bool:
-        """Whether the weights mean nothing yet, as where pretraining begins."""
 
     def normalise(self, images_uint8: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 of a video that was read, to (N, 3, S, S) as `__call__` wants them."""
@@ -123,3 +123,18 @@ def weights_files(extractors: Iterable[Extractor]) -> dict[str, Path]:
         for extractor in extractors
         if extractor.weights_file is not None
     }
+
+
+def tensors_to_carry(path: Path) -> dict[str, Tensor]:
+    """The tensors of an extractor's weights file, under names that its setting `weights` reads from a .safetensors file too.
+
+    Raises CheckpointError.
+    """
+    from stap.features.networks.tensorflow_checkpoint import is_tensorflow_checkpoint
+    from stap.features.weights import read_weights
+
+    if not is_tensorflow_checkpoint(path):
+        return read_weights(path)
+    from stap.features.networks.i3d_weights import load_i3d  # the only network that is read from such checkpoints
+
+    return dict(load_i3d(path).state_dict())

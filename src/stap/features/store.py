@@ -37,7 +37,8 @@ LONGEST_NAME = 255  # bytes, on the usual file systems
 class VideoFeatures:
     """What an extractor found in one video.
 
-    arrays: by name, first axis frames: 'grid' (T, R, D) in the stored type, 'times_seconds' (T,) float32.
+    arrays: by name: streams in the stored type, such as 'grid' (T, R, D), and what is kept for people: 'times_seconds' (T,)
+    float32, boxes ...
     """
 
     arrays: dict[str, Tensor]
@@ -59,6 +60,11 @@ class FeatureStore:
                 text = json.dumps(self.fingerprint, indent=2, sort_keys=True) + "\n"
                 _write_atomically(self.folder / EXTRACTOR_FILE, text.encode())
         self._check_extractor_file()
+
+    @classmethod
+    def at(cls, folder: Path) -> FeatureStore:
+        """The store whose folder this is, made as its extractor.json says. Raises FeatureError if there is none or it was changed."""
+        return cls(folder.parent, _read_fingerprint(folder / EXTRACTOR_FILE))
 
     def write(self, video_id: str, features: VideoFeatures) -> None:
         """Store the features of a video; afterwards they are on disk whole, or (on any error) not at all.
@@ -146,12 +152,7 @@ class FeatureStore:
 
     def _check_extractor_file(self) -> None:
         path = self.folder / EXTRACTOR_FILE
-        try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise FeatureError(
-                f"{path}: cannot be read as JSON ({error}). Delete this one file if the folder is as stap wrote it, and run again."
-            ) from error
+        found = _read_fingerprint(path)
         if differences := self.differences(self.fingerprint, found):
             raise FeatureError(f"{path}: was changed by hand: {'; '.join(differences)}. Restore it, or use another store.")
 
@@ -160,6 +161,15 @@ class FeatureStore:
             with contextlib.suppress(OSError):  # another process may remove it, or be faster with its rename
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
+
+
+def _read_fingerprint(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise FeatureError(
+            f"{path}: cannot be read as JSON ({error}). Delete this one file if the folder is as stap wrote it, and run again."
+        ) from error
 
 
 def _quoted(video_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,10 @@ from stap.config import FeatureSettings
 from stap.errors import FeatureError
 from stap.features.extractor import Extractor, fingerprints_of
 from stap.features.imported import open_imported
+from stap.features.shapes import check_array
 from stap.features.store import FeatureStore
 
-__all__ = ["AXES", "FeatureStreams", "check_array", "open_run_streams", "open_streams"]
-
-# Axes of one video's array: T frames or clips, R locations, N regions, D features. A batch puts B before them.
-AXES: Mapping[str, tuple[str, ...]] = {"grid": ("TRD",), "frames": ("TD",), "motion": ("D", "TD"), "regions": ("TND",)}
-NOTHING = {"T": "no frame", "R": "no location", "N": "no region", "D": "no feature"}
+__all__ = ["FeatureStreams", "open_run_streams", "open_streams"]
 
 
 class FeatureStreams:
@@ -99,44 +95,6 @@ def open_run_streams(
                 f"Set features.imported.{name} to the store that it was trained on."
             )
     return FeatureStreams(stores)
-
-
-def check_array(name: str, array: Tensor, fingerprint: Mapping[str, Any], *, source: str, remedy: str) -> None:
-    """Raises FeatureError unless the array has the axes of its stream and the sizes of its fingerprint, and is not all 0.
-
-    source, remedy: how the message begins, and its last sentence.
-    """
-    shape = tuple(array.shape)
-    fitting = [axes for axes in AXES[name] if _fits(shape, axes, fingerprint)]
-    if not fitting:
-        expected = " or ".join(_shown(axes, fingerprint) for axes in AXES[name])
-        raise FeatureError(f"{source}: stream {name} has the shape {shape}, expected {expected}. {remedy}")
-    if 0 in shape:
-        raise FeatureError(
-            f"{source}: stream {name} has the shape {shape}, which holds {NOTHING[fitting[0][shape.index(0)]]}; "
-            f"expected {_shown(fitting[0], fingerprint)} with at least one of each. {remedy}"
-        )
-    if not array.any():
-        raise FeatureError(f"{source}: stream {name}, of shape {shape}, is 0 everywhere; expected features. {remedy}")
-
-
-def _fits(shape: tuple[int, ...], axes: str, fingerprint: Mapping[str, Any]) -> bool:
-    sizes = _sizes(fingerprint)
-    return len(shape) == len(axes) and all(
-        size == sizes.get(axis, size) for size, axis in zip(shape, axes, strict=True) if size
-    )
-
-
-def _shown(axes: str, fingerprint: Mapping[str, Any]) -> str:
-    sizes = _sizes(fingerprint)
-    inner = ", ".join(str(sizes.get(axis, axis)) for axis in axes)
-    return f"({inner},)" if len(axes) == 1 else f"({inner})"
-
-
-def _sizes(fingerprint: Mapping[str, Any]) -> dict[str, int]:
-    """The sizes that a fingerprint promises, by axis."""
-    sizes = {"D": fingerprint["feature_size"]} if "feature_size" in fingerprint else {}
-    return sizes | ({"R": math.prod(fingerprint["grid"])} if "grid" in fingerprint else {})
 
 
 def _listed(arrays: Mapping[str, Tensor]) -> str:

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from stap.config import Recipe, recipe_from_dict
 from stap.errors import CheckpointError, ConfigError, FeatureError
+from stap.features.extractor import tensors_to_carry
 from stap.features.store import FeatureStore
-from stap.features.weights import read_weights
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.text import Vocabulary
@@ -90,7 +90,7 @@ def save_description(
     settings = recipe.model_dump(mode="json")
     for section, path in (weights or {}).items():
         settings[section]["weights"] = WEIGHTS_FILES[section]
-        write_tensors(folder / WEIGHTS_FILES[section], read_weights(path))
+        write_tensors(folder / WEIGHTS_FILES[section], tensors_to_carry(path))
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     _write_json(folder / "config.json", {"recipe": settings, "versions": versions})
     _write_json(folder / "features.json", {stream: dict(made) for stream, made in fingerprint.items()})
