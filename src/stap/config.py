@@ -50,10 +50,10 @@ class Section(BaseModel):
 class CorpusSettings(Section):
     """Where the videos and their captions are, and which of them are used."""
 
-    kind: Literal["msrvtt", "msvd", "vatex", "folder"] = Field(
+    kind: Literal["msrvtt", "msvd", "vatex", "folder", "coco"] = Field(
         "msrvtt",
-        description="layout: msrvtt (videodatainfo.json; also what `stap scenes` writes), msvd, vatex, or folder: your own videos "
-        "with a table of captions",
+        description="layout: msrvtt (videodatainfo.json; also what `stap scenes` writes), msvd, vatex, folder: your own videos "
+        "with a table of captions, or coco: images with captions, to pretrain on",
     )
     root: Path | None = Field(None, description="folder of the corpus")
     videos: Path | None = Field(None, description="folder of the video files, where it is not inside root")
@@ -122,7 +122,8 @@ class FeatureSettings(Section):
     backbone: str = Field("resnet152", description="any timm model name, or googlenet (torchvision's)")
     backbone_options: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
     weights: str = Field(
-        "pretrained", description="'pretrained' (timm's, from the Hugging Face Hub) or a .safetensors, .pth or VSE++ .pth.tar file"
+        "pretrained",
+        description="'pretrained' (timm's, from the Hugging Face Hub) or a .safetensors, .pth or VSE++ .pth.tar file",
     )
     frames: int = Field(30, ge=1, description="frames sampled uniformly by presentation time (paper: 30)")
     image_size: int | None = Field(
@@ -389,6 +390,17 @@ class PretrainingSettings(Section):
     batch_size: int = Field(128, ge=2, description="frames in a batch, each of another video (VSE++: 128)")
     captions_per_frame: int = Field(1, ge=1, description="captions of its video shown with each frame (VSE++: 1)")
     epochs: int = Field(30, ge=1, description="an epoch shows every video once (VSE++: 30)")
+    frozen_epochs: int = Field(
+        0, ge=0, description="first epochs in which the backbone stays as it is and the rest learns (VSE++, fine-tuned: 30)"
+    )
+    rate_falls_after: int | None = Field(
+        None,
+        ge=1,
+        description="after this many epochs the learning rate is a tenth (VSE++: 15); empty: the optimizer's schedule alone",
+    )
+    random_crops: bool = Field(
+        False, description="coco: each time a random part of the image, mirrored or not (VSE++), instead of its centre"
+    )
     hardest_after: int = Field(1, ge=0, description="first epochs in which all negatives count, before only the hardest does")
     clip_norm: float = Field(2.0, gt=0, description="gradient clipping by global norm (VSE++: 2)")
     optimizer: OptimizerSettings = OptimizerSettings(kind="adam", learning_rate=2e-4, epsilon=1e-8, schedule="cosine")

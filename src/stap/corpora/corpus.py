@@ -65,8 +65,11 @@ class Annotations:
 
 def load_corpus(settings: CorpusSettings) -> Corpus:
     """The corpus that a recipe names. Raises CorpusError for anything missing or inconsistent."""
-    from stap.corpora.files import with_video_files  # it imports this module
+    from stap.corpora import coco  # they import this module
+    from stap.corpora.files import with_video_files
 
+    if settings.kind == "coco":
+        return coco.read_coco(settings)
     annotations = load_annotations(settings)
     where = str(settings.root or settings.videos or annotations.name)
     return Corpus(annotations.name, with_video_files(annotations.clips, where, available_only=settings.available_only))
@@ -77,13 +80,17 @@ def load_annotations(settings: CorpusSettings, on_problem: OnProblem = refuse) -
 
     Raises CorpusError where nothing can be read on: a file that is missing or of another corpus.
     """
-    from stap.corpora import folder, msrvtt, msvd, vatex  # they import this module
+    from stap.corpora import coco, folder, msrvtt, msvd, vatex  # they import this module
 
     if settings.root is None and not settings.captions:
         raise CorpusError("corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt.")
     readers = {
-        "msrvtt": msrvtt.read_annotations, "msvd": msvd.read_annotations, "vatex": vatex.read_annotations, "folder": folder.read_annotations,
-    }  # fmt: skip
+        "msrvtt": msrvtt.read_annotations,
+        "msvd": msvd.read_annotations,
+        "vatex": vatex.read_annotations,
+        "folder": folder.read_annotations,
+        "coco": coco.read_annotations,
+    }
     annotations = readers[settings.kind](settings, on_problem)
     return Annotations(annotations.name, distinct(annotations.name, annotations.clips, on_problem))
 

@@ -66,6 +66,10 @@ class CaptionedFrames:
             ]
             yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
 
+    def middle_frames(self, count: int) -> Iterator[Tensor]:
+        """The middle one of the frames kept of each video, (<= count, S, S, 3) uint8 at a time."""
+        yield from torch.split(self.images[:, self.images.shape[1] // 2], count)
+
 
 def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from stap.config import PretrainingSettings, Recipe
-from stap.corpora.corpus import Corpus, load_corpus
-from stap.errors import CheckpointError, CorpusError, StapError
+from stap.corpora.corpus import Clip, Corpus, load_corpus
+from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
 from stap.models.batch import PAD
@@ -29,9 +29,11 @@ from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_los
 from stap.text import Vocabulary
 from stap.training.batches import pad_words
 from stap.training.captioned_frames import CaptionedFrames
+from stap.training.captioned_images import CaptionedImages
 from stap.training.optimizer import build_optimizer, learning_rate
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import write_atomically, write_tensors
+from stap.training.validation import choose_clips
 
 __all__ = ["FrameSentenceModel", "PretrainingResult", "PretrainingSummary", "pretrain", "recall_at"]
 
@@ -111,6 +113,10 @@ def pretrain(
     StapError if the loss is no longer a number.
     """
     settings = recipe.pretraining
+    if settings.random_crops and recipe.corpus.kind != "coco":
+        raise ConfigError(
+            "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
+        )
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
     corpus = load_corpus(recipe.corpus)
@@ -123,8 +129,9 @@ def pretrain(
     model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
     optimizer, data = build_optimizer(settings.optimizer, model.parameters()), _digest(corpus)
     progress = load_state(out, recipe, model, optimizer, data) if resume else Progress()
-    training = CaptionedFrames.read(corpus.split("train"), extractor, vocabulary, recipe.text.max_words)
-    validation = CaptionedFrames.read(corpus.split("validation"), extractor, vocabulary, recipe.text.max_words)
+    training = _read(corpus.split("train"), recipe, extractor, vocabulary, crops=settings.random_crops)
+    validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
+    validation = _read(validation_clips, recipe, extractor, vocabulary, crops=False)
     _check_usable(corpus.name, training)
     if not resume:
         save_state(out, recipe, progress, model, optimizer, data)
@@ -164,7 +171,16 @@ def _digest(corpus: Corpus) -> dict[str, Any]:
     return {"clips": len(corpus.clips), "sha256": hashlib.sha256(content).hexdigest()[:12]}
 
 
-def _check_usable(name: str, training: CaptionedFrames) -> None:
+def _read(
+    clips: Sequence[Clip], recipe: Recipe, extractor: GridExtractor, vocabulary: Vocabulary, *, crops: bool
+) -> CaptionedFrames | CaptionedImages:
+    """Images are decoded whenever they are shown, frames of videos kept in memory."""
+    if recipe.corpus.kind == "coco":
+        return CaptionedImages.read(clips, extractor, vocabulary, recipe.text.max_words, crops=crops)
+    return CaptionedFrames.read(clips, extractor, vocabulary, recipe.text.max_words)
+
+
+def _check_usable(name: str, training: CaptionedFrames | CaptionedImages) -> None:
     if len(training) < 2:
         why = f" The first that was left out: {training.left_out[0][1]}" if training.left_out else ""
         raise CorpusError(
@@ -176,7 +192,7 @@ def _check_usable(name: str, training: CaptionedFrames) -> None:
 def _train_epoch(
     model: FrameSentenceModel,
     optimizer: torch.optim.Optimizer,
-    data: CaptionedFrames,
+    data: CaptionedFrames | CaptionedImages,
     extractor: GridExtractor,
     settings: PretrainingSettings,
     seed: int,
@@ -185,13 +201,16 @@ def _train_epoch(
     """The mean loss of the epoch."""
     torch.manual_seed(epoch_seed(seed, epoch))
     model.train()
+    is_frozen = epoch <= settings.frozen_epochs
+    model.backbone.requires_grad_(not is_frozen).train(not is_frozen)
+    factor = 0.1 if settings.rate_falls_after and epoch > settings.rate_falls_after else 1.0
     steps = max(1, len(data) // settings.batch_size)
     device = next(model.parameters()).device
     losses = []
     batches = data.epoch(settings.batch_size, settings.captions_per_frame, [seed, epoch])
     for number, (images, words) in enumerate(batches, start=(epoch - 1) * steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings.optimizer, number, settings.epochs * steps)
+            group["lr"] = factor * learning_rate(settings.optimizer, number, settings.epochs * steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             similarity = cosine_similarity(
                 model.embed_frames(extractor.normalise(images)).float(), model.embed_sentences(words.to(device)).float()
@@ -211,12 +230,11 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _validate(model: FrameSentenceModel, data: CaptionedFrames, extractor: GridExtractor) -> dict[str, float]:
+def _validate(model: FrameSentenceModel, data: CaptionedFrames | CaptionedImages, extractor: GridExtractor) -> dict[str, float]:
     """Recall of the middle frame of each video among all, and of its captions."""
     model.eval()
     device = next(model.parameters()).device
-    middle = data.images[:, data.images.shape[1] // 2]
-    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in torch.split(middle, ENCODED_AT_ONCE)])
+    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in data.middle_frames(ENCODED_AT_ONCE)])
     words = pad_words([caption for captions in data.captions for caption in captions]).to(device)
     sentences = torch.cat([model.embed_sentences(part) for part in torch.split(words, ENCODED_AT_ONCE)])
     numbers = torch.arange(len(data), device=device)
