@@ -5,6 +5,7 @@
 #   make test       every test
 #   make quick      the tests that take seconds
 #   make check      linter, formatter, types
+#   make browser    Chromium for the tests of the report's page, on Debian and Ubuntu; part of `make test`
 #
 # Another interpreter: make install PYTHON=python3.12
 
@@ -12,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test quick check clean
+.PHONY: help install demo test quick check browser clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -22,7 +23,7 @@ install: $(VENV)/.installed-dev
 demo: $(VENV)/.installed
 	$(BIN)/stap demo --out demo
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/.installed-dev
@@ -32,6 +33,18 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Where it cannot be installed, a sentence says so and those tests are skipped.
+browser:
+	@for name in "$${STAP_CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do \
+	  if command -v "$$name" >/dev/null; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium for the tests of the report ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core \
+	    >/dev/null && exit 0; \
+	fi; \
+	echo "No Chromium here: the tests of the report in a browser are skipped. On Debian and Ubuntu: sudo apt-get install chromium"
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
