@@ -1,32 +1,197 @@
-"""Features made by others, brought into a feature store of their own."""
+"""Features made by others, brought into a feature store of their own.
+
+The fingerprint of such a store says nothing of how the features were made, which nobody here knows; only what was imported.
+"""
 
 from __future__ import annotations
 
-import json
+import difflib
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from stap.errors import FeatureError
-from stap.features.store import EXTRACTOR_FILE, FeatureStore
+from stap.features.array_files import FoundArray, find_files, list_arrays, read_array
+from stap.features.shapes import AXES, check_array
+from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
 
-__all__ = ["open_imported"]
+__all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
+
+REMEDY = "Check the stream and the source."
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of the arrays. failed: (what, why), in the order of the files."""
+
+    store: FeatureStore
+    written: int
+    already_there: int
+    failed: tuple[tuple[str, str], ...]
+
+
+def import_features(
+    sources: Sequence[Path],
+    out: Path,
+    stream: str,
+    *,
+    mapping: Path | None = None,
+    stored_as: Literal["float16", "float32"] = "float32",
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> ImportReport:
+    """Bring the arrays of all files into a store in `out`. What is there already is left alone: run again to finish a killed run.
+
+    sources: files and folders, see `array_files.list_arrays`.   stream: grid, frames, motion or regions.
+    mapping: a file of lines 'id there, id here', such as MSVD's youtube_mapping.txt; without it, ids stay as they are.
+    on_progress: called as (arrays done, arrays in all, video id).
+
+    The first array decides the sizes of all, but for the number of frames. One that has others, is 0 everywhere or holds what
+    is no number is listed in the report, and the others go on. Raises FeatureError if nothing can be imported at all.
+    """
+    _check_stream(stream)
+    files = find_files(sources)
+    ids = None if mapping is None else read_mapping(mapping)
+    failed: list[tuple[str, str]] = []
+    found = list(_with_ids(_listed(files, failed), ids, mapping, failed))
+    made = {"kind": "imported", "stream": stream, "stored_as": stored_as, "source_sha256": _sha256_of_files(files)}
+    made |= {"ids": "as in the source" if mapping is None else _sha256_of(mapping)}
+    store: FeatureStore | None = None
+    written = already_there = 0
+    for done, (video_id, array) in enumerate(found, start=1):
+        try:
+            store = store or FeatureStore(out, made | _sizes(stream, array))
+            features = None if video_id in store else _features(array, store.fingerprint)
+        except FeatureError as error:
+            failed.append((video_id, str(error)))
+        else:
+            if features is not None:
+                store.write(video_id, features)  # an error here is the disk's, and would meet every video
+            written, already_there = written + (features is not None), already_there + (features is None)
+        if on_progress:
+            on_progress(done, len(found), video_id)
+    if store is None:
+        reason = failed[0][1] if failed else "there is no array in it."
+        raise FeatureError(f"nothing could be imported of {', '.join(map(str, sources[:3]))}. The first reason: {reason}")
+    return ImportReport(store, written, already_there, tuple(failed))
 
 
 def open_imported(folder: Path, stream: str) -> FeatureStore:
     """The imported store of a stream: `folder` itself, or the only such store in it. Raises FeatureError."""
-    found = []
-    for path in [folder / EXTRACTOR_FILE, *sorted(folder.glob(f"*/{EXTRACTOR_FILE}"))]:
-        if path.is_file():
-            fingerprint = json.loads(path.read_text(encoding="utf-8"))
-            if fingerprint.get("kind") == "imported" and fingerprint.get("stream") == stream:
-                found.append((path.parent, fingerprint))
-    if len(found) == 1:
-        return FeatureStore(found[0][0].parent, found[0][1])
+    if (folder / EXTRACTOR_FILE).is_file():
+        stores = [FeatureStore.at(folder)]
+    else:
+        stores = [FeatureStore.at(path.parent) for path in sorted(folder.glob(f"*/{EXTRACTOR_FILE}"))]
+    found = [
+        store for store in stores if (store.fingerprint.get("kind"), store.fingerprint.get("stream")) == ("imported", stream)
+    ]
     if not found:
         raise FeatureError(
             f"{folder}: no imported features of the stream {stream!r} there. Make them with `stap import-features`, and set "
             f"features.imported.{stream} to the folder that it names."
         )
-    raise FeatureError(
-        f"{folder}: holds {len(found)} imports of the stream {stream!r}: {', '.join(path.name for path, _ in found)}. "
-        f"Set features.imported.{stream} to one of these folders."
-    )
+    if len(found) > 1:
+        raise FeatureError(
+            f"{folder}: holds {len(found)} imports of the stream {stream!r}: {', '.join(store.folder.name for store in found)}. "
+            f"Set features.imported.{stream} to one of these folders."
+        )
+    return found[0]
+
+
+def read_mapping(file: Path) -> dict[str, str]:
+    """Lines of two ids, with a space between, as a dictionary from the first to the second. Raises FeatureError."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatureError(
+            f"{file}: cannot be read ({error}). Name a text file of lines 'id there, space, id here'."
+        ) from error
+    ids: dict[str, str] = {}
+    for number, words in enumerate(lines, start=1):
+        if len(words) != 2 or words[0] in ids:
+            raise FeatureError(
+                f"{file}, line {number}: {' '.join(words)!r}. Expected 'id there, space, id here', each id there once."
+            )
+        ids[words[0]] = words[1]
+    return ids
+
+
+def _check_stream(stream: str) -> None:
+    if stream not in AXES:
+        near = difflib.get_close_matches(stream, AXES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise FeatureError(f"{stream!r}: there is no such stream{hint} Expected one of {', '.join(AXES)}.")
+
+
+def _listed(files: Sequence[tuple[str, Path]], failed: list[tuple[str, str]]) -> Iterator[FoundArray]:
+    for name, file in files:
+        try:
+            yield from list_arrays(file)
+        except FeatureError as error:
+            failed.append((name, str(error)))
+
+
+def _with_ids(
+    arrays: Iterable[FoundArray], ids: Mapping[str, str] | None, mapping: Path | None, failed: list[tuple[str, str]]
+) -> Iterator[tuple[str, FoundArray]]:
+    """Each array with its id in the store. What has none, or the id of another one, fails."""
+    taken: dict[str, FoundArray] = {}
+    for array in arrays:
+        video_id = array.video_id if ids is None else ids.get(array.video_id)
+        if video_id is None:
+            failed.append((array.video_id, f"{array}: {mapping} has no line that begins with {array.video_id!r}. Add it."))
+        elif video_id in taken:
+            failed.append((video_id, f"{array}: {taken[video_id]} is of the same video, {video_id!r}. Import one of them."))
+        else:
+            taken[video_id] = array
+            yield video_id, array
+
+
+def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
+    """What the first array promises for all: its sizes but for the number of frames."""
+    values = _tensor(array)
+    check_array(stream, values, {}, source=str(array), remedy=REMEDY)
+    axes = next(axes for axes in AXES[stream] if len(axes) == values.dim())
+    sizes = dict(zip(axes, values.shape, strict=True))
+    return {
+        "shape": [axis if axis == "T" else size for axis, size in sizes.items()],
+        "feature_size": sizes["D"],
+        **({"regions": sizes["N"]} if "N" in sizes else {}),
+        **({"grid": [sizes["R"]]} if "R" in sizes else {}),  # how the locations lie, nobody says
+    }
+
+
+def _features(array: FoundArray, made: Mapping[str, Any]) -> VideoFeatures:
+    values = _tensor(array)
+    check_array(made["stream"], values, made, source=str(array), remedy=REMEDY)
+    largest = float(values.abs().max())
+    if not math.isfinite(largest):
+        raise FeatureError(f"{array}: holds what is no number (nan or inf). Expected features.")
+    kind = torch.float16 if made["stored_as"] == "float16" else torch.float32
+    if largest > torch.finfo(kind).max:
+        raise FeatureError(f"{array}: the largest feature is {largest:.6g}, and float16 ends at 65504. Store them as float32.")
+    return VideoFeatures({made["stream"]: values.to(kind)})
+
+
+def _tensor(array: FoundArray) -> Tensor:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+        return torch.from_numpy(np.ascontiguousarray(read_array(array), dtype=np.float32))
+
+
+def _sha256_of_files(files: Sequence[tuple[str, Path]]) -> str:
+    """Of a single file, its own; of several, of the list of their hashes and names."""
+    if len(files) == 1:
+        return _sha256_of(files[0][1])
+    lines = [f"{_sha256_of(path)}  {name}\n" for name, path in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sha256_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
