@@ -13,6 +13,7 @@ import torch
 from stap.corpora.corpus import Clip, load_corpus
 from stap.errors import CorpusError
 from stap.features.streams import open_run_streams
+from stap.scoring.diagnosis import Variety, variety
 from stap.scoring.metrics import Scorer, Scores
 from stap.training.evaluate import ClipCaption, caption_clips
 from stap.training.run_folder import Run, load_run
@@ -25,6 +26,7 @@ class Evaluation:
     """What a model says about a split, and what it is worth.
 
     captions: by clip id.   references: the clips' own captions.
+    words: the captions as the metrics see them, by clip id: see Scorer.words.
     facts: kind of fact -> (recalled, in all), over the clips that come with facts (generated scenes); empty without any.
     """
 
@@ -33,7 +35,12 @@ class Evaluation:
     captions: Mapping[str, ClipCaption]
     references: Mapping[str, Sequence[str]]
     scores: Scores
+    words: Mapping[str, str]
     facts: Mapping[str, tuple[int, int]]
+
+    def variety(self) -> Variety:
+        """What the captions are like: lengths, distinct words, repetition."""
+        return variety(self.words.values())
 
     def to_json(self) -> dict[str, Any]:
         """What `stap evaluate --out` writes; `stap score` reads its captions."""
@@ -78,10 +85,10 @@ def evaluate(
     features = open_run_streams(run.recipe.features, run.fingerprint, store)
     captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
     references = {clip.id: clip.captions for clip in clips}
-    with Scorer(references) as scorer:
-        scores = scorer.score({video_id: found.caption for video_id, found in captions.items()})
-    facts = recall_facts(clips, {video_id: found.caption for video_id, found in captions.items()})
-    return Evaluation(run, split, captions, references, scores, facts)
+    predictions = {video_id: found.caption for video_id, found in captions.items()}
+    with Scorer(references, remember=True) as scorer:
+        scores, words = scorer.score(predictions), scorer.words(predictions)
+    return Evaluation(run, split, captions, references, scores, words, recall_facts(clips, predictions))
 
 
 def recall_facts(clips: Sequence[Clip], captions: Mapping[str, str]) -> dict[str, tuple[int, int]]:

@@ -89,6 +89,21 @@ MSVD = "# a heading\n\nclipA_1_2 A man.\nclipB_3_4 A\x85dog\u2028runs \r\nclipA_
 MAPPING = "clipA_1_2 vid1200\nclipB_3_4 vid1201\nclipC_5_6 vid1301\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("r.tsv", "id\tcaption\na\tx\nb\tz\na\ty\n"), ("r.jsonl", '{"id":"a","caption":["x","y"]}\n{"id":"b","caption":"z"}\n')],
+)
+def test_references_in_lines(file, name, content):
+    assert read_references(file(name, content)) == {"a": ["x", "y"], "b": ["z"]}
+
+
+def test_videos_come_in_the_order_of_the_split(file):
+    swapped = {**MSRVTT, "videos": [{"video_id": f"video{k}", "split": "test"} for k in (9, 2, 0, 1)]}
+    assert list(read_references(file("videodatainfo.json", swapped)).items())[:2] == [("video9", []), ("video2", ["a", "a"])]
+    file("youtube_mapping.txt", "clipA_1_2 vid1301\nclipB_3_4 vid1400\nclipC_5_6 vid1303\n")
+    assert list(read_references(file("AllVideoDescriptions.txt", MSVD), split="test")) == ["vid1301", "vid1303", "vid1400"]
+
+
 def test_references_of_msvd_without_the_mapping(file):
     path = file("AllVideoDescriptions.txt", MSVD)
     assert read_references(path) == {
@@ -132,6 +147,13 @@ def test_references_of_msvd_by_split_and_name(file):
             "train",
             "no caption of split 'train' (it has test).",
         ),
+        (
+            "r.json",
+            {"videos": [{"video_id": "a", "split": "test"}], "sentences": [{"video_id": "b", "caption": "x"}]},
+            "test",
+            "a caption belongs to b, which is not among the videos. Use a whole file.",
+        ),
+        ("r.tsv", "a\tx\n", "test", "these references have no splits. Leave the split out, or give a corpus' own file."),
     ],
 )
 def test_references_that_are_refused(file, name, content, split, message):

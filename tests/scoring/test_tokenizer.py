@@ -69,6 +69,20 @@ def test_java_runs_only_for_captions_it_has_not_seen(monkeypatch):
     assert tokenizer.tokenize(["A dog.", "A man.", "A dog."]) == [first[1], first[0], first[1]]
 
 
+def test_captions_kept_on_disk_need_no_java(monkeypatch, tmp_path):
+    monkeypatch.setenv("STAP_CACHE", str(tmp_path))
+    captions = ["A man.", "A dog\u2028runs.", "😀", ""]
+    first = PTBTokenizer().tokenize(captions, keep=True)
+    [kept] = tmp_path.rglob("*.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizer_module, "java_command", lambda: pytest.fail("Java was started again"))
+        assert PTBTokenizer().tokenize(captions, keep=True) == first
+    kept.write_text(kept.read_text().replace("man", "dog"))
+    assert PTBTokenizer().tokenize(captions, keep=True) == first == ["a man", "a dog runs", first[2], ""]
+    PTBTokenizer().tokenize(["another"])
+    assert [*tmp_path.rglob("*.json")] == [kept]
+
+
 @pytest.mark.parametrize("output", [b"a\n\n", b"a\nb\n\n\n", b"a\n\nb\n\nc\n\n", b"a b\n\n\nc\n"])
 def test_answers_that_do_not_line_up_are_refused(monkeypatch, output):
     answer = subprocess.CompletedProcess([], 0, stdout=output, stderr=b"")

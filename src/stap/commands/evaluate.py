@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stap.commands.options import DeviceOption, UnusedSeedOption
+from stap.commands.options import DeviceOption
 from stap.commands.outputs import result_file
-from stap.commands.score import print_scores
+from stap.commands.scores_shown import Drawing, plain, print_facts, print_scores, print_variety
 
 
 def evaluate(
@@ -25,8 +24,12 @@ def evaluate(
     store: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The feature store, if it is not where the recipe says.")
     ] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Times that the videos are drawn again, for a range of each score; 0: none.")
+    ] = 0,
+    diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
     device: DeviceOption = "auto",
-    seed: UnusedSeedOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws; nothing else is random in this command.")] = 0,
 ) -> None:
     """Caption a split of a model's corpus and score the captions.
 
@@ -37,17 +40,12 @@ def evaluate(
         from stap.evaluation import evaluate as evaluate_model
 
         found = evaluate_model(model, split, corpus=corpus, store=store, beam_width=beam, device=choose_device(device))
+        ranges = Drawing(draws, seed=seed).intervals(found.scores)
         if out is not None:
-            print(json.dumps(found.to_json(), indent=2, ensure_ascii=False), file=file)
+            print(json.dumps(found.to_json() | plain("intervals", ranges), indent=2, ensure_ascii=False), file=file)
     print(f"{model}: {len(found.captions)} clips of split {split}")
-    print_scores(found.scores.corpus)
+    print_scores(found.scores.corpus, ranges)
     if found.facts:
         print_facts(found.facts)
-
-
-def print_facts(facts: Mapping[str, tuple[int, int]]) -> None:
-    """A line a kind of fact, and one for all: how many of them the captions state."""
-    recalled = sum(found for found, _ in facts.values())
-    total = sum(present for _, present in facts.values())
-    for kind, (found, present) in [*facts.items(), ("all", (recalled, total))]:
-        print(f"facts, {kind:8} {100 * found / max(present, 1):6.2f}  ({found} of {present})")
+    if diagnose:
+        print_variety(found.variety())

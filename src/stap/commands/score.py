@@ -1,59 +1,238 @@
-"""`stap score`: captions of any system against references."""
+"""`stap score`: captions of any system against references, alone or beside another system's."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stap.commands.options import UnusedDeviceOption, UnusedSeedOption
+from stap.commands.caption_sources import CaptionSource, read_source
+from stap.commands.console import say
+from stap.commands.options import UnusedDeviceOption
 from stap.commands.outputs import result_file
+from stap.commands.scores_shown import (
+    Drawing,
+    note_wordless,
+    plain,
+    print_comparison,
+    print_differences,
+    print_facts,
+    print_scores,
+    print_variety,
+)
+from stap.errors import ScoringError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from stap.scoring.cider import DocumentFrequencies
+    from stap.scoring.metrics import Scorer, Scores
+    from stap.scoring.resampling import Comparison
+
+__all__ = ["score"]
 
 
 def score(
     predictions: Annotated[
         Path,
         typer.Argument(
-            metavar="PREDICTIONS", help="JSON with one caption a video, as `stap caption` or other systems write it."
+            metavar="PREDICTIONS",
+            help="One caption a video: JSON as `stap caption` or other systems write it, .jsonl, .tsv or .txt.",
         ),
     ],
     references: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="REFERENCES", help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, or JSON: id -> captions."
+            metavar="REFERENCES",
+            help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, JSON: id -> captions; or msvd:test and the like.",
         ),
     ],
     split: Annotated[str | None, typer.Option(help="Of the references only this: train, validation or test.")] = None,
+    captions: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The caption files of a corpus that is named, such as msvd:test.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Predictions of another system: which is better, and how sure is it?")
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(metavar="NAMES", help="Some of bleu,meteor,rouge,cider,spice.")
+    ] = "bleu,meteor,rouge,cider",
+    diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
+    training: Annotated[
+        str | None,
+        typer.Option(metavar="REFERENCES", help="Training captions, to tell which captions are novel; with --diagnose."),
+    ] = None,
+    humans: Annotated[
+        bool, typer.Option("--humans", help="Also score one reference of each video against the others.")
+    ] = False,
+    frequencies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Add CIDEr-D with document frequencies of these captions (msvd:train, a file), or kept in a file.",
+        ),
+    ] = None,
+    save_frequencies: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the document frequencies of --frequencies in this file.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Times that the videos are drawn again for intervals; 0: none.")] = 2_000,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Share of the draws inside an interval.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws, and of the references that --humans scores.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write JSON with the scores of each video.")
     ] = None,
     device: UnusedDeviceOption = "auto",
-    seed: UnusedSeedOption = None,
 ) -> None:
     """Score the captions of any system.
 
-    BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers.
+    BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers, with the range that
+    drawing the videos again gives.
     """
     from stap.scoring.metrics import Scorer
+
+    source, files = _read(predictions, against, references, captions, split)
+    names = _metric_names(metrics)
+    kept = _frequencies(frequencies, captions, save_frequencies)
+    known = None if training is None else read_source(training, captions).references
+    drawing = Drawing(draws, level, seed)
+    with result_file(out) as file, Scorer(source.references, names, frequencies=kept, remember=True) as scorer:
+        results = _score(scorer, files, source, drawing, humans=humans)
+        if diagnose or known is not None:
+            results |= _variety(scorer, files, known)
+        if out is not None:
+            print(json.dumps(results, indent=2, ensure_ascii=False), file=file)
+
+
+def _read(
+    predictions: Path, against: Path | None, references: str, captions: Path | None, split: str | None
+) -> tuple[CaptionSource, dict[Path, dict[str, str]]]:
+    """The references, and the captions of one file or two."""
     from stap.scoring.predictions import read_predictions
-    from stap.scoring.references import read_references
 
-    captions = read_predictions(predictions)
-    with Scorer(read_references(references, split=split, like=captions)) as scorer:
-        scores = scorer.score(captions)
-    if out is not None:
-        with result_file(out) as file:
-            print(json.dumps(dataclasses.asdict(scores), indent=2), file=file)
-    print_scores(scores.corpus)
+    paths = [predictions] if against is None else [predictions, against]
+    if against is not None and against.resolve() == predictions.resolve():
+        raise ScoringError(f"{against}: is compared with itself. Name the predictions of another system.")
+    like = None if _is_text(predictions) else read_predictions(predictions)
+    source = read_source(references, captions, split=split, like=like)
+    return source, {path: read_predictions(path, order=list(source.references)) for path in paths}
 
 
-def print_scores(scores: Mapping[str, float]) -> None:
-    """A line a score, times 100."""
-    for name, value in scores.items():
-        print(f"{name:8} {100 * value:6.2f}")
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
+
+
+def _metric_names(given: str) -> list[str]:
+    from stap.scoring.metrics import ALL_METRICS
+
+    names = [name.strip().lower() for name in given.split(",") if name.strip()]
+    unknown = [name for name in names if name not in ALL_METRICS]
+    if unknown or not names:
+        what = f"no metric is called {', '.join(unknown)}" if unknown else "no metric is asked for"
+        raise ScoringError(f"--metrics {given}: {what}. Name some of {', '.join(ALL_METRICS)}, with commas between them.")
+    return names
+
+
+def _frequencies(given: str | None, captions: Path | None, save: Path | None) -> DocumentFrequencies | None:
+    if given is None:
+        if save is not None:
+            raise ScoringError("--save-frequencies needs --frequencies SOURCE, which says where to count. Give both.")
+        return None
+    from stap.scoring.cider import count_documents, is_kept, read_document_frequencies, write_document_frequencies
+
+    found = (
+        read_document_frequencies(given) if is_kept(given) else count_documents(read_source(given, captions).references, given)
+    )
+    say(f"CIDEr-D: document frequencies of {found.corpus}, {found.videos} videos.")
+    if save is not None:
+        write_document_frequencies(save, found)
+    return found
+
+
+def _score(
+    scorer: Scorer, files: Mapping[Path, Mapping[str, str]], source: CaptionSource, drawing: Drawing, *, humans: bool
+) -> dict[str, Any]:
+    """Score and print; returns what --out writes."""
+    all_scores = {path: scorer.score(predictions) for path, predictions in files.items()}
+    for path, predictions in files.items():
+        note_wordless(scorer.words(predictions), str(path))
+    path, scores = next(iter(all_scores.items()))
+    ranges = drawing.intervals(scores)
+    if ranges is not None:
+        say(
+            f"Ranges: {100 * drawing.level:g} % of {drawing.draws} draws of {len(scores.per_video)} videos, seed {drawing.seed}."
+        )
+    print_scores(scores.corpus, ranges)
+    results = scores.to_json() | plain("intervals", ranges)
+    if source.clips:
+        results |= _facts(source, files[path])
+    if humans:
+        results |= _humans(scorer, drawing)
+    for other, second in list(all_scores.items())[1:]:
+        results |= _compared(drawing, (path, scores), (other, second), list(files.values()), source.references)
+    return results
+
+
+def _facts(source: CaptionSource, predictions: Mapping[str, str]) -> dict[str, Any]:
+    if not any(clip.facts for clip in source.clips):
+        return {}
+    from stap.evaluation import recall_facts
+
+    facts = recall_facts(source.clips, predictions)
+    print_facts(facts)
+    return {"facts": {kind: {"recalled": recalled, "total": total} for kind, (recalled, total) in facts.items()}}
+
+
+def _humans(scorer: Scorer, drawing: Drawing) -> dict[str, Any]:
+    from stap.scoring.diagnosis import score_humans
+
+    scores = score_humans(scorer, drawing.seed)
+    left_out = len(scorer.ids) - len(scores.per_video)
+    without = f"; {left_out} with a single reference left out" if left_out else ""
+    print(f"\nhumans: one reference of each of {len(scores.per_video)} videos against the others{without}")
+    ranges = drawing.intervals(scores)
+    print_scores(scores.corpus, ranges)
+    return {"humans": {"corpus": scores.corpus, "videos": len(scores.per_video)} | plain("intervals", ranges)}
+
+
+def _compared(
+    drawing: Drawing,
+    first: tuple[Path, Scores],
+    second: tuple[Path, Scores],
+    captions: Sequence[Mapping[str, str]],
+    references: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    from stap.scoring.diagnosis import largest_differences
+    from stap.scoring.resampling import compare
+
+    print(f"\n{second[0]}")
+    print_scores(second[1].corpus, drawing.intervals(second[1]))
+    found: dict[str, Comparison] = {}
+    if drawing.draws and len(references) > 1:
+        found = compare(first[1], second[1], level=drawing.level, draws=drawing.draws, seed=drawing.seed)
+        print(f"\n{first[0]} minus {second[0]}")
+        print_comparison(found, len(references))
+    metric = "CIDEr" if "CIDEr" in first[1].corpus else next(reversed(first[1].corpus))
+    print(f"\nwhere they differ most, by {metric}: {first[0]} first, {second[0]} second")
+    differences = largest_differences(first[1], second[1], metric)
+    print_differences(differences, metric, (captions[0], captions[1]), references)
+    return {
+        "against": {"file": str(second[0]), "scores": second[1].to_json()}
+        | plain("comparison", found)
+        | {"largest_differences": [dataclasses.asdict(one) for one in differences]}
+    }
+
+
+def _variety(
+    scorer: Scorer, files: Mapping[Path, Mapping[str, str]], training: Mapping[str, Sequence[str]] | None
+) -> dict[str, Any]:
+    from stap.scoring.diagnosis import variety
+
+    flat = None if training is None else [caption for group in training.values() for caption in group]
+    known = None if flat is None else scorer.tokenizer.tokenize(flat, keep=True)
+    found = {str(path): variety(scorer.words(predictions).values(), known) for path, predictions in files.items()}
+    for path, one in found.items():
+        print(f"\n{path}")
+        print_variety(one)
+    return {"variety": {path: dataclasses.asdict(one) for path, one in found.items()}}

