@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -204,8 +205,18 @@ def _next_command(recipe: Recipe, write: Path | None) -> str:
     settings = {
         f"{section}.{key}": value for section, part in (("corpus", corpus), ("text", text)) for key, value in part.items()
     }
-    overrides = [f"{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in settings.items()]
+    overrides = [f"{key}={_as_yaml(value)}" for key, value in settings.items()]
     return shlex.join(["stap", "extract", recipe.name, *overrides])
+
+
+def _as_yaml(value: Any) -> str:
+    """On one line; text as it is where that reads back as the same text."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError):
+        if isinstance(value, str) and yaml.safe_load(value) == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _shown(number: int | None) -> str:

@@ -1,0 +1,164 @@
+import json
+from collections import Counter
+
+import pytest
+
+from stap.config import CorpusSettings, recipe_from_dict
+from stap.corpora.corpus import load_annotations, load_corpus
+from stap.corpora.folder import drawn_splits
+from stap.corpora.problems import Problems
+from stap.errors import ConfigError, CorpusError
+
+LAYOUT = "a table of captions (.csv, .tsv or .jsonl) with the columns video and caption, and split if you like"
+VIDEOS = ("a.mp4", "more/b.c.webm", "d.avi", "d.mp4")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Videos without a table."""
+    for name in VIDEOS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def read(root, **settings):
+    return load_corpus(CorpusSettings(kind="folder", root=root, **settings)).clips
+
+
+CSV = 'video,caption,split\na.mp4,"A cat, a dog.",train\nmore/b.c.webm,two,val\na.mp4,one,Train\nd.mp4,d,test\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("captions.csv", CSV),
+        ("captions.csv", "\ufeff" + CSV.replace("\n", "\r\n").replace("video,", "file,")),
+        (
+            "captions.tsv",
+            "split\tfile\tcaption\ntrain\ta\tA cat, a dog.\nvalidate\tmore\\b.c.webm\ttwo\ntrain\ta\tone\ntest\td.mp4\td\n",
+        ),
+        (
+            "captions.jsonl",
+            '{"video": "a.mp4", "captions": ["A cat, a dog.", "one"], "split": "train"}\n\n'
+            '{"file": "more/b.c.webm", "caption": "two", "split": "dev"}\n{"video": "d.mp4", "caption": "d", "split": "test"}\n',
+        ),
+    ],
+)
+def test_tables_are_read(root, name, content):
+    (root / name).write_bytes(content.encode())
+    assert [(clip.id, clip.split, clip.path.relative_to(root).as_posix(), clip.captions) for clip in read(root)] == [
+        ("a", "train", "a.mp4", ("A cat, a dog.", "one")),
+        ("more/b.c", "validation", "more/b.c.webm", ("two",)),
+        ("d", "test", "d.mp4", ("d",)),  # not d.avi
+    ]
+
+
+def test_table_and_videos_may_lie_apart(root, tmp_path_factory):
+    table = tmp_path_factory.mktemp("texts") / "mine.csv"
+    table.write_text(CSV)
+    given = CorpusSettings(kind="folder", captions=table, videos=root)
+    assert [clip.path for clip in load_corpus(given).clips] == [root / "a.mp4", root / "more/b.c.webm", root / "d.mp4"]
+
+
+def test_a_split_is_drawn_by_video_and_depends_on_names_and_seed_only():
+    names = [f"clip{number}" for number in range(100)]
+    splits = drawn_splits(names, (0.8, 0.1, 0.1), 0)
+    assert Counter(splits.values()) == {"train": 80, "validation": 10, "test": 10}
+    assert drawn_splits(names[::-1], (0.8, 0.1, 0.1), 0) == splits
+    assert drawn_splits(names, (0.8, 0.1, 0.1), 1) != splits
+    assert set(drawn_splits(names, (1, 0, 0), 0).values()) == {"train"}
+    more = drawn_splits([*names, "another"], (0.8, 0.1, 0.1), 0)
+    assert sum(more[name] != splits[name] for name in names) <= 2  # a new video moves at most its neighbours at the cuts
+
+
+def test_the_drawn_split_is_that_of_the_settings(root):
+    (root / "captions.csv").write_text("video,caption\na.mp4,x\nd.mp4,y\nd.avi,z\n".replace("d.avi", "more/b.c.webm"))
+    splits = [clip.split for clip in read(root, split_fractions=(0.34, 0.33, 0.33))]
+    assert sorted(splits) == ["test", "train", "validation"]
+    assert [clip.split for clip in read(root, split_fractions=(1, 0, 0))] == ["train"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("captions.csv", "video,caption\n../a.mp4,x\n", ", line 2: the video is '../a.mp4'. Expected a path inside the folder of the videos."),
+        ("captions.csv", "video,caption\na.mp4, \n", ", line 2: the caption of a.mp4 is empty. Write one, or remove the line."),
+        (
+            "captions.csv",
+            "video,caption,split\na.mp4,x,holdout\n",
+            ", line 2: a.mp4 is in split 'holdout'. Expected one of train, validation, test.",
+        ),
+        (
+            "captions.csv",
+            "video,caption,split\na.mp4,x,train\na.mp4,x,test\n",
+            ", line 3: a.mp4 is in test, and in train further up. Expected one split a video, so that no video is trained on and "
+            "tested.",
+        ),
+        (
+            "captions.csv",
+            "video,caption,split\na.mp4,x,train\nd.mp4,x,\n",
+            ": 1 of 2 videos have no split. Name the split of every video, or of none.",
+        ),
+        ("captions.csv", "clip,text\na,b\n", f", line 2: clip, text where text in video and caption was expected. Expected {LAYOUT}."),
+        ("captions.jsonl", "[\n", ", line 1: not JSON (Expecting value). Expected an object a line with video and caption."),
+        ("captions.jsonl", "3\n", f", line 1: nothing where text in video and caption was expected. Expected {LAYOUT}."),
+        (
+            "captions.csv",
+            'video,caption\na.mp4,"x\n',
+            f", line 2: not a table (unexpected end of data). Expected {LAYOUT}.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(root, name, content, message):
+    (root / name).write_text(content)
+    with pytest.raises(CorpusError) as caught:
+        read(root)
+    assert str(caught.value) == f"{root / name}{message}"
+
+
+def test_a_video_in_two_files_of_one_name_is_refused(root):
+    (root / "captions.csv").write_text("video,caption,split\nd.mp4,x,train\nd.avi,y,test\n")
+    with pytest.raises(CorpusError) as caught:
+        read(root)
+    assert str(caught.value) == (
+        f"{root.name}: two clips are called d, one in train, one in test. Expected distinct names, each in one split."
+    )
+
+
+def test_no_table_and_two_tables_are_refused(root):
+    with pytest.raises(CorpusError) as caught:
+        read(root)
+    names = "captions.csv, captions.tsv, captions.jsonl"
+    assert str(caught.value) == f"{root}: none of them is there: {names}. Expected one, or its name in corpus.captions."
+    (root / "captions.csv").write_text(CSV)
+    (root / "captions.jsonl").write_text("")
+    with pytest.raises(CorpusError) as caught:
+        read(root)
+    assert str(caught.value) == f"{root}: 2 of them are there: {names}. Expected one, or its name in corpus.captions."
+    assert len(read(root, captions="captions.csv")) == 3
+
+
+def test_another_kind_of_file_is_refused(root):
+    (root / "captions.xlsx").write_bytes(b"PK")
+    with pytest.raises(CorpusError) as caught:
+        read(root, captions="captions.xlsx")
+    assert str(caught.value) == f"{root / 'captions.xlsx'}: the suffix .xlsx is not known. Expected {LAYOUT}."
+    with pytest.raises(CorpusError) as caught:
+        read(root, captions="other.csv")
+    assert str(caught.value) == f"{root / 'other.csv'}: no such file. Expected {LAYOUT}."
+
+
+def test_a_check_goes_on(root):
+    lines = [{"video": "a.mp4", "caption": "x"}, {"video": "a.mp4"}, {"video": "d.mp4", "caption": "y"}]
+    (root / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    problems = Problems()
+    clips = load_annotations(CorpusSettings(kind="folder", root=root), problems).clips
+    assert [(clip.id, clip.captions) for clip in clips] == [("a", ("x",)), ("d", ("y",))]
+    assert [problem.kind for problem in problems] == ["line"]
+
+
+def test_fractions_must_make_a_whole():
+    for fractions in ([0.5, 0.1, 0.1], [0, 0.5, 0.5]):
+        with pytest.raises(ConfigError, match="expected three fractions that add up to 1, the first of them above 0"):
+            recipe_from_dict({"corpus": {"split_fractions": fractions}})
