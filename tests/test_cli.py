@@ -21,7 +21,10 @@ from stap.commands import console
 from stap.commands.outputs import result_file, writable_folder
 from stap.errors import StapError
 
-VERBS = ["demo", "caption", "scenes", "pretrain", "extract", "train", "evaluate", "score", "figure", "recipes", "doctor"]
+VERBS = [
+    "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "evaluate", "score",
+    "compare", "figure", "recipes", "doctor",
+]  # fmt: skip
 STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
 
 

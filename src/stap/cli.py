@@ -12,12 +12,15 @@ from typing import Annotated
 import typer
 
 from stap.commands.caption import caption
+from stap.commands.compare import compare
 from stap.commands.console import complain
 from stap.commands.demo import demo
 from stap.commands.doctor import doctor
 from stap.commands.evaluate import evaluate
 from stap.commands.extract import extract
 from stap.commands.figure import figure
+from stap.commands.import_ import import_
+from stap.commands.import_features import import_features
 from stap.commands.prepare import prepare
 from stap.commands.pretrain import pretrain
 from stap.commands.recipes import recipes
@@ -35,8 +38,24 @@ app = typer.Typer(
     rich_markup_mode=None,  # boxes cut long sentences short
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, caption, scenes, prepare, pretrain, extract, train, evaluate, score, figure, recipes, doctor):
-    app.command()(verb)
+for verb in (
+    demo,
+    caption,
+    scenes,
+    prepare,
+    pretrain,
+    extract,
+    train,
+    import_,
+    import_features,
+    evaluate,
+    score,
+    compare,
+    figure,
+    recipes,
+    doctor,
+):
+    app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)
 
 
 def _show_version(wanted: bool) -> None:

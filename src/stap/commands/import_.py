@@ -1,0 +1,47 @@
+"""`stap import`: a model that others trained -> a model folder."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stap.commands.options import RunOption, UnusedDeviceOption, UnusedSeedOption
+from stap.commands.outputs import writable_folder
+
+
+class Kind(StrEnum):
+    """What can be imported."""
+
+    STAT_NPZ = "stat-npz"
+
+
+def import_(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="stat-npz: the checkpoint that the authors of STAT released.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The checkpoint, model_best_so_far.npz.")],
+    words: Annotated[
+        Path, typer.Option(metavar="FILE", help="Word to number: the authors' worddict.pkl, or the same as .json.")
+    ],
+    out: RunOption,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where `stap import-features` put the authors' features: frames, motion, regions."),
+    ] = None,
+    device: UnusedDeviceOption = "auto",
+    seed: UnusedSeedOption = None,
+) -> None:
+    """Write the model folder of a model that others trained.
+
+    Nothing in the files is executed; every name and shape is checked.
+    """
+    writable_folder(out)
+
+    from stap.training.stat_npz import import_stat_npz
+
+    run = import_stat_npz(file, words, out, features=features)
+    count = sum(parameter.numel() for parameter in run.model.parameters())
+    print(f"{out}: {count:,} parameters, {len(run.vocabulary):,} words")
+    if features is None:
+        print("Its features are not named: to evaluate it, import them (stap import-features) and give --features DIR here.")
