@@ -88,3 +88,31 @@ def test_the_vocabulary_of_msvd_is_as_the_manual_says(stap_data, settings, train
     msvd = load_annotations(CorpusSettings(kind="msvd", root=stap_data / "msvd")).clips
     sizes = [len(rules(vocabulary_from=part, **settings).vocabulary(msvd)) - len(SPECIAL_WORDS) for part in ("train", "all")]
     assert sizes == [train, every_split]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "train", "every_split"),
+    [({"special_characters": "remove"}, 23_302, 28_786), ({"tokenizer": "ptb"}, 23_463, 29_019)],
+)
+def test_the_vocabulary_of_msrvtt_is_as_the_manual_says(stap_data, settings, train, every_split):
+    msrvtt = load_annotations(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt")).clips
+    one = rules(vocabulary_from="all", **settings)
+    every, trained = one.vocabulary(msrvtt), one.vocabulary(clip for clip in msrvtt if clip.split == "train")
+    assert [len(trained) - len(SPECIAL_WORDS), len(every) - len(SPECIAL_WORDS)] == [train, every_split]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_spaces", "stripped", "repeated"),
+    [("msvd", (13_084, 17_581), (9_934, 13_300), 9_697), ("msrvtt", (23_666, 29_322), (23_666, 29_321), 14_632)],
+)
+def test_what_the_manual_compares_with(stap_data, kind, at_spaces, stripped, repeated):
+    clips = load_annotations(CorpusSettings(kind=kind, root=stap_data / kind)).clips
+    for expected, off in ((at_spaces, ""), (stripped, ".,!?\"'")):
+        words = {split: set() for split in ("train", "validation", "test")}
+        for clip in clips:
+            words[clip.split].update(
+                word.strip(off) if off else word for line in clip.captions for word in line.lower().split()
+            )
+        assert (len(words["train"]), len(set.union(*words.values()))) == expected
+    assert sum(len(clip.captions) - len(set(clip.captions)) for clip in clips) == repeated
