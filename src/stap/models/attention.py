@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from stap.errors import ShapeError
 
@@ -58,8 +60,34 @@ class AdditiveAttention(nn.Module):
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
         compared = self.query(query).view(len(keys), -1, *[1] * (keys.dim() - 3), self.score.in_features)  # (B, K, 1..., A)
-        fits: Tensor = self.score(torch.tanh(keys + compared)).squeeze(-1)
-        return fits
+        fits: Tensor = _Scores.apply(keys, compared, self.score.weight[0])  # type: ignore[no-untyped-call]
+        return fits if self.score.bias is None else fits + self.score.bias
+
+
+class _Scores(torch.autograd.Function):
+    """w . tanh(keys + query): (B, K or 1, ..., A), (B, K, 1..., A), (A,) -> (B, K, ...).
+
+    Automatic differentiation of the same line keeps one more tensor of all positions' size and passes over such tensors three times
+    as often on the way back; for STAT, which does this for every place at every word, that is most of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, keys: Tensor, query: Tensor, weight: Tensor) -> Tensor:
+        bent = torch.add(keys, query).tanh_()
+        ctx.save_for_backward(bent, weight)
+        ctx.are_shared = keys.shape[1] < query.shape[1]
+        return bent @ weight.to(bent.dtype)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        bent, weight = ctx.saved_tensors
+        gradient = gradient.to(bent.dtype)
+        of_weight = gradient.reshape(-1) @ bent.reshape(-1, bent.shape[-1])
+        slopes: Tensor = torch.ops.aten.tanh_backward(gradient.unsqueeze(-1).expand_as(bent), bent)
+        of_query = slopes.flatten(2, -2).sum(dim=2) * weight
+        of_keys = slopes.sum(dim=1, keepdim=True) if ctx.are_shared else slopes
+        return of_keys.mul_(weight), of_query.view(*of_query.shape[:2], *[1] * (bent.dim() - 3), -1), of_weight.to(weight.dtype)
 
 
 def attention_weights(scores: Tensor, is_padding: Tensor | None) -> Tensor:
