@@ -181,7 +181,7 @@ def _features(array: FoundArray, made: Mapping[str, Any]) -> VideoFeatures:
 
 def _tensor(array: FoundArray) -> Tensor:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
-        return torch.from_numpy(np.ascontiguousarray(read_array(array), dtype=np.float32))
+        return torch.from_numpy(np.array(read_array(array), dtype=np.float32, order="C"))
 
 
 def _sha256_of_files(files: Sequence[tuple[str, Path]]) -> str:

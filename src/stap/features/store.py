@@ -52,7 +52,7 @@ class FeatureStore:
         """Open or begin the folder of this fingerprint under root. Raises FeatureError if it cannot be written or read."""
         self.root = Path(root)
         self.fingerprint: dict[str, Any] = json.loads(_canonical(fingerprint))
-        self.folder = self.root / hashlib.sha256(_canonical(fingerprint).encode()).hexdigest()[:12]
+        self.folder = self.root / _folder_name(fingerprint)
         with _clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_stale_files()
@@ -64,7 +64,13 @@ class FeatureStore:
     @classmethod
     def at(cls, folder: Path) -> FeatureStore:
         """The store whose folder this is, made as its extractor.json says. Raises FeatureError if there is none or it was changed."""
-        return cls(folder.parent, _read_fingerprint(folder / EXTRACTOR_FILE))
+        fingerprint = _read_fingerprint(folder / EXTRACTOR_FILE)
+        if folder.resolve().name != _folder_name(fingerprint):
+            raise FeatureError(
+                f"{folder / EXTRACTOR_FILE}: belongs to a folder of the name {_folder_name(fingerprint)}; it was changed by hand, or the "
+                "folder renamed. Restore them."
+            )
+        return cls(folder.resolve().parent, fingerprint)
 
     def write(self, video_id: str, features: VideoFeatures) -> None:
         """Store the features of a video; afterwards they are on disk whole, or (on any error) not at all.
@@ -176,6 +182,10 @@ def _quoted(video_id: str) -> str:
     """A file name for any id, reversed by `urllib.parse.unquote`. Letters of all languages stay readable."""
     quoted = "".join(c if c.isalnum() or c in "-_." else quote(c, safe="", errors="surrogateescape") for c in video_id)
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted  # no hidden files
+
+
+def _folder_name(fingerprint: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(fingerprint).encode()).hexdigest()[:12]
 
 
 def _canonical(fingerprint: Mapping[str, Any]) -> str:
