@@ -7,7 +7,8 @@ import pytest
 from stap.config import CorpusSettings, TextSettings
 from stap.corpora.corpus import Clip, load_annotations
 from stap.errors import CorpusError
-from stap.text import SPECIAL_WORDS
+from stap.models.batch import EOS
+from stap.text import SPECIAL_WORDS, Vocabulary
 from stap.tokenization import TextRules
 
 
@@ -42,11 +43,17 @@ def test_ptb_words_are_those_of_the_usual_scorers_tokenizer():
 
 @pytest.mark.parametrize(
     ("too_long", "words"),
-    [("cut", [["a", "b"], ["c"], ["d", "e"]]), ("drop", [["a", "b"], ["c"]])],
+    [("cut", [[["a", "b"], ["c"]], [["d", "e"]]]), ("drop", [[["a", "b"], ["c"]], []])],
 )
 def test_captions_that_are_too_long_are_cut_or_dropped(too_long, words):
     rules_ = rules(max_words=2, too_long=too_long)
-    assert rules_.for_training(["a b", "!", "c", "d e f"]) == words
+    path = Path("clip.mp4")
+    given = [Clip("1", path, "train", ("a b", "!", "c")), Clip("2", path, "train", ("d e f", "..."))]
+    assert rules_.for_training(given) == words
+    vocabulary = Vocabulary.build(["a a a a", "b b b", "c c", "d e"])
+    expected = [[[*map(vocabulary.words.index, line), EOS] for line in lines] for lines in words]
+    assert rules_.encoded(given, vocabulary) == expected
+    assert [clip.id for clip in rules_.with_words(given)] == (["1", "2"] if too_long == "cut" else ["1"])
     assert [rules_.is_too_long(line) for line in (["a", "b"], ["a", "b", "c"])] == [False, True]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from stap.config import TextSettings
@@ -53,13 +54,26 @@ class TextRules:
         """Whether a training caption of these words is cut or dropped."""
         return len(words) > self.settings.max_words
 
-    def for_training(self, captions: Sequence[str]) -> list[list[str]]:
-        """The words that a model is trained on: captions without words left out, those that are too long cut or left out."""
+    def for_training(self, clips: Sequence[Clip]) -> list[list[list[str]]]:
+        """The words of each clip's captions that a model is trained on; all clips in one call of the tokenizer.
+
+        Captions without words are left out, those that are too long are cut or left out; a clip's list may be empty.
+        """
+        lines = iter(self.words([caption for clip in clips for caption in clip.captions]))
+        return [self._usable(islice(lines, len(clip.captions))) for clip in clips]
+
+    def encoded(self, clips: Sequence[Clip], vocabulary: Vocabulary) -> list[list[list[int]]]:
+        """The same as word ids, each caption with EOS at its end."""
         longest = self.settings.max_words
-        words = [words for words in self.words(captions) if words]
-        if self.settings.too_long == "drop":
-            return [words for words in words if not self.is_too_long(words)]
-        return [words[:longest] for words in words]
+        return [[vocabulary.encode(line, longest) for line in lines] for lines in self.for_training(clips)]
+
+    def with_words(self, clips: Sequence[Clip]) -> list[Clip]:
+        """The clips that have a caption to be trained on."""
+        return [clip for clip, lines in zip(clips, self.for_training(clips), strict=True) if lines]
+
+    def _usable(self, lines: Iterable[list[str]]) -> list[list[str]]:
+        drop, longest = self.settings.too_long == "drop", self.settings.max_words
+        return [line[:longest] for line in lines if line and not (drop and self.is_too_long(line))]
 
     def vocabulary(self, clips: Iterable[Clip]) -> Vocabulary:
         """The vocabulary of a corpus, from its training captions or, where the recipe says so, from all of them.
