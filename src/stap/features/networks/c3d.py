@@ -25,6 +25,7 @@ CHANNELS = {
     "conv5b": (512, 512),
 }
 POOL_AFTER = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
+POOLED = 512 * 1 * 4 * 4  # channels, time, height, width of what the last pooling leaves
 FEATURES = 4096
 
 
@@ -41,7 +42,7 @@ class C3D(nn.Module):
         self.classes = classes
         for name, (inputs, outputs) in CHANNELS.items():
             self.add_module(name, nn.Conv3d(inputs, outputs, 3, padding=1))
-        self.fc6 = nn.Linear(8192, FEATURES)
+        self.fc6 = nn.Linear(POOLED, FEATURES)
         self.fc7 = nn.Linear(FEATURES, FEATURES)
         self.fc8 = None if classes is None else nn.Linear(FEATURES, classes)
 

@@ -81,7 +81,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to the same."""
-        return F.batch_norm(x, self.moving_mean, self.moving_variance, bias=self.beta, eps=1e-3)
+        ones = torch.ones_like(self.beta)  # not every backend takes a shift without a scale
+        return F.batch_norm(x, self.moving_mean, self.moving_variance, ones, self.beta, eps=1e-3)
 
 
 class Unit(nn.Module):
