@@ -226,7 +226,8 @@ def test_sources_that_are_none(source: Path) -> None:
     for given, message in {
         source: f"{source}: no file of features in this folder. Expected .h5, .hdf5, .hdf, .npy, .npz, .pkl, .pickle, .p.",
         source / "none.h5": f"{source}/none.h5: no such file or folder. Name the features to import.",
-        source / "notes.txt": f"{source}/notes.txt: features are not read from '.txt' files. Expected .h5, .hdf5, .hdf, .npy, .npz, .pkl, "
+        source
+        / "notes.txt": f"{source}/notes.txt: features are not read from '.txt' files. Expected .h5, .hdf5, .hdf, .npy, .npz, .pkl, "
         ".pickle, .p.",
     }.items():
         with pytest.raises(FeatureError) as caught:

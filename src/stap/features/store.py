@@ -151,10 +151,13 @@ class FeatureStore:
         return f"{self.folder}: no features of video {video_id!r}.{made_otherwise} Run `stap extract` with this recipe first."
 
     def _other_extractors(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Folders of the same kind of features in this root, and how those were made."""
         for path in sorted(self.root.glob(f"*/{EXTRACTOR_FILE}")):
             if path.parent != self.folder:
-                with contextlib.suppress(OSError, ValueError):
-                    yield path.parent, dict(json.loads(path.read_text(encoding="utf-8")))
+                with contextlib.suppress(FeatureError):
+                    made = _read_fingerprint(path)
+                    if all(made.get(key) == self.fingerprint.get(key) for key in ("kind", "stream")):
+                        yield path.parent, made
 
     def _check_extractor_file(self) -> None:
         path = self.folder / EXTRACTOR_FILE
