@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import pytest
 
 from stap.errors import MissingDependencyError, ScoringError
 from stap.scoring import measures, tokenizer
+from stap.scoring import meteor as meteor_module
 from stap.scoring.metrics import METRICS, Scorer
 from stap.scoring.predictions import read_predictions
 from stap.scoring.references import read_references
+from stap.scoring.tokenizer import PTBTokenizer
 
 WITHOUT_METEOR = ("bleu", "rouge", "cider")
 
@@ -105,16 +108,40 @@ def call_pycocoevalcap(references, predictions, scorers):
         return [scorer.compute_score({k: gts[k] for k in references}, {k: res[k] for k in references}) for scorer in scorers]
 
 
-def assert_equal_to_pycocoevalcap(references, predictions):
+def on_our_process(theirs, process):
+    """Their METEOR without a process of its own, which would load the same tables for another ten seconds."""
+
+    class Meteor(theirs):
+        def __init__(self):
+            self.meteor_p, self.lock = process, threading.Lock()
+
+        def __del__(self):
+            """Theirs ends the process."""
+
+    return Meteor()
+
+
+@pytest.fixture(scope="module")
+def meteor_scorer():
+    """A scorer whose METEOR is loaded once for all tests that need it."""
+    with Scorer(REFERENCES, METRICS) as scorer:
+        yield scorer
+
+
+def assert_equal_to_pycocoevalcap(references, predictions, scores, meteor=None):
+    """Corpus and per video, to the last bit. meteor: its process, to have it compared as well."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
 
-    bleu, rouge, cider = call_pycocoevalcap(references, predictions, [Bleu(4), Rouge(), Cider()])
-    with Scorer(references, WITHOUT_METEOR) as scorer:
-        scorer.score(dict.fromkeys(references, "a man is talking"))  # what it keeps of another call must not matter
-        scores = scorer.score(predictions)
+    scorers = [Bleu(4), Rouge(), Cider()]
+    if meteor is not None:
+        scorers.append(on_our_process(Meteor, meteor))
+    bleu, rouge, cider, *rest = call_pycocoevalcap(references, predictions, scorers)
     expected = {f"BLEU-{n}": (bleu[0][n - 1], bleu[1][n - 1]) for n in (1, 2, 3, 4)} | {"ROUGE-L": rouge, "CIDEr": cider}
+    if meteor is not None:
+        [expected["METEOR"]] = rest
     for name, (corpus, per_video) in expected.items():
         assert scores.corpus[name] == corpus
         assert [scores.per_video[video][name] for video in references] == list(per_video)
@@ -122,66 +149,139 @@ def assert_equal_to_pycocoevalcap(references, predictions):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # pycocoevalcap leaves a pipe open
 @pytest.mark.usefixtures("java_on_path")
-def test_equal_to_pycocoevalcap_to_the_last_bit():
-    assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS)
+def test_equal_to_pycocoevalcap_to_the_last_bit(scorer):
+    scorer.score(dict.fromkeys(REFERENCES, "a man is talking"))  # what it keeps of another call must not matter
+    assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS, scorer.score(PREDICTIONS))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("java_on_path")
-def test_equal_to_pycocoevalcap_on_msvd(stap_data):
-    predictions = read_predictions(stap_data / "predictions/hlstmat_msvd_test.json")
-    references = read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")
-    assert_equal_to_pycocoevalcap(references, predictions)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("java_on_path")
-def test_meteor_equal_to_pycocoevalcap(capfd):
-    from pycocoevalcap.meteor.meteor import Meteor
-
-    with Scorer(REFERENCES, ["meteor"]) as scorer:
-        scores = scorer.score(PREDICTIONS)
-        again = scorer.score({**PREDICTIONS, "cat": "a cat plays"})
-        java = scorer._meteor.start()._process
-        theirs = Meteor.__new__(Meteor)  # its own process would load the same tables for another ten seconds
-        theirs.meteor_p, theirs.lock = java, threading.Lock()
-        [(corpus, per_video)] = call_pycocoevalcap(REFERENCES, PREDICTIONS, [theirs])
-    assert scores.corpus["METEOR"] == corpus
-    assert [scores.per_video[video]["METEOR"] for video in REFERENCES] == per_video
+def test_meteor_equal_to_pycocoevalcap(meteor_scorer, capfd):
+    scores = meteor_scorer.score(PREDICTIONS)
+    again = meteor_scorer.score({**PREDICTIONS, "cat": "a cat plays"})
     assert scores.per_video["cat"]["METEOR"] == 0 < again.per_video["cat"]["METEOR"]
-    assert again.per_video["riding"] == scores.per_video["riding"]
-    assert java.returncode is not None
+    assert again.per_video["riding"]["METEOR"] == scores.per_video["riding"]["METEOR"]
     assert capfd.readouterr().out == ""
+    java = meteor_scorer._meteor.start()
+    assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS, scores, java._process)
+    assert_sums_are_meteors(scores, java)
+
+
+def assert_sums_are_meteors(scores, java):
+    """The score of any draw of videos from summed counts is what METEOR itself says of these videos."""
+    videos = list(scores.per_video)
+    sums = scores.sums["METEOR"]
+    statistics = [java.statistics(PREDICTIONS[video], PTBTokenizer().tokenize(REFERENCES[video])) for video in videos]
+    for drawn in ([0, 1, 2, 3], [0, 0, 1], [3], [1, 3, 3]):
+        expected, _ = java.evaluate([statistics[video] for video in drawn])
+        assert float(sums.score_of(sums.counts[drawn].sum(axis=0))) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.slow
-def test_published_scores_on_msvd(stap_data):
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("java_on_path")
+def test_msvd_has_the_published_scores_and_pycocoevalcaps_and_is_quick_the_second_time(meteor_scorer, stap_data):
     path = stap_data / "predictions/hlstmat_msvd_test.json"
     predictions = read_predictions(path)
-    with Scorer(read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")) as scorer:
-        started = time.perf_counter()
-        corpus = scorer.score(predictions).corpus
+    references = read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")
+    started = time.perf_counter()
+    with Scorer(references, sharing=meteor_scorer) as scorer:
+        scores = scorer.score(predictions)
         first_seconds = time.perf_counter() - started
         started = time.perf_counter()
-        assert scorer.score(predictions).corpus == corpus
+        assert scorer.score(predictions) == scores
         assert time.perf_counter() - started < first_seconds / 3
-    reported = json.loads(path.read_text())["reported"]
-    assert corpus["BLEU-4"] == pytest.approx(reported["Bleu_4"], abs=5e-5)
-    assert corpus["METEOR"] == pytest.approx(reported["METEOR"], abs=5e-5)
-    assert corpus["ROUGE-L"] == pytest.approx(reported["ROUGE_L"], abs=5e-5)
-    assert corpus["CIDEr"] == pytest.approx(reported["CIDEr"], abs=5e-5)
+        assert_equal_to_pycocoevalcap(references, predictions, scores, scorer._meteor.start()._process)
+    assert (len(references), sum(map(len, references.values()))) == (670, 27768)
+    assert_reported(path, scores, {"Bleu_4": "BLEU-4", "METEOR": "METEOR", "ROUGE_L": "ROUGE-L", "CIDEr": "CIDEr"})
 
 
 @pytest.mark.slow
-def test_published_scores_on_msrvtt(stap_data):
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("java_on_path")
+def test_msrvtt_has_the_published_scores_and_pycocoevalcaps(stap_data):
     path = stap_data / "predictions/arb_msrvtt_test.json"
-    with Scorer(read_references(stap_data / "msrvtt/test_videodatainfo.json"), ["rouge", "cider"]) as scorer:
-        corpus = scorer.score(read_predictions(path)).corpus
+    predictions = read_predictions(path)
+    references = read_references(stap_data / "msrvtt/test_videodatainfo.json", split="test")
+    with Scorer(references, WITHOUT_METEOR) as scorer:
+        scores = scorer.score(predictions)
+    assert (len(references), sum(map(len, references.values()))) == (2990, 59800)
+    assert_equal_to_pycocoevalcap(references, predictions, scores)
+    assert_reported(path, scores, {"ROUGE_L": "ROUGE-L", "CIDEr": "CIDEr"})
+
+
+def assert_reported(path, scores, names):
+    """To the last digit that the authors gave, of all scores they gave."""
     reported = json.loads(path.read_text())["reported"]
-    assert corpus["ROUGE-L"] == pytest.approx(reported["ROUGE_L"], abs=5e-5)
-    assert corpus["CIDEr"] == pytest.approx(reported["CIDEr"], abs=5e-5)
+    assert {name: round(scores.corpus[ours], 4) for name, ours in names.items()} == reported
+
+
+class CountingMeteor:
+    """A METEOR that finds one matching content word in every caption of one word, and can be ended."""
+
+    started = 0
+
+    def __init__(self):
+        type(self).started += 1
+        self.close = weakref.finalize(self, lambda: None)
+
+    def statistics(self, hypothesis, references):
+        return " ".join(map(str, [1, 1, 0, 0, 1, 1, *[0] * 14, 1, 1, 1]))
+
+    def evaluate(self, statistics):
+        return 1.0, [1.0] * len(statistics)
+
+
+def test_answers_remembered_on_disk_need_no_process(monkeypatch, tmp_path):
+    monkeypatch.setenv("STAP_CACHE", str(tmp_path))
+    monkeypatch.setattr(meteor_module, "MeteorProcess", CountingMeteor)
+    monkeypatch.setattr(CountingMeteor, "started", 0)
+    found = []
+    for _ in range(2):
+        with Scorer(REFERENCES, ["meteor"], remember=True) as scorer:
+            found.append(scorer.score(PREDICTIONS))
+        assert CountingMeteor.started == 1
+    assert found[0] == found[1]
+    assert found[0].corpus == {"METEOR": 1.0}
+    with Scorer(REFERENCES, ["meteor"], remember=True) as scorer:
+        scorer.score({**PREDICTIONS, "cat": "another"})
+    assert CountingMeteor.started == 2
+
+
+def test_metrics_that_share_a_process_leave_it_to_its_owner(monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self):
+            started.append(self)
+            self.close = weakref.finalize(self, lambda: None)
+
+    monkeypatch.setattr(meteor_module, "MeteorProcess", Process)
+    with Scorer(REFERENCES, ["meteor"]) as scorer:
+        with Scorer(REFERENCES, ["meteor"], sharing=scorer):
+            pass
+        assert len(started) == 1
+        assert started[0].close.alive
+    assert not started[0].close.alive
+
+
+def test_a_scorer_that_cannot_be_made_ends_its_process(monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self):
+            started.append(self)
+            self.close = weakref.finalize(self, lambda: None)
+
+    def fail(*_, **__):
+        raise ScoringError("the tokenizer fails")
+
+    monkeypatch.setattr(meteor_module, "MeteorProcess", Process)
+    monkeypatch.setattr(tokenizer.PTBTokenizer, "tokenize", fail)
+    with pytest.raises(ScoringError, match=r"^the tokenizer fails$"):
+        Scorer(REFERENCES, ["meteor"])
+    assert [process.close.alive for process in started] == [False]
 
 
 def test_odd_characters_change_no_score(scorer):
