@@ -26,9 +26,12 @@ STAT_ROWS: dict[
 }
 
 
+MODERN_ROWS = [f"{model}-{backbone}" for model in ("lstap", "stat") for backbone in ("dinov2", "dinov3", "siglip2", "clip")]
+
+
 def test_which_there_are() -> None:
-    rows = [f"{corpus}/{row}" for corpus in ("msvd", "msrvtt") for row in (*ROWS, *STAT_ROWS, "lstap-stat")]
-    assert sorted(built_in_recipes()) == sorted(["demo/quick", "demo/full", *rows])
+    rows = [f"{corpus}/{row}" for corpus in ("msvd", "msrvtt") for row in (*ROWS, *STAT_ROWS, "lstap-stat", *MODERN_ROWS)]
+    assert sorted(built_in_recipes()) == sorted(["demo/quick", "demo/full", "vsepp/coco-resnet152", *rows])
 
 
 @pytest.mark.parametrize("corpus", ["msvd", "msrvtt"])

@@ -20,7 +20,7 @@ NAME = "googlenet"
 LEFT_OUT = ("aux1.", "aux2.")  # classifiers of the training
 
 
-class GoogLeNetMaps(GoogLeNet):
+class GoogLeNetMaps(GoogLeNet):  # type: ignore[misc] # torchvision has no types
     """GoogLeNet up to its last map."""
 
     num_features = 1024
@@ -35,7 +35,7 @@ class GoogLeNetMaps(GoogLeNet):
 
     def __init__(self) -> None:
         super().__init__(aux_logits=False, init_weights=True)
-        self.fc = nn.Identity()  # type: ignore[assignment]
+        self.fc = nn.Identity()
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, 1024, h, w): what `avgpool` takes the mean of."""
