@@ -86,17 +86,15 @@ def _find(name: str, captioner: Captioner) -> Clip:
         return Clip(path.stem, path, "test", ())
     settings = captioner.run.recipe.corpus
     try:
-        clips = load_corpus(settings).clips
+        clips = load_corpus(settings.model_copy(update={"available_only": True})).clips
     except StapError as error:
         raise CorpusError(f"{name}: no such file, and the corpus of the run cannot be searched for it: {error}") from error
     found = next((clip for clip in clips if clip.id == name), None)
     if found is None:
         raise CorpusError(
-            f"{name}: no such file, and no clip of that name in {settings.root} (its clips are called like {clips[0].id!r}). "
-            "Name a video file or one of its clips."
+            f"{name}: no such file, and none of the {len(clips)} clips with a video in {settings.root} is called so "
+            f"(the first is {clips[0].id}). Name a video file or one of these clips."
         )
-    if not found.path.is_file():
-        raise CorpusError(f"{name}: a clip of {settings.root}, but its video {found.path} is not there. Name a video file.")
     return found
 
 
