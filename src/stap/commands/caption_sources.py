@@ -77,6 +77,6 @@ def _clips(kind: str, captions: Path) -> Sequence[Clip]:
 def _check_file(name: str) -> None:
     if not Path(name).exists():
         raise ScoringError(
-            f"{name}: neither a file nor a split of a corpus. Name a file with captions, or one of "
-            f"{', '.join(f'{kind}:test' for kind in _kinds())} with --captions DIR."
+            f"{name}: neither a file nor a corpus. Name a file with captions, or a split of a corpus, such as msvd:test, "
+            "with --captions DIR."
         )

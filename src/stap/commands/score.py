@@ -154,6 +154,8 @@ def _score(
     scorer: Scorer, files: Mapping[Path, Mapping[str, str]], source: CaptionSource, drawing: Drawing, *, humans: bool
 ) -> dict[str, Any]:
     """Score and print; returns what --out writes."""
+    for path, predictions in files.items():
+        _check(scorer, path, predictions)
     all_scores = {path: scorer.score(predictions) for path, predictions in files.items()}
     for path, predictions in files.items():
         note_wordless(scorer.words(predictions), str(path))
@@ -172,6 +174,13 @@ def _score(
     for other, second in list(all_scores.items())[1:]:
         results |= _compared(drawing, (path, scores), (other, second), list(files.values()), source.references)
     return results
+
+
+def _check(scorer: Scorer, path: Path, predictions: Mapping[str, str]) -> None:
+    try:
+        scorer.check(predictions)
+    except ScoringError as error:
+        raise ScoringError(f"{path}: {error}") from error
 
 
 def _facts(source: CaptionSource, predictions: Mapping[str, str]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Scorer:
 
         Raises ScoringError if a video has no prediction, a prediction no references, or a scorer fails.
         """
-        _check_predictions(self.ids, predictions)
+        self.check(predictions)
         captions = self.tokenizer.tokenize([predictions[video_id] for video_id in self.ids], keep=self._remember)
         table: Table = {}
         for measure in self._measures:
@@ -123,6 +123,10 @@ class Scorer:
             },
             sums={name: score.sums for name, score in table.items()},
         )
+
+    def check(self, predictions: Mapping[str, str]) -> None:
+        """Raise ScoringError unless there is one caption for every video of the references, and none for others."""
+        _check_predictions(self.ids, predictions)
 
     def words(self, predictions: Mapping[str, str]) -> dict[str, str]:
         """The captions as the metrics see them: tokenized, without punctuation, joined by spaces; may be empty."""
@@ -176,7 +180,7 @@ def _check_predictions(ids: Sequence[str], predictions: Mapping[str, str]) -> No
     unknown = [video_id for video_id in predictions if video_id not in known]
     if not missing and not unknown:
         return
-    problems = [f"{len(predictions)} predictions and references of {_count(len(ids), 'video')} do not fit together"]
+    problems = [f"{_count(len(predictions), 'prediction')} and references of {_count(len(ids), 'video')} do not fit together"]
     if missing:
         problems.append(f"{_count(len(missing), 'video')} without a prediction ({_some(missing)})")
     if unknown:
