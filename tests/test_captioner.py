@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,17 +15,19 @@ import torch
 import stap
 from stap import captioner as captioner_module
 from stap.captioner import Captioner, load
-from stap.config import recipe_from_dict
+from stap.config import MotionSettings, recipe_from_dict
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
+from stap.features.extractor import build_extractors, fingerprints_of, weights_files
 from stap.features.grid import GridExtractor
-from stap.features.store import FeatureStore
+from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
+from stap.models.caption_model import DecoderState, Memory
 from stap.text import Vocabulary
 from stap.training.evaluate import caption_clips
-from stap.training.run_folder import Run, load_run, save_description, save_weights
+from stap.training.run_folder import Run, load_run, model_for, save_description, save_weights
 from stap.video import write_video
 
 SENTENCES = ["a red square moves to the left", "the blue square grows", "a square spins and then stops"]
@@ -190,6 +194,119 @@ def test_another_backbone_file_in_the_folder_is_noticed(copy: Path) -> None:
     safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), copy / "backbone.safetensors")
     with pytest.raises(FeatureError, match="weights_sha256"):
         load(copy, "cpu")
+
+
+class MotionStandIn:
+    """An extractor of one step, whose motion vector is its weights and the number of the video."""
+
+    streams = ("motion",)
+
+    def __init__(self, settings: MotionSettings, device: object) -> None:
+        self.weights_file = Path(settings.weights)
+        self.weights = safetensors.torch.load_file(self.weights_file)["motion"]
+        self.fingerprint = {"kind": "motion", "weights": self.weights.tolist(), "feature_size": 3}
+
+    def extract(self, path: Path) -> VideoFeatures:
+        vector = torch.cat([self.weights, torch.tensor([float(path.stem)])])
+        return VideoFeatures({"motion": vector, "times_seconds": torch.tensor([9.0])}, ("of motion.",))
+
+
+@pytest.fixture
+def two_streams(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of grid and motion, with both weights inside; where they came from is gone."""
+    module = ModuleType("motion")
+    module.MotionExtractor = MotionStandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stap.features.motion", module)
+    weights = tmp_path / "motion" / "theirs.safetensors"
+    weights.parent.mkdir()
+    safetensors.torch.save_file({"motion": torch.tensor([0.5, -2.0])}, weights)
+    trained = load_run(model_folder)
+    changed = {"model": {"motion_size": 3}, "motion": {"weights": str(weights)}}
+    settings = trained.recipe.model_dump(mode="json")
+    recipe = recipe_from_dict(settings | {"motion": changed["motion"], "model": settings["model"] | changed["model"]})
+    extractors = build_extractors(recipe)
+    folder = tmp_path / "two"
+    save_description(folder, recipe, trained.vocabulary, fingerprints_of(extractors), weights_files(extractors))
+    torch.manual_seed(3)
+    model = model_for(recipe, trained.vocabulary, fingerprints_of(extractors))
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)
+    save_weights(folder, model)
+    shutil.rmtree(weights.parent)
+    return folder
+
+
+def test_all_extractors_of_a_model_are_rebuilt_from_its_folder(two_streams: Path, videos: list[Path], tmp_path: Path) -> None:
+    assert {path.name for path in two_streams.glob("*.safetensors")} == {
+        "backbone.safetensors",
+        "model.safetensors",
+        "motion.safetensors",
+    }
+    moved = two_streams.rename(tmp_path / "moved")
+    captioner = load(moved, "cpu")
+    grid, motion = captioner.extractors
+    stores = {extractor.streams[0]: FeatureStore(tmp_path / "store", extractor.fingerprint) for extractor in (grid, motion)}
+    for extractor, store in zip((grid, motion), stores.values(), strict=True):
+        extract([(path.name, path) for path in videos], extractor, store)
+    streams = FeatureStreams(stores)
+    assert streams.read("1.mp4")["motion"].tolist() == [0.5, -2, 1]
+    scores = set()
+    for path in videos:
+        clip = Clip(path.name, path, "test", ("a",))
+        expected = caption_clips(captioner.model, captioner.run.vocabulary, streams, [clip], captioner.run.recipe.decoding)
+        caption = captioner.caption(path)
+        assert caption.words == expected[path.name].words
+        assert caption.score == pytest.approx(expected[path.name].hypothesis.score, abs=1e-4)
+        assert len(caption.times_seconds) == caption.attention.shape[1]  # the frames', not those of motion
+        assert "of motion." in caption.warnings
+        scores.add(round(caption.score, 3))
+    assert len(scores) == 3
+    assert [caption.score for caption in captioner.caption_many(videos)] == [captioner.caption(path).score for path in videos]
+
+
+def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
+    safetensors.torch.save_file({"motion": torch.tensor([0.5, 2.0])}, two_streams / "motion.safetensors")
+    with pytest.raises(FeatureError) as error:
+        load(two_streams, "cpu")
+    assert str(error.value) == (
+        f"{two_streams}: these features were not made like those that the model was trained on: stream motion: weights: [0.5, 2.0] here, "
+        "[0.5, -2.0] there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+    )
+
+
+def test_a_recipe_without_a_stream_of_the_training_is_refused(two_streams: Path) -> None:
+    config = json.loads((two_streams / "config.json").read_text())
+    config["recipe"]["motion"] = None
+    (two_streams / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent here\. Extract"):
+        load(two_streams, "cpu")
+
+
+def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
+    fingerprint = json.loads((copy / "features.json").read_text())
+    fingerprint["grid"] |= {"kind": "imported", "stream": "grid"}
+    (copy / "features.json").write_text(json.dumps(fingerprint))
+    with pytest.raises(FeatureError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == (
+        f"{copy}: was trained on imported features (grid), and these cannot be made of a video file. Caption clips whose features were "
+        "imported with `stap evaluate`, or train on features that stap extracts."
+    )
+
+
+def test_frames_that_the_model_chose_among(captioner: Captioner) -> None:
+    memory = Memory(
+        states=torch.zeros(1, 4, 8),
+        keys=torch.zeros(1, 4, 4),
+        is_padding=torch.tensor([[False, False, False, True]]),
+        start=DecoderState(torch.zeros(1, 8), torch.zeros(1, 8)),
+        embedding=torch.zeros(1, 8),
+        pooling_weights=None,
+        positions=torch.tensor([[0, 2, 4, 0]]),
+    )
+    is_frame, times = captioner_module._frames_seen(memory, torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]))
+    assert is_frame.tolist() == [True, True, True, False]
+    torch.testing.assert_close(times, torch.tensor([0.0, 0.2, 0.4]))
 
 
 def test_a_damaged_folder_names_the_file(copy: Path) -> None:

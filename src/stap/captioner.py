@@ -22,6 +22,7 @@ from stap.features.extractor import TwoStepExtractor, build_extractors, fingerpr
 from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
+from stap.models.caption_model import Memory
 from stap.training.batches import in_float32, read_ahead, read_videos
 from stap.training.run_folder import WEIGHTS_FILES, Run, check_features, load_run
 
@@ -44,7 +45,8 @@ class VideoCaption:
     """The caption of one video, and where the model looked.
 
     score: log-probability of the caption and its end.   words: the caption's L words.
-    attention: (L, T) float32, over the frames for each word; rows sum to 1.   times_seconds: (T,) float32, of the frames.
+    attention: (L, T) float32, over the frames that the model looks at, for each word; rows sum to 1, or to less where a model
+    (STAT, without masks) also attends to padding.   times_seconds: (T,) float32, of these frames.
     pooling_weights: (T, R) float32, over the locations of each frame; None for models that do not choose.
     """
 
@@ -160,14 +162,15 @@ class Captioner:
             batch = read_videos(lambda _: streams, [path.name])
             memory = self.model.encode(in_float32(batch.to(self.device)))
             [best] = best_captions(self.model, memory, settings)
+        is_frame, times = _frames_seen(memory, features[0].arrays["times_seconds"])
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,
             " ".join(words),
             best.score,
             words,
-            best.attention.float().cpu(),
-            features[0].arrays["times_seconds"],  # the frames'
+            best.attention.float().cpu()[:, is_frame],
+            times,
             None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
             tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
         )
@@ -180,6 +183,13 @@ def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
     """
     chosen = choose_device(device)
     return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
+
+
+def _frames_seen(memory: Memory, times_seconds: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the states of a single video are frames and not padding, (T',) bool, and the times of these frames."""
+    is_frame = ~memory.is_padding[0].cpu()
+    positions = torch.arange(len(is_frame)) if memory.positions is None else memory.positions[0].cpu()
+    return is_frame, times_seconds[positions[is_frame]]
 
 
 def _refuse_imported(run: Run) -> None:

@@ -12,11 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stap.config import Recipe, recipe_from_dict
+from stap.config import MotionSettings, Recipe, RegionSettings, recipe_from_dict
 from stap.errors import CheckpointError, FeatureError
 from stap.models.build import build_model
 from stap.text import Vocabulary
-from stap.training.run_folder import check_features, load_run, save_description, save_metrics, save_weights, write_atomically
+from stap.training.run_folder import (
+    WEIGHTS_FILES,
+    check_features,
+    load_run,
+    save_description,
+    save_metrics,
+    save_weights,
+    write_atomically,
+)
 
 FINGERPRINT = {"grid": {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}}
 VOCABULARY = Vocabulary.build(["a ball rises"])
@@ -37,7 +45,7 @@ def folder(tmp_path: Path, recipe: Recipe) -> Path:
     model = build_model(recipe.model, vocabulary_size=len(VOCABULARY), feature_size=6)
     save_description(folder, recipe, VOCABULARY, FINGERPRINT)
     save_weights(folder, model)
-    save_metrics(folder, recipe, {"best": {"epoch": 2, "scores": {"CIDEr": 0.5}}, "history": []})
+    save_metrics(folder, recipe, {"best": {"epoch": 2, "scores": {"CIDEr": 0.5}}, "history": [{"epoch": 2}]})
     return folder
 
 
@@ -78,6 +86,32 @@ def test_features_made_another_way_are_refused(folder: Path) -> None:
         'stream grid: backbone: "other" here, "made up" there; stream grid: frames: 8 here, 4 there. '
         "Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
+
+
+def test_every_difference_is_named_with_its_stream(folder: Path) -> None:
+    run = load_run(folder)
+    motion = {"kind": "motion", "feature_size": 600}
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent there\. Extract"):
+        check_features(run, FINGERPRINT | {"motion": motion})
+    with pytest.raises(FeatureError, match=r"trained on: stream grid: absent here; stream motion: absent there\. Extract"):
+        check_features(run, {"motion": motion})
+
+
+def test_weights_of_every_extractor_come_along(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+    sections = {"features": recipe.features, "motion": MotionSettings(), "regions": RegionSettings()}
+    files = {}
+    for number, section in enumerate(sections):
+        files[section] = tmp_path / f"{number}.safetensors"
+        save_file({"stem": torch.tensor([float(number)])}, files[section])
+        sections[section] = sections[section].model_copy(update={"weights": str(files[section])})
+    save_description(folder, recipe.model_copy(update=sections), VOCABULARY, FINGERPRINT, files)
+    moved = folder.rename(tmp_path / "moved")
+    loaded = load_run(moved).recipe
+    for number, (section, name) in enumerate(WEIGHTS_FILES.items()):
+        path = Path(getattr(loaded, section).weights)
+        assert path == moved / name
+        assert load_file(path)["stem"].tolist() == [number]
+    assert str(tmp_path) not in (moved / "config.json").read_text()
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json", "model.safetensors"])
@@ -132,6 +166,15 @@ def cut(name: str, length: int) -> Callable[[Path], None]:
         (
             edit_json("features.json", lambda content: content["grid"].update(feature_size="6")),
             f"features.json: feature_size of the stream grid is '6', expected a whole number from 1. {COPY_AGAIN}",
+        ),
+        (
+            lambda folder: (folder / "features.json").write_text(json.dumps(FINGERPRINT["grid"])),
+            "features.json: holds one fingerprint, as stap wrote it before models could have several streams of features; expected one for "
+            "each stream. Train the model again.",
+        ),
+        (
+            edit_json("features.json", lambda content: content.update(motion=[600])),
+            f"features.json: motion holds a list, expected an object. {COPY_AGAIN}",
         ),
         (lambda folder: (folder / "features.json").write_text("[]"), f"features.json: holds a list, expected an object. {COPY_AGAIN}"),
         (
