@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings, strategies
 from torch import Tensor
 
+from stap.config import TextSettings
 from stap.corpora.corpus import Clip
 from stap.errors import CorpusError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.batch import EOS, PAD
 from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.batches import CaptionedVideos, epoch_plan, in_float32, read_ahead, read_videos
 
 
@@ -105,7 +107,7 @@ def test_captions_follow_their_video(tmp_path: Path) -> None:
     ]
     vocabulary = Vocabulary.build(caption for clip in clips for caption in clip.captions)
     red, blue, green = (vocabulary.words.index(word) for word in ("red", "blue", "green"))
-    videos = CaptionedVideos(clips, vocabulary, store, max_words=2)
+    videos = CaptionedVideos(clips, vocabulary, store, TextRules(TextSettings(max_words=2)))
     assert videos.video_ids == ["a", "c"]
     [groups] = videos.epoch(batch_size=4, captions_per_video=3, seed=(1, 1))
     batch, captions = videos.batch(groups)
@@ -123,7 +125,7 @@ def test_captions_follow_their_video(tmp_path: Path) -> None:
 def test_clips_without_words_are_refused(tmp_path: Path) -> None:
     clips = [Clip("a", Path("a.mp4"), "train", ("...",))]
     with pytest.raises(CorpusError) as caught:
-        CaptionedVideos(clips, Vocabulary.build(["a"]), store_of(tmp_path, {}), max_words=2)
+        CaptionedVideos(clips, Vocabulary.build(["a"]), store_of(tmp_path, {}), TextRules(TextSettings(max_words=2)))
     assert str(caught.value) == "none of the 1 clips has a caption with words. Check the corpus folder and its splits."
 
 

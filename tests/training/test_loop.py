@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from stap.training.batches import in_float32, read_videos
 from stap.training.evaluate import caption_clips
 from stap.training.loop import EpochSummary, fit
 from stap.training.resume import state_file
-from stap.training.run_folder import load_run
+from stap.training.run_folder import load_run, read_tensors
 
 FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6, "grid": [1, 2]}
 COLOURS, ACTS = ("red", "green", "blue", "white"), ("rises", "falls", "spins")
@@ -278,6 +279,30 @@ def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert [summary.scores for summary in whole.history] == [summary.scores for summary in parts.history]
+
+
+def test_text_settings_are_those_of_training_and_of_validation_losses(
+    tmp_path: Path, corpus: Corpus, store: FeatureStore
+) -> None:
+    """Long captions are dropped, or cut; the scorer still has them all; the vocabulary is that of the whole captions."""
+    longer = [replace(clip, captions=(*clip.captions, f"{clip.captions[0]} and then it Waits")) for clip in corpus.clips]
+    corpus = Corpus("balls", tuple(longer))
+    seen = {}
+    for too_long in ("cut", "drop"):
+        recipe = recipe_of(epochs=1)
+        text = recipe.text.model_copy(update={"max_words": 4, "too_long": too_long, "lowercase": False})
+        fit(recipe.model_copy(update={"text": text}), corpus, store, tmp_path / too_long)
+        header = json.loads(read_tensors(state_file(tmp_path / too_long))[1]["stap"])
+        seen[too_long] = header["begun_with"]["data"]["captions"]
+        assert {"Waits", "The", "the"} & set(load_run(tmp_path / too_long).vocabulary.words) == {"Waits", "The"}
+    assert seen == {"cut": 30, "drop": 20}
+
+
+def test_a_corpus_of_long_captions_alone_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStore) -> None:
+    recipe = recipe_of()
+    recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"max_words": 3, "too_long": "drop"})})
+    with pytest.raises(CorpusError, match=r"^balls: no training clip has a caption\."):
+        fit(recipe, corpus, store, tmp_path / "run")
 
 
 def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:

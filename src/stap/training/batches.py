@@ -17,11 +17,12 @@ from torch import Tensor
 
 from stap.errors import CorpusError, FeatureError
 from stap.models.batch import PAD, CaptionBatch, VideoBatch
-from stap.text import Vocabulary, tokenize
+from stap.text import Vocabulary
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.streams import FeatureStreams
+    from stap.tokenization import TextRules
 
 __all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "pad_words", "read_ahead", "read_videos"]
 
@@ -76,11 +77,12 @@ def _groups_of(video: int, captions: int, size: int, random: np.random.Generator
 class CaptionedVideos:
     """A split of a corpus, ready to be cut into batches: clips, their captions as word ids, and where their features are.
 
-    Captions without any word are left out, and so are clips that have no other caption. Raises CorpusError if nothing is left.
+    Captions without any word are left out, and those that the rules drop; so are clips that have no other caption. Raises
+    CorpusError if nothing is left.
     """
 
-    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStreams, max_words: int) -> None:
-        encoded = {clip.id: _encode(clip.captions, vocabulary, max_words) for clip in clips}
+    def __init__(self, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStreams, rules: TextRules) -> None:
+        encoded = dict(zip([clip.id for clip in clips], rules.encoded(clips, vocabulary), strict=True))
         self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
         self.captions = [encoded[video_id] for video_id in self.video_ids]
         self.vocabulary = vocabulary
@@ -160,10 +162,6 @@ def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int =
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _encode(captions: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[list[int]]:
-    return [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, captions) if tokens]
 
 
 def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Sequence[str]) -> list[Tensor]:

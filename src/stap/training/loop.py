@@ -17,7 +17,7 @@ from stap.errors import CheckpointError, CorpusError, FeatureError
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.text import Vocabulary, tokenize
+from stap.tokenization import TextRules
 from stap.training.batches import CaptionedVideos, Group, read_ahead
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
@@ -100,15 +100,16 @@ def fit(
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
     device = torch.device(device)
-    training_clips = _with_words(corpus.split("train"))
-    validation_clips = choose_clips(_with_words(corpus.split("validation")), recipe.training.validation_clips, recipe.seed)
+    rules = TextRules(recipe.text)
+    training_clips = rules.with_words(corpus.split("train"))
+    validation_clips = rules.with_words(corpus.split("validation"))
+    validation_clips = choose_clips(validation_clips, recipe.training.validation_clips, recipe.seed)
     if not training_clips:
         raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
     store.check_complete([clip.id for clip in [*training_clips, *validation_clips]])
     _check_motion(recipe.model.motion_size, store, training_clips[0])
-    captions = [caption for clip in training_clips for caption in clip.captions]
-    vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
-    run = _Run(recipe, out, CaptionedVideos(training_clips, vocabulary, store, recipe.text.max_words), store, device)
+    vocabulary = rules.vocabulary(corpus.clips)
+    run = _Run(recipe, out, CaptionedVideos(training_clips, vocabulary, store, rules), store, device)
     if resume:
         progress = load_state(out, recipe, run.model, run.optimizer, run.data)
     else:
@@ -117,7 +118,7 @@ def fit(
         save_state(out, recipe, progress, run.model, run.optimizer, run.data)
     with ExitStack() as stack:
         writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
-        validator = Validator(recipe, validation_clips, vocabulary, store, device) if validation_clips else None
+        validator = Validator(recipe, validation_clips, vocabulary, rules, store, device) if validation_clips else None
         if validator:
             stack.enter_context(validator)
         while not _is_over(progress, recipe):
@@ -197,10 +198,6 @@ class _Run:
         best = next((record for record in reversed(progress.history) if record["is_best"]), None)
         save_metrics(self.out, self.recipe, {"best": best, "history": progress.history})
         save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
-
-
-def _with_words(clips: Sequence[Clip]) -> list[Clip]:
-    return [clip for clip in clips if any(tokenize(caption) for caption in clip.captions)]
 
 
 def _check_motion(motion_size: int | None, store: FeatureStreams, clip: Clip) -> None:

@@ -13,6 +13,7 @@ from stap.config import DecodingSettings, Recipe
 from stap.models.caption_model import CaptionModel
 from stap.scoring.metrics import Scorer
 from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.batches import CaptionedVideos, in_float32, read_ahead
 from stap.training.epoch import mean_losses
 from stap.training.evaluate import caption_clips
@@ -38,11 +39,17 @@ class Validator:
     """Asked after an epoch for the losses and scores of a model. Captions are greedy, for speed, whatever the recipe's beam."""
 
     def __init__(
-        self, recipe: Recipe, clips: Sequence[Clip], vocabulary: Vocabulary, store: FeatureStreams, device: torch.device
+        self,
+        recipe: Recipe,
+        clips: Sequence[Clip],
+        vocabulary: Vocabulary,
+        rules: TextRules,
+        store: FeatureStreams,
+        device: torch.device,
     ) -> None:
         self.recipe, self.vocabulary, self.store, self.device = recipe, vocabulary, store, device
         self.clips = clips
-        self.videos = CaptionedVideos(clips, vocabulary, store, recipe.text.max_words)
+        self.videos = CaptionedVideos(clips, vocabulary, store, rules)
         self.scorer = (
             Scorer({clip.id: clip.captions for clip in clips}, METRICS) if recipe.training.best_by == "CIDEr" else None
         )
