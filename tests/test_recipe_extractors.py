@@ -65,7 +65,7 @@ def test_a_modern_row_differs_from_the_paper_s_in_its_features_alone(corpus: str
     stat, released = load_recipe(f"{corpus}/stat-{row}"), load_recipe(f"{corpus}/stat")
     assert stat.features == ours.features  # extracted once for both
     assert (stat.text, stat.training, stat.decoding) == (released.text, released.training, released.decoding)
-    changed = {"global_from": "grid", "motion_from": "differences", "local_from": "grid", "project_global": True}
+    changed = {"global_from": "grid", "motion_from": None, "local_from": "grid", "project_global": True}
     assert stat.model == released.model.model_copy(update={"stat": released.model.stat.model_copy(update=changed)})
     assert (ours.motion, ours.regions, stat.motion, stat.regions) == (None, None, None, None)
 

@@ -247,6 +247,10 @@ def test_features_that_cannot_be_stored(settings: RegionSettings, clip: Callable
     for value, problem in [
         (70000.0, "the largest feature of its regions is 70000, and float16 ends at 65504. Use regions.stored_as=float32."),
         (float("nan"), "the features of its regions are not finite numbers. Check the detector's weights."),
+        (
+            0.0,
+            "the features of a region are 0 everywhere, as only those of a missing one may be. Check the detector's weights.",
+        ),
     ]:
         calls = iter((False, True))  # the detector's own call of its head, and the one for the features
         hook = head.register_forward_hook(lambda _, __, out: torch.full_like(out, value) if next(calls) else out)  # noqa: B023

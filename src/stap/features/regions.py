@@ -107,7 +107,8 @@ class RegionExtractor:
         """The arrays of a video that was read.   name: how errors call it. Raises FeatureError as `extract` does.
 
         regions (T, N, D), boxes (T, N, 4), labels and scores (T, N), region_is_padding (T, N) bool, times_seconds (T,). Where a
-        frame has fewer regions than N, region_is_padding is True and the other arrays hold 0.
+        frame has fewer regions than N, region_is_padding is True and the other arrays hold 0. Models see the regions alone, and
+        know a place without one by its vector of zeros; so a region that was detected never has such a vector.
         """
         found = list(self(video.images_uint8))
         if not any(len(frame.scores) for frame in found):
@@ -115,12 +116,13 @@ class RegionExtractor:
                 f"{name}: no region was detected in any of its {len(found)} frames (scores above {self.settings.min_score:g} count). "
                 "Lower regions.min_score, or leave the video out."
             )
+        is_padding = torch.stack([torch.arange(self.settings.regions) >= len(frame.scores) for frame in found])
         arrays = {
-            "regions": self._stored(torch.stack([self._padded(frame.features) for frame in found]), name),
+            "regions": self._stored(torch.stack([self._padded(frame.features) for frame in found]), is_padding, name),
             "boxes": torch.stack([self._padded(frame.boxes) for frame in found]),
             "labels": torch.stack([self._padded(frame.labels) for frame in found]).to(torch.int32),
             "scores": torch.stack([self._padded(frame.scores) for frame in found]),
-            "region_is_padding": torch.stack([torch.arange(self.settings.regions) >= len(frame.scores) for frame in found]),
+            "region_is_padding": is_padding,
             "times_seconds": video.times_seconds,
         }
         return VideoFeatures(arrays, video.warnings)
@@ -161,7 +163,7 @@ class RegionExtractor:
         padded[: len(values)] = values
         return padded
 
-    def _stored(self, features: Tensor, name: str) -> Tensor:
+    def _stored(self, features: Tensor, is_padding: Tensor, name: str) -> Tensor:
         largest = float(features.abs().max())
         if not math.isfinite(largest):
             raise FeatureError(f"{name}: the features of its regions are not finite numbers. Check the detector's weights.")
@@ -169,7 +171,12 @@ class RegionExtractor:
             raise FeatureError(
                 f"{name}: the largest feature of its regions is {largest:.6g}, and float16 ends at 65504. Use regions.stored_as=float32."
             )
-        return features.to(self.stored_type)
+        stored = features.to(self.stored_type)
+        if bool((~is_padding & (stored == 0).all(dim=-1)).any()):
+            raise FeatureError(
+                f"{name}: the features of a region are 0 everywhere, as only those of a missing one may be. Check the detector's weights."
+            )
+        return stored
 
 
 def category_name(label: int, labels: int) -> str:
