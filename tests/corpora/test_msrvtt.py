@@ -6,6 +6,7 @@ import pytest
 from stap.config import CorpusSettings
 from stap.corpora.corpus import load_annotations, load_corpus
 from stap.corpora.msrvtt import read_msrvtt
+from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 
 LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and a list 'sentences' (video_id, caption)"
@@ -170,3 +171,25 @@ def test_the_real_clips_are_found(stap_data):
     assert sorted(clip.path for clip in corpus.clips) == sorted(files)
     assert corpus.split("train")
     assert corpus.split("test")
+
+
+def test_a_check_goes_on_after_a_missing_file_and_wrong_records(published):
+    (published / "test_videodatainfo.json").unlink()
+    file = published / "train_val_videodatainfo.json"
+    videos = [("video0", "train"), ("video1", "holdout"), ("video0", "validate"), ("video3", "train")]
+    sentences = [("video0", "a"), ("video1", "b"), ("video7", "c"), ("video0", None), ("video0", "d")]
+    file.write_text(json.dumps(content(videos, sentences)))
+    problems = Problems()
+    corpus = load_annotations(CorpusSettings(kind="msrvtt", root=published), problems)
+    assert [(clip.id, clip.split, clip.captions) for clip in corpus.clips] == [("video0", "train", ("a", "d"))]
+    assert [(problem.kind, problem.sentence) for problem in problems] == [
+        ("split", f"{file}: video1 is in split 'holdout'. Expected one of train, validate, test."),
+        ("name", f"{file}: a sentence belongs to video7, which is not among the videos. Expected {LAYOUT}."),
+        ("line", f"{file}: 'caption' is None in {{'video_id': 'video0', 'caption': None}}. Expected text."),
+        ("no caption", f"{file}: 1 of 4 videos have no sentence: video3. Expected at least one each."),
+        ("file", f"{published / 'test_videodatainfo.json'}: no such file. Expected {LAYOUT}."),
+        (
+            "split",
+            "MSR-VTT: two clips are called video0, one in train, one in validation. Expected distinct names, each in one split.",
+        ),
+    ]

@@ -300,3 +300,18 @@ def test_the_real_clips_are_found(stap_data):
     corpus = load_corpus(CorpusSettings(kind="msvd", root=stap_data / "msvd", available_only=True))
     files = [*(stap_data / "msvd" / "YouTubeClips").iterdir()]
     assert sorted(clip.path for clip in corpus.clips) == sorted(files)
+
+
+def test_json_is_recognised_and_long_lines_are_shortened(corpus_folder):
+    file = corpus_folder / "AllVideoDescriptions.txt"
+    file.write_text('{"videos": [], "sentences": []}')
+    with pytest.raises(CorpusError) as caught:
+        read(corpus_folder)
+    assert str(caught.value) == (
+        f"{file}: JSON. Expected lines of a clip name, a space and a caption. "
+        "This looks like a file of MSR-VTT: read it with corpus.kind=msrvtt."
+    )
+    file.write_text("x" * 101)
+    with pytest.raises(CorpusError) as caught:
+        read(corpus_folder)
+    assert str(caught.value) == f"{file}, line 1: '{'x' * 97}...'. Expected lines of a clip name, a space and a caption."

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
-from stap.corpora.files import check_folder, find_files, read_rows, read_text
-from stap.corpora.problems import OnProblem, Problem, listed
+from stap.corpora.files import check_folder, find_files, read_json, read_rows, read_text
+from stap.corpora.problems import OnProblem, Problem, listed, shortened
+from stap.corpora.recognise import looks_like
+from stap.errors import CorpusError
 
 __all__ = ["LAST", "MAPPING", "number_by_bytes", "read_annotations", "read_msvd"]
 
@@ -116,7 +118,7 @@ def _read_mapping(file: Path, on_problem: OnProblem) -> dict[str, int]:
         clip, _, name = line.strip().partition(" ")
         number = int(name[3:]) if name.startswith("vid") and name[3:].isdecimal() else 0
         if not 1 <= number <= LAST:
-            on_problem(Problem("line", f"{file}, line {line_number}: {line.strip()!r}. Expected {expected}."))
+            on_problem(Problem("line", f"{file}, line {line_number}: {shortened(line.strip())!r}. Expected {expected}."))
         elif clip in numbers or number in taken:
             sentence = f"{file}, line {line_number}: {line.strip()!r} comes twice. Expected each clip and number once."
             on_problem(Problem("split", sentence))
@@ -130,13 +132,16 @@ def _read_lines(file: Path, on_problem: OnProblem) -> Captions:
     """Captions of each clip. Lines end with \\n only: captions hold other characters that split lines elsewhere."""
     expected = "lines of a clip name, a space and a caption"
     captions: Captions = {}
-    for line_number, line in enumerate(read_text(file, expected, on_problem).split("\n"), start=1):
+    text = read_text(file, expected, on_problem)
+    if text.lstrip()[:1] in ("{", "["):
+        raise CorpusError(f"{file}: JSON. Expected {expected}.{looks_like(read_json(file, expected), other_than='msvd')}")
+    for line_number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
         clip, space, caption = line.partition(" ")
         if not space or not caption.strip():
-            on_problem(Problem("line", f"{file}, line {line_number}: {line!r}. Expected {expected}."))
+            on_problem(Problem("line", f"{file}, line {line_number}: {shortened(line)!r}. Expected {expected}."))
         else:
             captions.setdefault(clip, []).append(caption)
     return captions

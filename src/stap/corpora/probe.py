@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +51,8 @@ def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak:
     """
     by_size: dict[int, list[Clip]] = defaultdict(list)
     for clip in clips:
-        by_size[clip.path.stat().st_size].append(clip)
+        with contextlib.suppress(OSError):  # a file that cannot be read is told when it is probed
+            by_size[clip.path.stat().st_size].append(clip)
     for alike in by_size.values():
         for clip, first in _repetitions(alike) if len(alike) > 1 else ():
             leaks = clip.split != first.split
@@ -90,7 +92,10 @@ def _repetitions(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
     """Each clip whose file repeats that of an earlier one, with that one."""
     first: dict[bytes, Clip] = {}
     for clip in clips:
-        with clip.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").digest()
+        try:
+            with clip.path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").digest()
+        except OSError:
+            continue
         if first.setdefault(digest, clip) is not clip:
             yield clip, first[digest]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from stap.errors import CorpusError
 
-__all__ = ["Kind", "OnProblem", "Problem", "Problems", "listed", "refuse"]
+__all__ = ["Kind", "OnProblem", "Problem", "Problems", "listed", "refuse", "shortened"]
 
 Kind = Literal[
     "file",
@@ -32,6 +32,7 @@ Kind = Literal[
 ]
 
 SHOWN = 3  # names listed in a sentence
+LONGEST = 100  # characters of a file that are shown in a sentence
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,8 @@ def listed(things: list[str]) -> str:
     """'a, b, c and 4 more'."""
     shown = ", ".join(things[:SHOWN])
     return shown if len(things) <= SHOWN else f"{shown} and {len(things) - SHOWN} more"
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning where it is long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
