@@ -496,6 +496,23 @@ def test_label_smoothing_counts_the_words_that_have_a_row(videos, captions):
     assert model.loss(videos, captions).parts["caption"].item() == pytest.approx(expected / 6, abs=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["stat", "stat-mm17"])
+def test_bfloat16_comes_near(kind, videos, captions):
+    model = make(kind, stat={"mask_attention": True}).float().eval()
+    floats = VideoBatch(
+        {name: stream.float() for name, stream in videos.streams.items()}, videos.is_padding, videos.video_numbers
+    )
+    expected = model.loss(floats, captions)
+    expected.total.backward()
+    gradient = model.embedding.weight.grad.clone()
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.loss(floats, captions)
+    losses.total.backward()
+    assert losses.total.item() == pytest.approx(expected.total.item(), rel=0.03)
+    torch.testing.assert_close(model.embedding.weight.grad, gradient, atol=0.1 * float(gradient.abs().max()), rtol=0)
+
+
 def without(videos, name):
     kept = {other: stream for other, stream in videos.streams.items() if other != name}
     return VideoBatch(kept, {other: videos.is_padding[other] for other in kept}, videos.video_numbers)

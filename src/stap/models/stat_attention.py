@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stap.errors import ShapeError
 from stap.models.attention import AdditiveAttention, attention_weights, rows_per_video
+from stap.models.weighted_sums import WeightedSums
 
 __all__ = ["STATAttended", "STATAttention", "STATKeys"]
 
@@ -32,18 +33,23 @@ class KeyedStream:
 class KeyedPlaces:
     """Places to attend to: R in each of F positions.
 
-    values: (B, F, R, D).   spatial_keys, temporal_keys: (B, F, R, A).   is_missing: (B, F, R) bool, or None: all count.
+    values: sums of (B, F * R, D).   spatial_keys: (B, F, R, A).   temporal_keys: sums of (B * F, R, A).
+    is_missing: (B, F, R) bool, or None: all count.
     """
 
-    values: Tensor
+    values: WeightedSums
     spatial_keys: Tensor
-    temporal_keys: Tensor
+    temporal_keys: WeightedSums
     is_missing: Tensor | None
 
     def select(self, videos: Tensor) -> KeyedPlaces:
         """The given videos, in that order."""
+        temporal_keys = self.temporal_keys.values.view_as(self.spatial_keys)[videos]
         return KeyedPlaces(
-            self.values[videos], self.spatial_keys[videos], self.temporal_keys[videos], _rows(self.is_missing, videos)
+            WeightedSums(self.values.values[videos]),
+            self.spatial_keys[videos],
+            WeightedSums(temporal_keys.flatten(0, 1)),
+            _rows(self.is_missing, videos),
         )
 
 
@@ -60,7 +66,7 @@ class STATKeys:
     @property
     def size(self) -> int:
         """B, the number of videos."""
-        return len(self.places.values if self.places else next(iter(self.streams.values())).values)
+        return len(self.places.spatial_keys if self.places else next(iter(self.streams.values())).values)
 
     def padding_of(self, name: str) -> Tensor | None:
         """Where the attention of this name has nothing to look at: (B, F) or, of 'spatial', (B, F, R) bool; None: nowhere."""
@@ -165,7 +171,10 @@ class STATAttention(nn.Module):
             averaged = self._keyed("local", *_averaged(places, is_missing))
             return STATKeys(keyed | {"local": averaged}, None)
         # The temporal key of a pooled vector is the pooled temporal key of its places, for their weights sum to 1.
-        return STATKeys(keyed, KeyedPlaces(places, self.spatial.keys(places), self._temporal("local").keys(places), is_missing))
+        temporal_keys = WeightedSums(self._temporal("local").keys(places).flatten(0, 1))
+        return STATKeys(
+            keyed, KeyedPlaces(WeightedSums(places.flatten(1, 2)), self.spatial.keys(places), temporal_keys, is_missing)
+        )
 
     def forward(self, query: Tensor, keys: STATKeys) -> STATAttended:
         """One look of N queries (N, Q) at B videos; query n looks at video n // (N / B), whose keys are not copied.
@@ -185,15 +194,15 @@ class STATAttention(nn.Module):
 
     def _look_at_places(self, query: Tensor, places: KeyedPlaces) -> tuple[Tensor, Tensor, Tensor]:
         assert self.spatial is not None
-        B, F, R, _ = places.values.shape
+        B, F, R, A = places.spatial_keys.shape
         K = rows_per_video(len(query), B)
         missing = None if places.is_missing is None else places.is_missing.unsqueeze(1)  # (B, 1, F, R)
         spatial = attention_weights(self.spatial.scores(query, places.spatial_keys.unsqueeze(1)), missing)  # (B, K, F, R)
-        pooled_keys = torch.matmul(spatial.transpose(1, 2), places.temporal_keys.to(spatial.dtype))  # (B, F, K, A)
-        scores = self._temporal("local").scores(query, pooled_keys.transpose(1, 2))  # (B, K, F)
+        pooled_keys = places.temporal_keys(spatial.transpose(1, 2).reshape(B * F, K, R))  # (B * F, K, A)
+        scores = self._temporal("local").scores(query, pooled_keys.view(B, F, K, A).transpose(1, 2))  # (B, K, F)
         temporal = attention_weights(scores, None if missing is None else missing.all(dim=-1))
         both = (temporal.unsqueeze(-1) * spatial).flatten(2)  # (B, K, F * R)
-        context = torch.bmm(both, places.values.flatten(1, 2).to(both.dtype))  # (B, K, D); the pooled vectors are never made
+        context = places.values(both)  # (B, K, D); the pooled vectors themselves are never made
         return context.view(B * K, -1), temporal.view(B * K, F), spatial.view(B * K, F, R)
 
     def _keyed(self, name: str, values: Tensor, is_padding: Tensor | None) -> KeyedStream:
