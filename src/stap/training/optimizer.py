@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, cast, overload
 
 import torch
@@ -85,11 +86,13 @@ def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Paramet
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
-    shared = {"lr": settings.learning_rate, "eps": settings.epsilon, "weight_decay": settings.weight_decay}
-    if settings.kind == "adadelta":
-        return torch.optim.Adadelta(parameters, rho=settings.decay, **shared)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.kind]
-    return cast(torch.optim.Optimizer, kind(parameters, **shared))
+    kinds = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "adadelta": partial(torch.optim.Adadelta, rho=settings.decay),
+    }
+    make = cast(Callable[..., torch.optim.Optimizer], kinds[settings.kind])
+    return make(parameters, lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay)
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total_steps: int) -> float:
