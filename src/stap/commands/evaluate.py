@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from stap.commands.console import warn
 from stap.commands.options import DeviceOption
-from stap.commands.outputs import result_file
+from stap.commands.outputs import result_file, writable_folder
 from stap.commands.scores_shown import Drawing, plain, print_facts, print_scores, print_variety
 
 
@@ -27,6 +28,10 @@ def evaluate(
     draws: Annotated[
         int, typer.Option(min=0, help="Times that the videos are drawn again, for a range of each score; 0: none.")
     ] = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page (HTML) with scores, clips, what was looked at, and curves."),
+    ] = None,
     diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws; nothing else is random in this command.")] = 0,
@@ -35,6 +40,8 @@ def evaluate(
 
     The features come from the store that `stap extract` filled. Scores are printed times 100, as in papers.
     """
+    if report is not None:
+        writable_folder(report.parent)  # said before the work, not after it
     with result_file(out) as file:
         from stap.device import choose_device
         from stap.evaluation import evaluate as evaluate_model
@@ -43,6 +50,14 @@ def evaluate(
         ranges = Drawing(draws, seed=seed).intervals(found.scores)
         if out is not None:
             print(json.dumps(found.to_json() | plain("intervals", ranges), indent=2, ensure_ascii=False), file=file)
+    if report is not None:
+        from stap.figures.evaluation_page import write_evaluation_report
+
+        remarks = write_evaluation_report(
+            report, found, intervals=ranges, corpus=corpus, store=store, beam_width=beam, device=choose_device(device)
+        )
+        for remark in remarks:
+            warn(remark)
     print(f"{model}: {len(found.captions)} clips of split {split}")
     print_scores(found.scores.corpus, ranges)
     if found.facts:
