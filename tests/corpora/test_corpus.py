@@ -54,7 +54,8 @@ def test_a_missing_folder_is_named(kind, name, tmp_path):
 
 def test_readers_and_facts_import_nothing_heavy():
     code = (
-        "import sys, stap.corpora.corpus, stap.corpora.msrvtt, stap.corpora.msvd, stap.corpora.scenes.facts;"
+        "import sys, stap.corpora.corpus, stap.corpora.msrvtt, stap.corpora.msvd, stap.corpora.scenes.facts,"
+        "stap.corpora.vatex, stap.corpora.folder, stap.corpora.published;"
         "print([name for name in ('torch', 'timm', 'av') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
