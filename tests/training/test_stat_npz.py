@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from stap.cli import main
 from stap.errors import CheckpointError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import open_run_streams
@@ -306,3 +307,42 @@ def test_a_model_is_not_overwritten(tmp_path: Path, arrays: dict[str, Array], wo
         import_stat_npz(tmp_path / "model_best_so_far.npz", words, tmp_path / "run")
     assert str(caught.value) == f"{tmp_path / 'run'}: holds a model. Name another folder."
     assert isinstance(load_run(tmp_path / "run").vocabulary, Vocabulary)
+
+
+@pytest.mark.slow
+def test_from_the_authors_files_to_scores_by_the_commands(
+    tmp_path: Path, arrays: dict[str, Array], words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(3)
+    for stream, shape in {"frames": (30, 6), "motion": (9, 5), "regions": (28, 3, 7)}.items():
+        folder = tmp_path / "theirs" / stream
+        folder.mkdir(parents=True)
+        for video_id in ("vid1301", "vid1302"):
+            np.save(folder / f"{video_id}.npy", random.normal(0, 1, shape).astype(np.float32))
+        assert main(["import-features", str(folder), "--stream", stream, "--out", str(tmp_path / "imported")]) == 0
+    corpus = tmp_path / "msvd"
+    (corpus / "YouTubeClips").mkdir(parents=True)
+    (corpus / "youtube_mapping.txt").write_text("a_1_2 vid1301\nb_3_4 vid1302\n")
+    (corpus / "AllVideoDescriptions.txt").write_text("a_1_2 a man is singing\nb_3_4 a man is\n")
+    for name in ("a_1_2", "b_3_4"):
+        (corpus / "YouTubeClips" / f"{name}.avi").touch()
+    run, file = tmp_path / "run", write(tmp_path, arrays)
+    capsys.readouterr()
+    line = ["import", "stat-npz", file, "--words", words, "--features", tmp_path / "imported", "--out", run]
+    assert main([str(word) for word in line]) == 0
+    count = sum(array.size for array in arrays.values())
+    assert capsys.readouterr().out == f"{run}: {count:,} parameters, 13 words\n"
+    out = tmp_path / "results.json"
+    assert main(["evaluate", "--model", str(run), "--corpus", str(corpus), "--out", str(out), "--device", "cpu"]) == 0
+    assert [found["video_id"] for found in json.loads(out.read_text())["captions"]] == ["vid1301", "vid1302"]
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, arrays: dict[str, Array], words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["import", "stat-npz", str(write(tmp_path, arrays)), "--words", str(words), "--out", str(tmp_path / "run")]
+    assert main(line) == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "Its features are not named: to evaluate it, import them (stap import-features) and give --features DIR here."
+    )
+    assert main(["import", "stat-npy", *line[2:]]) == 2

@@ -66,9 +66,10 @@ def add_l2(parameters: Iterable[nn.Parameter], weight: float) -> Tensor:
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trained:
-        gradient = parameter * (2 * weight)
-        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-    return torch.stack([parameter.square().sum() for parameter in trained]).sum()
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad.add_(parameter, alpha=2 * weight)
+    return torch.nn.utils.get_total_norm(trained).square()
 
 
 def mean_losses(names: list[str], rows: list[Tensor], counts: Sequence[int] | None = None) -> dict[str, float]:
