@@ -1,5 +1,9 @@
 """STAT's attention as a module for other people's decoders."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -171,3 +175,13 @@ def test_sizes_that_cannot_be():
         str(error.value)
         == "contexts of different sizes cannot be added: {'global': 4, 'motion': 2}. Project them, or take fusion='concat'."
     )
+
+
+def test_the_manual_s_example_has_the_shapes_that_it_says():
+    page = (Path(__file__).parents[2] / "docs" / "stat.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(block, names)
+    said = re.findall(r"^print\((.+)\)  # (\([^)]*\))", block, re.MULTILINE)
+    assert len(said) == 5
+    assert [tuple(eval(value, names)) for value, _ in said] == [ast.literal_eval(shape) for _, shape in said]
