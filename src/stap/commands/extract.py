@@ -17,10 +17,10 @@ def extract(
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
-    """Extract the features of a recipe's videos.
+    """Extract the features of a recipe's videos: frames, and motion and regions where the recipe has these sections.
 
-    They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run. A video without usable frames
-    does not stop the others; it is listed at the end, and the exit status is 1.
+    They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run.
+    A video without usable frames does not stop the others; it is listed at the end, and the exit status is 1.
     """
     from stap.config import load_recipe
 
@@ -34,20 +34,25 @@ def extract(
 
     corpus = load_corpus(settings.corpus)
     items = [(clip.id, clip.path) for clip in corpus.clips]
+    extractors = build_extractors(settings, choose_device(device))
     done = []
-    for extractor in build_extractors(settings, choose_device(device)):
+    for extractor in extractors:
+        of_what = f" {', '.join(extractor.streams)}" if len(extractors) > 1 else ""
         store = FeatureStore(settings.features.store, extractor.fingerprint)
-        title = "extract" if extractor.streams == ("grid",) else f"extract {', '.join(extractor.streams)}"
-        with interruptible("What is extracted stays; run the same line again to continue."), progress(title) as report:
-            done.append((extractor, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))
-    for _, _, result in done:
-        for sentence in result.warnings:
-            warn(sentence)
-    for extractor, store, result in done:
+        with (
+            interruptible("What is extracted stays; run the same line again to continue."),
+            progress(f"extract{of_what}") as report,
+        ):
+            done.append((of_what, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))
+    for sentence in dict.fromkeys(sentence for _, _, result in done for sentence in result.warnings):
+        warn(sentence)
+    for of_what, store, result in done:
         counts = f"{result.written} written, {result.already_there} already there, {len(result.failed)} failed"
-        say(f"{store.folder} ({', '.join(extractor.streams)}): {counts}.")
-    for extractor, _, result in done:
+        say(f"{store.folder}:{of_what} {counts}.")
+    for of_what, _, result in done:
         for video_id, reason in result.failed:
-            complain(f"{video_id} ({', '.join(extractor.streams)}): {reason}")
+            complain(f"{video_id}{of_what and f' ({of_what.strip()})'}: {reason}")
+    if not extractors:
+        say(f"nothing to extract: {', '.join(settings.features.imported)} imported.")
     if any(result.failed for _, _, result in done):
         raise typer.Exit(1)
