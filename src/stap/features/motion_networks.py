@@ -167,7 +167,7 @@ def _frame_rate(settings: MotionSettings, own: float | None) -> float | None:
         return None
     if rate is not None and not rate > 0:
         raise ConfigError(f"motion.frame_rate is {rate:g}, and more than 0 frames a second were expected.")
-    return rate
+    return None if rate is None else float(rate)
 
 
 def _preprocessing(settings: MotionSettings, own: ClipPreprocessing) -> ClipPreprocessing:
