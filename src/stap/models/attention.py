@@ -60,15 +60,15 @@ class AdditiveAttention(nn.Module):
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
         compared = self.query(query).view(len(keys), -1, *[1] * (keys.dim() - 3), self.score.in_features)  # (B, K, 1..., A)
-        fits: Tensor = _Scores.apply(keys, compared, self.score.weight[0])  # type: ignore[no-untyped-call]
+        fits: Tensor = _Scores.apply(keys, compared, self.score.weight[0])
         return fits if self.score.bias is None else fits + self.score.bias
 
 
 class _Scores(torch.autograd.Function):
     """w . tanh(keys + query): (B, K or 1, ..., A), (B, K, 1..., A), (A,) -> (B, K, ...).
 
-    Automatic differentiation of the same line keeps one more tensor of all positions' size and passes over such tensors three times
-    as often on the way back; for STAT, which does this for every place at every word, that is most of a step.
+    The same line under automatic differentiation passes over all positions more often, forward and back. STAT does this for every
+    place at every word, which is most of a step that is not a matrix product.
     """
 
     @staticmethod
@@ -79,7 +79,7 @@ class _Scores(torch.autograd.Function):
         return bent @ weight.to(bent.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         bent, weight = ctx.saved_tensors
         gradient = gradient.to(bent.dtype)

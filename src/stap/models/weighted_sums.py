@@ -27,14 +27,14 @@ class WeightedSums:
         # A scalar that every sum depends on and that depends on the values: its gradient comes after those of all sums.
         self._after_all: Tensor | None = None
         if values.requires_grad and torch.is_grad_enabled():
-            self._after_all = _AfterAll.apply(values, self._looks)  # type: ignore[no-untyped-call]
+            self._after_all = _AfterAll.apply(values, self._looks)
 
     def __call__(self, weights: Tensor) -> Tensor:
         """(B, K, P) -> (B, K, D), in the type of the values."""
         weights = weights.to(self.values.dtype)
         if self._after_all is None:
             return torch.bmm(weights, self.values)
-        summed: Tensor = _Sum.apply(weights, self.values.detach(), self._after_all, self._looks)  # type: ignore[no-untyped-call]
+        summed: Tensor = _Sum.apply(weights, self.values.detach(), self._after_all, self._looks)
         return summed
 
 
@@ -48,7 +48,7 @@ class _Sum(torch.autograd.Function):
         return torch.bmm(weights, values)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, None]:
         weights, values, after_all = ctx.saved_tensors
         gradient = gradient.to(values.dtype)
@@ -66,7 +66,7 @@ class _AfterAll(torch.autograd.Function):
         return torch.zeros((), device=values.device)  # float32 counts exactly, whatever the values' type
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, calls: Tensor) -> tuple[Tensor, None]:
         of_this_pass = list(ctx.looks.values())[-int(calls) :]  # each of its calls counted one, and came last
         weights, gradients = zip(*of_this_pass, strict=True)
