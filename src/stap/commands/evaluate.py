@@ -11,7 +11,7 @@ import typer
 from stap.commands.console import warn
 from stap.commands.options import DeviceOption
 from stap.commands.outputs import result_file, writable_folder
-from stap.commands.scores_shown import Drawing, plain, print_facts, print_scores, print_variety
+from stap.commands.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
 
 
 def evaluate(
@@ -58,6 +58,7 @@ def evaluate(
         )
         for remark in remarks:
             warn(remark)
+    note_wordless(found.words, str(model))
     print(f"{model}: {len(found.captions)} clips of split {split}")
     print_scores(found.scores.corpus, ranges)
     if found.facts:
