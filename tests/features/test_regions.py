@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models import get_model_weights
-from torchvision.models.detection import faster_rcnn
+from torchvision.models.detection import FasterRCNN, faster_rcnn
 from torchvision.ops import box_iou, roi_align
 
 from stap.config import RegionSettings
@@ -15,6 +15,8 @@ from stap.errors import CheckpointError, FeatureError
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.regions import DecodedVideo, RegionExtractor, category_name
 from stap.features.store import FeatureStore
+from stap.features.streams import FeatureStreams
+from stap.training.batches import read_videos
 from stap.video import sample_frames
 
 SMALL, LARGE = "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn"
@@ -39,6 +41,22 @@ def write_detector(path: Path, name: str) -> Path:
 @pytest.fixture(scope="module")
 def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detector(tmp_path_factory.mktemp("detector") / "detector.pth", SMALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once() -> Iterator[None]:
+    """Each detector is built once for all tests, and given to the next as it was."""
+    built: dict[tuple[str, str], FasterRCNN] = {}
+
+    def build(name: str, weights: str) -> FasterRCNN:
+        if (name, weights) not in built:
+            built[name, weights] = build_detector(name, weights)
+        built[name, weights].transform.min_size = (320,) if name == SMALL else (800,)
+        return built[name, weights]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stap.features.regions.build_detector", build)
+        yield
 
 
 def changed(settings: RegionSettings, **fields: object) -> RegionSettings:
@@ -108,8 +126,15 @@ def test_features_are_the_box_head_of_the_boxes_that_are_returned(
     assert float(arrays["regions"].std(dim=(0, 1)).mean()) > 0.01  # regions differ
 
 
-def test_boxes_labels_and_scores_are_the_detectors_own(settings: RegionSettings, video: Path) -> None:
-    """The detector called as torchvision documents it; duplicates taken out by plain loops over its answer."""
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 160)])
+def test_boxes_labels_and_scores_are_the_detectors_own(
+    settings: RegionSettings, clip: Callable[..., Path], height: int, width: int
+) -> None:
+    """The detector called as torchvision documents it; duplicates taken out by plain loops over its answer.
+
+    The second video is 960 pixels wide at its short side of 96, and the detector takes 640: it scales once more.
+    """
+    video = clip("a.mp4", frames=8, height=height, width=width)
     extractor = RegionExtractor(changed(settings, min_score=0.0, duplicate_overlap=0.3))
     arrays = extractor.extract(video).arrays
     detector = build_detector(SMALL, settings.weights)
@@ -128,8 +153,11 @@ def test_boxes_labels_and_scores_are_the_detectors_own(settings: RegionSettings,
                 duplicates += 1
         assert arrays["labels"][t].tolist() == found["labels"][kept].tolist()
         assert torch.allclose(arrays["scores"][t], found["scores"][kept])
-        assert torch.allclose(arrays["boxes"][t], found["boxes"][kept] / torch.tensor([144.0, 96, 144, 96]), atol=1e-5)
-    assert duplicates > 0
+        right, bottom = 96 * width / height, 96
+        assert torch.allclose(
+            arrays["boxes"][t], found["boxes"][kept] / torch.tensor([right, bottom, right, bottom]), atol=1e-5
+        )
+    assert duplicates > 0 or width == 160
 
 
 def test_fewer_regions_than_places_are_padding(settings: RegionSettings, video: Path) -> None:
@@ -162,6 +190,36 @@ def test_frames_are_sampled_as_the_grid_s(settings: RegionSettings, video: Path)
     assert ended.warnings == ("a warning.",)
 
 
+def test_a_frame_does_not_depend_on_the_others(settings: RegionSettings, video: Path) -> None:
+    extractor = RegionExtractor(changed(settings, min_score=0.0))
+    images = extractor.read(video).images_uint8
+    assert extractor.images_per_call < len(images)
+    for alone, together in zip((next(iter(extractor(image[None]))) for image in images), extractor(images), strict=True):
+        assert torch.allclose(alone.features, together.features, rtol=1e-3, atol=1e-3)
+        assert torch.equal(alone.labels, together.labels)
+
+
+def test_a_batch_tells_missing_regions_from_others(settings: RegionSettings, clip: Callable[..., Path], tmp_path: Path) -> None:
+    """From two videos through the store to what STAT takes for missing."""
+    paths = {
+        name: clip(f"{name}.mp4", frames=frames, height=64, width=96, seed=frames) for name, frames in (("a", 8), ("b", 2))
+    }
+    scores = RegionExtractor(changed(settings, min_score=0.0)).extract(paths["a"]).arrays["scores"]
+    threshold = float(scores.flatten().sort().values[4])
+    extractor = RegionExtractor(changed(settings, min_score=threshold, stored_as="float16"))
+    store = FeatureStore(tmp_path / "store", extractor.fingerprint)
+    for name, path in paths.items():
+        store.write(name, extractor.extract(path))
+    streams = FeatureStreams({"regions": store})
+    batch = read_videos(streams.read, ["a", "b"])
+    assert batch.streams["regions"].shape == (2, 3, 4, 1024)
+    assert batch.is_padding["regions"].tolist() == [[False] * 3, [False, False, True]]
+    is_missing = (batch.streams["regions"] == 0).all(dim=-1)
+    for row, (name, frames) in enumerate((("a", 3), ("b", 2))):
+        assert torch.equal(is_missing[row, :frames], store.read(name)["region_is_padding"])
+    assert int(is_missing[0].sum()) == 5
+
+
 def test_the_detectors_own_size(settings: RegionSettings) -> None:
     assert RegionExtractor(changed(settings, image_size=None)).short_side == 320
 
@@ -170,8 +228,6 @@ def test_the_fingerprint_holds_every_setting(settings: RegionSettings, tmp_path:
     again = write_detector(tmp_path / "again.pth", SMALL)
     fingerprint = RegionExtractor(changed(settings, weights=str(again))).fingerprint
     assert RegionExtractor(settings).fingerprint == fingerprint  # the file's name plays no part
-    detector = build_detector(SMALL, settings.weights)
-    monkeypatch.setattr("stap.features.regions.build_detector", lambda *_: detector)  # to build it once
     changes = {"frames": 2, "regions": 5, "min_score": 0.5, "duplicate_overlap": 0.5, "image_size": 64, "stored_as": "float16"}
     for name, value in changes.items():
         other = RegionExtractor(changed(settings, **{name: value})).fingerprint
