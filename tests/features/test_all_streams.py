@@ -1,0 +1,75 @@
+"""Grid, motion and regions of real files by the real networks: one store each, one batch, one model folder, one caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from stap.captioner import load
+from stap.config import FeatureSettings, recipe_from_dict
+from stap.features.extract import extract
+from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of, weights_files
+from stap.features.networks.faster_rcnn import build_detector
+from stap.features.networks.i3d import I3D
+from stap.features.store import FeatureStore
+from stap.features.streams import open_streams
+from stap.text import Vocabulary
+from stap.training.batches import in_float32, read_videos
+from stap.training.run_folder import model_for, save_description, save_weights
+
+DETECTOR = "fasterrcnn_mobilenet_v3_large_320_fpn"
+
+
+@pytest.mark.slow
+def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: Callable[..., Path], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    safetensors.torch.save_file(I3D(5).state_dict(), tmp_path / "i3d.safetensors")
+    safetensors.torch.save_file(build_detector(DETECTOR, "random").state_dict(), tmp_path / "detector.safetensors")
+    recipe = recipe_from_dict(
+        {
+            "features": settings.model_dump(mode="json"),
+            "motion": {"weights": str(tmp_path / "i3d.safetensors"), "per": "clip", "clip_frames": 9, "clip_stride": 9, "frame_rate": "native", "resize": 193, "image_size": 193},
+            "regions": {"detector": DETECTOR, "weights": str(tmp_path / "detector.safetensors"), "frames": 2, "regions": 3, "min_score": 0.0, "image_size": 96},
+            "model": {
+                "kind": "stat",
+                "hidden_size": 8,
+                "attention_size": 8,
+                "embedding_size": 8,
+                "stat": {"global_from": "grid", "positions": 4, "project_global": True},
+            },
+            "decoding": {"beam_width": 1, "max_words": 4},
+        }
+    )  # fmt: skip
+    extractors = build_extractors(recipe)
+    assert all(isinstance(extractor, TwoStepExtractor) for extractor in extractors)
+    videos = [(name, clip(f"{name}.mp4", frames=frames, seed=frames)) for name, frames in (("a", 10), ("b", 20))]
+    for extractor in extractors:
+        report = extract(videos, extractor, FeatureStore(settings.store, extractor.fingerprint))
+        assert (report.written, report.failed) == (2, ())
+    streams = open_streams(recipe.features, extractors)
+    batch = in_float32(read_videos(streams.read, ["a", "b"]))
+    assert {name: tuple(stream.shape) for name, stream in batch.streams.items()} == {
+        "grid": (2, 4, 4, 96),
+        "motion": (2, 2, 5),
+        "regions": (2, 2, 3, 1024),
+    }
+    assert {name: padding.tolist() for name, padding in batch.is_padding.items()} == {
+        "grid": [[False] * 4] * 2,
+        "motion": [[False, True], [False, False]],
+        "regions": [[False] * 2] * 2,
+    }
+    vocabulary = Vocabulary.build(["a red ball rises"])
+    save_description(tmp_path / "run", recipe, vocabulary, fingerprints_of(extractors), weights_files(extractors))
+    model = model_for(recipe, vocabulary, streams.fingerprint)
+    save_weights(tmp_path / "run", model)
+    for name in ("i3d", "detector"):
+        (tmp_path / f"{name}.safetensors").unlink()
+    captioner = load(tmp_path / "run", "cpu")
+    assert fingerprints_of(captioner.extractors) == fingerprints_of(extractors)
+    caption = captioner.caption(videos[0][1])
+    assert caption.attention.shape == (len(caption.words), 4)
+    assert len(caption.times_seconds) == 4
