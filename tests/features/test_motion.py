@@ -17,10 +17,13 @@ from stap.config import MotionSettings
 from stap.errors import CheckpointError, ConfigError, FeatureError, VideoError
 from stap.features import motion
 from stap.features.clip_preprocessing import ClipPreprocessing
+from stap.features.extract import extract
 from stap.features.extractor import TwoStepExtractor
 from stap.features.motion import MotionExtractor, choose_clips
 from stap.features.motion_networks import C3D_PREPROCESSING, I3D_PREPROCESSING, build_motion_network
 from stap.features.networks.torchvision_video import known_networks, sampling_of
+from stap.features.store import FeatureStore
+from stap.features.streams import check_array
 
 # torchvision's smallest network on small pictures: 0.1 s a clip.
 SMALL = MotionSettings(
@@ -121,6 +124,20 @@ def test_a_file_that_is_no_video(extractor: MotionExtractor, tmp_path: Path) -> 
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError):
         extractor.extract(tmp_path / "text.mp4")
+
+
+def test_many_videos_into_the_store(extractor: MotionExtractor, clip: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    items = [("a", clip("a.mp4", frames=9)), ("text", tmp_path / "text.mp4"), ("short", clip("short.mp4", frames=3))]
+    store = FeatureStore(tmp_path / "store", extractor.fingerprint)
+    report = extract(items, extractor, store)
+    assert (report.written, [video_id for video_id, _ in report.failed], len(report.warnings)) == (2, ["text"], 1)
+    for video_id, path in (items[0], items[2]):
+        expected = extractor.extract(path).arrays
+        found = store.read(video_id)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+        check_array("motion", found["motion"], store.fingerprint, source=video_id, remedy="")
 
 
 # --- what the network is shown ------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stap.config import MotionSettings
 from stap.errors import CheckpointError
+from stap.features.motion import MotionExtractor
 from stap.features.networks.i3d import I3D
 from stap.features.networks.i3d_weights import load_i3d
 from stap.features.weights import read_weights
@@ -90,8 +92,18 @@ def test_a_kinetics400_checkpoint_has_a_scope_and_flat_norms(i3d: I3D, i3d_weigh
     assert_same(load_i3d(tmp_path / "i3d.safetensors"), i3d)
 
 
-def test_what_a_model_folder_carries_leaves_the_optimiser_out(i3d_checkpoint: Path, i3d_weights: Weights) -> None:
-    assert read_weights(i3d_checkpoint).keys() == i3d_weights.keys()
+def test_what_a_model_folder_carries_makes_the_same_features(
+    i3d_checkpoint: Path, i3d_weights: Weights, tmp_path: Path
+) -> None:
+    """The checkpoint's tensors as safetensors, less what the optimiser left."""
+    carried = read_weights(i3d_checkpoint)
+    assert carried.keys() == i3d_weights.keys()
+    safetensors.torch.save_file(carried, tmp_path / "motion.safetensors")
+    extractors = [
+        MotionExtractor(MotionSettings(weights=str(path))) for path in (i3d_checkpoint, tmp_path / "motion.safetensors")
+    ]
+    assert extractors[0].fingerprint == extractors[1].fingerprint
+    assert (extractors[0].weights_file, extractors[0].fingerprint["feature_size"]) == (i3d_checkpoint, 600)
 
 
 @pytest.mark.parametrize("which", [1, 2], ids=["piergiaj", "hassony2"])
