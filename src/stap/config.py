@@ -142,7 +142,7 @@ class FeatureSettings(Section):
     pooled: bool = Field(
         False, description="one vector a frame, the mean over its locations (stream frames), instead of the grid (stream grid)"
     )
-    imported: dict[str, Path] = Field(
+    imported: dict[Literal["grid", "frames", "motion", "regions"], Path] = Field(
         default_factory=dict,
         description="stream to the store that `stap import-features` wrote, instead of extracting it: {frames: imported/google}",
     )

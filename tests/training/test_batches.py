@@ -98,6 +98,42 @@ def test_streams_are_padded_with_zeros_and_say_so(tmp_path: Path) -> None:
     assert batch.video_numbers.tolist() == [0, 1]
 
 
+def test_every_sequence_has_a_length_of_its_own(tmp_path: Path) -> None:
+    """STAT's streams: each is padded to its own longest video, from a store of its own."""
+    sizes = {"frames": (6,), "motion": (5,), "regions": (2, 4)}
+    lengths = {"a": {"frames": 3, "motion": 1, "regions": 2}, "b": {"frames": 1, "motion": 4, "regions": 2}}
+    stores = {name: FeatureStore(tmp_path, {"kind": name, "feature_size": size[-1]}) for name, size in sizes.items()}
+    arrays = {
+        video_id: {name: torch.randn(count, *sizes[name]) for name, count in counts.items()}
+        for video_id, counts in lengths.items()
+    }
+    for video_id, streams in arrays.items():
+        for name, array in streams.items():
+            stores[name].write(video_id, VideoFeatures({name: array, "times_seconds": torch.arange(float(len(array)))}))
+    batch = read_videos(FeatureStreams(stores).read, ["a", "b"])
+    assert sorted(batch.streams) == sorted(batch.is_padding) == sorted(sizes)
+    for name, size in sizes.items():
+        longest = max(counts[name] for counts in lengths.values())
+        assert batch.streams[name].shape == (2, longest, *size)
+        for row, video_id in enumerate("ab"):
+            count = lengths[video_id][name]
+            assert torch.equal(batch.streams[name][row, :count], arrays[video_id][name])
+            assert not batch.streams[name][row, count:].any()
+            assert batch.is_padding[name][row].tolist() == [False] * count + [True] * (longest - count)
+
+
+def test_a_vector_beside_a_sequence_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {"kind": "motion", "feature_size": 5})
+    store.write("a", VideoFeatures({"motion": torch.ones(5)}))
+    store.write("b", VideoFeatures({"motion": torch.ones(5, 5)}))
+    with pytest.raises(FeatureError) as caught:
+        read_videos(FeatureStreams({"motion": store}).read, ["a", "b"])
+    assert str(caught.value) == (
+        "b: stream motion has the shape (5, 5), but (5,) in a; expected the same sizes in all videos of a store but for the number of "
+        "frames. Make the features again."
+    )
+
+
 def test_captions_follow_their_video(tmp_path: Path) -> None:
     store = store_of(tmp_path, {name: video(2, 1 + number) for number, name in enumerate("abc")})
     clips = [

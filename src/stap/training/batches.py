@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "pad_words", "read_ahead", "read_videos"]
 
-VIDEOS_KEPT_OPEN = 16_384  # memory-mapped files; Linux allows a process 65,530 mappings
+FILES_KEPT_OPEN = 49_152  # memory-mapped, one a video and stream; Linux allows a process 65,530 mappings
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -86,7 +86,7 @@ class CaptionedVideos:
         self.video_ids = [clip.id for clip in clips if encoded[clip.id]]
         self.captions = [encoded[video_id] for video_id in self.video_ids]
         self.vocabulary = vocabulary
-        self._read = lru_cache(VIDEOS_KEPT_OPEN)(store.read)
+        self._read = lru_cache(FILES_KEPT_OPEN // len(store.stores))(store.read)
         if not self.video_ids:
             raise CorpusError(
                 f"none of the {len(clips)} clips has a caption with words. Check the corpus folder and its splits."
