@@ -259,8 +259,12 @@ def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
     assert (shown[10:] == shown[:2]) == (not reshuffle)
 
 
-def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+@pytest.mark.parametrize("kind", ["lstap", "stat", "lstap-stat"])
+def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStreams, kind: str) -> None:
     recipe = recipe_of(epochs=4, **STAT)
+    watched = {"global_from": "grid", "motion_from": None, "local_from": "grid", "project_global": True}
+    model = recipe.model.model_dump() | {"kind": kind, "stat": watched}
+    recipe = recipe_from_dict(recipe.model_dump(mode="json") | {"model": model})
 
     def stop_after_two(summary: EpochSummary) -> None:
         if summary.epoch == 2:
