@@ -126,7 +126,10 @@ def test_a_file_that_is_no_video(extractor: MotionExtractor, tmp_path: Path) -> 
         extractor.extract(tmp_path / "text.mp4")
 
 
-def test_many_videos_into_the_store(extractor: MotionExtractor, clip: Callable[..., Path], tmp_path: Path) -> None:
+def test_many_videos_into_the_store(
+    extractor: MotionExtractor, clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extractor, "has_random_weights", False)  # which are refused otherwise
     (tmp_path / "text.mp4").write_text("no video")
     items = [("a", clip("a.mp4", frames=9)), ("text", tmp_path / "text.mp4"), ("short", clip("short.mp4", frames=3))]
     store = FeatureStore(tmp_path / "store", extractor.fingerprint)

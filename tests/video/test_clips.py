@@ -117,7 +117,7 @@ def test_nothing_can_be_decoded(make_video):
 
 
 def test_real_files_of_every_kind(stap_data: Path):
-    for path in sorted((stap_data / "videos").iterdir())[:8]:
-        if path.suffix in (".mp4", ".mkv", ".gif"):
+    for path in sorted((stap_data / "videos").iterdir()):
+        if path.suffix in (".mp4", ".mkv", ".gif", ".avi", ".webm") and path.stat().st_size < 150_000:
             stream = FrameStream(path, 2, short_side=16)
             assert sum(1 for _ in stream) == len(stream) == max(1, round(stream.duration_seconds * 2))
