@@ -31,6 +31,9 @@ REFERENCES = {
 }
 PREDICTIONS = {"cooking": "a woman is slicing a tomato", "riding": "a man is riding", "singing": "a man is singing", "cat": ""}
 
+SILENT_REFERENCES = {"half": ["...", "A mouse\thides."], "all": ["!", "?"], "other": ["a man ||| smiles"]}
+SILENT_PREDICTIONS = {"half": "a mouse", "all": "a man", "other": "?!"}
+
 
 @pytest.fixture(scope="module")
 def scorer():
@@ -150,6 +153,8 @@ def assert_equal_to_pycocoevalcap(references, predictions, scores, meteor=None):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # pycocoevalcap leaves a pipe open
 @pytest.mark.usefixtures("java_on_path")
 def test_equal_to_pycocoevalcap_to_the_last_bit(scorer):
+    with Scorer(SILENT_REFERENCES, WITHOUT_METEOR) as silent:
+        assert_equal_to_pycocoevalcap(SILENT_REFERENCES, SILENT_PREDICTIONS, silent.score(SILENT_PREDICTIONS))
     scorer.score(dict.fromkeys(REFERENCES, "a man is talking"))  # what it keeps of another call must not matter
     assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS, scorer.score(PREDICTIONS))
 
@@ -166,6 +171,10 @@ def test_meteor_equal_to_pycocoevalcap(meteor_scorer, capfd):
     java = meteor_scorer._meteor.start()
     assert_equal_to_pycocoevalcap(REFERENCES, PREDICTIONS, scores, java._process)
     assert_sums_are_meteors(scores, java)
+    with Scorer(SILENT_REFERENCES, sharing=meteor_scorer) as scorer:
+        silent = scorer.score(SILENT_PREDICTIONS)
+    assert_equal_to_pycocoevalcap(SILENT_REFERENCES, SILENT_PREDICTIONS, silent, java._process)
+    assert silent.per_video["half"]["METEOR"] > 0 == silent.per_video["all"]["METEOR"]
 
 
 def assert_sums_are_meteors(scores, java):
@@ -290,6 +299,13 @@ def test_odd_characters_change_no_score(scorer):
     with Scorer(odd, WITHOUT_METEOR) as other:
         assert other.score({video: f"\u2029{caption}\v" for video, caption in PREDICTIONS.items()}) == expected
     assert expected.corpus["CIDEr"] > 0.5
+
+
+def test_captions_of_emoji_and_other_scripts_stay_where_they_are():
+    references = {"smile": ["😀 человек", "😀"], "nothing": ["\u200b", "\ufe0f\u2028"], "plain": ["a man runs"]}
+    with Scorer(references, WITHOUT_METEOR) as scorer:
+        scores = scorer.score({"smile": "😀 человек", "nothing": "\ufeff\x85", "plain": "a man\truns"})
+    assert scores.per_video["smile"]["ROUGE-L"] == scores.per_video["plain"]["ROUGE-L"] == 1.0
 
 
 def test_a_prediction_without_words_is_0_in_every_metric(scorer):
