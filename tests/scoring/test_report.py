@@ -120,12 +120,12 @@ def test_words_references_and_numbers_are_there(page):
 def test_a_word_says_when_and_where(page):
     says = [word["data-says"] for word in page(make_report(make_clip())).all("button", kind="word")]
     assert says == [
-        "“hello”: most attention at 0.5 s (70 %, upper left).",
-        "“world”: most attention at 2.5 s (78 %, lower left).",
+        "“hello”: most attention at 0.5 s (70\u00a0%, upper left).",
+        "“world”: most attention at 2.5 s (78\u00a0%, lower left).",
     ]
     even = make_clip(word_attention=np.full((2, 3), 1 / 3), spatial_weights=None, places=None)
     says = page(make_report(even)).all("button", kind="word")[0]["data-says"]
-    assert says == "“hello”: spread over the clip, most at 0.5 s (33 %), 1.5 s (33 %) and 2.5 s (33 %)."
+    assert says == "“hello”: spread over the clip, most at 0.5 s (33\u00a0%), 1.5 s (33\u00a0%) and 2.5 s (33\u00a0%)."
 
 
 def test_pictures_are_small_and_show_the_frames(page):
@@ -179,8 +179,8 @@ def test_the_page_carries_the_weights_of_boxes_for_each_word(page):
     assert weights_of(clip).tolist() == [255, 28, 255, 255, 64, 255, 0, 255, 255, 0, 255, 85]
     assert [image["alt"] for image in shown.all("img") if image["alt"]] == [f"Frame at {s} s" for s in (0.5, 1.5, 2.5)]
     assert [word["data-says"] for word in shown.all("button", kind="word")] == [
-        "“hello”: most attention at 0.5 s (70 %).",  # 0.9 is less than twice an even share of two boxes
-        "“world”: most attention at 2.5 s (78 %).",
+        "“hello”: most attention at 0.5 s (70\u00a0%).",  # 0.9 is less than twice an even share of two boxes
+        "“world”: most attention at 2.5 s (78\u00a0%).",
     ]
 
 
@@ -191,7 +191,7 @@ def test_where_names_what_a_box_holds(page):
     weights[:, :, 1] = 0.7
     clip = make_clip(spatial_weights=weights, places=Boxes(corners, (("dog", "cat", "", ""),) * 3))
     says = [word["data-says"] for word in page(make_report(clip)).all("button", kind="word")]
-    assert says[0] == "“hello”: most attention at 0.5 s (70 %, cat at the lower right)."
+    assert says[0] == "“hello”: most attention at 0.5 s (70\u00a0%, cat at the lower right)."
 
 
 def test_where_in_words(page):

@@ -127,7 +127,7 @@ def test_pointing_at_a_word_shows_when_and_where(open_page) -> None:
     expected = np.exp(-((np.arange(FRAMES) - 3) ** 2))
     assert bars(clip) == pytest.approx(expected, abs=0.01)
     assert clip.locator(".stage .time").inner_text() == "1.5 s"  # frame 3
-    assert clip.get_by_role("status").inner_text() == "“man”: most attention at 1.5 s (56 %, upper right)."
+    assert clip.get_by_role("status").inner_text() == "“man”: most attention at 1.5 s (56\u00a0%, upper right)."
     assert darkness(clip, 7 / 8, 1 / 6) == 0  # place 3, which has nearly all the weight
     assert darkness(clip, 3 / 8, 1 / 2) == pytest.approx(0.62 * 255 * (1 - 0.1 / 11 / 0.9), abs=2)
     assert clip.locator(".stage").screenshot() != before

@@ -131,15 +131,14 @@ def _word_view(
         place = ""
         if spatial is not None and clip.places is not None:
             place = where(clip.places, t, spatial[index if len(spatial) > 1 else 0, t])
-        return f"{frames[t].time} ({100 * row[t]:.0f} %{', ' + place if place else ''})"
+        return f"{frames[t].time} ({100 * row[t]:.0f}\u00a0%{', ' + place if place else ''})"
 
     word = clip.caption_words[index]
     order = [int(t) for t in np.argsort(-row, kind="stable")]
     strongest = [t for t in order[:3] if row[t] >= 0.5 * row[order[0]]]
     spread = len(row) > 1 and row[order[0]] < CLEARLY / len(row)
-    says = (
-        f"“{word}”: {'spread over the clip, most' if spread else 'most attention'} at {_listed([said(t) for t in strongest])}."
-    )
+    verdict = "spread over the clip, most" if spread else "most attention"
+    says = f"“{word}”: {verdict} at {_listed([said(t) for t in strongest])}."
     return WordView(word, tuple(round(100 * float(value), 1) for value in row), order[0], says)
 
 
