@@ -121,7 +121,7 @@ def main() -> None:
     stat = STATSettings(positions=s.F, **({"global_from": source, "local_from": source} if source else {}))
     settings = ModelSettings(kind="stat", hidden_size=s.H, attention_size=s.A, embedding_size=s.E, stat=stat)
     sizes = {"frames": s.Dg, "motion": s.Dm, "regions": s.Dl, "grid": s.Dl}
-    model = build_model(settings, vocabulary_size=s.V + EOS, feature_sizes=sizes, locations=s.R)
+    model = build_model(settings, vocabulary_size=s.V + EOS, feature_sizes=sizes, grid_size=(s.R,))
     videos, captions = batches(s, from_grid=options.scenes)
     forward_limit, limit = limit_of(s)
 

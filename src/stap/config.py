@@ -279,8 +279,11 @@ class ModelSettings(Section):
     pooling: Literal["mean", "attention"] = Field(
         "attention", description="lstap: local weights of equation (8), or of (9)-(10)"
     )
-    location_bias: bool = Field(
-        False, description="lstap: learn a bias for each location, so that places can be told apart (not in the paper)"
+    location_bias: float = Field(
+        0.0,
+        ge=0,
+        description="learn a bias for each location, so that places can be told apart (not in the paper): the standard deviation with "
+        "which it begins, as smooth maps over the grid; 0: none",
     )
     hidden_size: int = Field(1024, ge=1, description="H: encoder and decoder LSTM")
     attention_size: int = Field(256, ge=1, description="A: additive attention")
@@ -308,10 +311,10 @@ class ModelSettings(Section):
                 "stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true"
             )
         if is_stat and self.location_bias and stat.local_from != "grid":
-            raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: false")
+            raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0")
         if self.kind == "stat-mm17" and (self.location_bias or stat.project_global):
             raise ValueError(
-                "stat-mm17 projects nothing; set location_bias and stat.project_global to false, or use kind: stat"
+                "stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat"
             )
         return self
 

@@ -67,9 +67,9 @@ def test_start_state_from_motion(grid, reference):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-@pytest.mark.parametrize("locations", [None, R])
-def test_gradients(pooling, locations, grid):
-    module = make(pooling, locations=locations)
+@pytest.mark.parametrize("location_bias", [0.0, 0.3])
+def test_gradients(pooling, location_bias, grid):
+    module = make(pooling, location_bias=location_bias, grid_size=(1, R))
     padding = torch.tensor([[False] * T, [False] * (T - 1) + [True]])
     h, c = torch.randn(2, B, H, dtype=torch.double)
     weights = [module.input_weight, module.input_bias, module.location_bias, module.recurrent_weight, module.score_weight]
@@ -82,7 +82,7 @@ def test_gradients(pooling, locations, grid):
 
 
 def test_a_location_bias_is_a_one_hot_location_in_the_grid(grid):
-    module = make("attention", locations=R)
+    module = make("attention", location_bias=0.3, grid_size=(1, R))
     without = make("attention")
     one_hot = torch.eye(R, dtype=torch.double).expand(B, T, R, R)
     wider = LSTAP(D + R, H, pooling="attention", attention_size=A).double()

@@ -34,12 +34,12 @@ def _load(name):
 loops = _load("stat_reference")
 
 
-def make(kind="stat", sizes=SIZES, locations=None, stat=None, **options):
+def make(kind="stat", sizes=SIZES, grid_size=None, stat=None, **options):
     torch.manual_seed(1)
     attention = STATSettings(**({"positions": POSITIONS} | (stat or {})))
     settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.5, "stat": attention} | options
     model = build_model(
-        ModelSettings(kind=kind, **settings), vocabulary_size=V, feature_sizes=sizes, locations=locations
+        ModelSettings(kind=kind, **settings), vocabulary_size=V, feature_sizes=sizes, grid_size=grid_size
     ).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -458,7 +458,7 @@ def score(model, memory, b, words):
 
 @pytest.mark.parametrize("options", [{}, {"motion_from": None}, {"local_pooling": "mean"}])
 def test_a_grid_is_enough(options, grids, captions):
-    model = make(sizes={"grid": H}, locations=3, stat=WIDE | {"positions": 4} | options).eval()
+    model = make(sizes={"grid": H}, grid_size=(1, 3), stat=WIDE | {"positions": 4} | options).eval()
     losses = model.loss(grids, captions)
     assert losses.total.isfinite()
     memory = model.encode(grids)
@@ -469,10 +469,10 @@ def test_a_grid_is_enough(options, grids, captions):
 
 def test_a_bias_for_each_location_tells_places_apart(grids):
     turned = VideoBatch({"grid": grids.streams["grid"].flip(2)}, grids.is_padding, grids.video_numbers)
-    for location_bias in (False, True):
-        model = make(sizes={"grid": H}, locations=3, stat=WIDE | {"motion_from": None}, location_bias=location_bias).eval()
+    for location_bias in (0.0, 0.3):
+        model = make(sizes={"grid": H}, grid_size=(1, 3), stat=WIDE | {"motion_from": None}, location_bias=location_bias).eval()
         first, second = ((memory := model.encode(batch)) and model.step(memory, model.start(memory), torch.full((B,), BOS)) for batch in (grids, turned))  # fmt: skip
-        assert torch.allclose(first.logits[:, EOS:], second.logits[:, EOS:]) is not location_bias
+        assert torch.allclose(first.logits[:, EOS:], second.logits[:, EOS:]) is (location_bias == 0)
 
 
 def test_a_projected_global_stream(videos, captions):
@@ -543,7 +543,7 @@ def test_a_stream_of_another_size_is_named_with_both_shapes(name, stream, senten
 
 
 def test_a_grid_of_other_locations_is_named(grids):
-    model = make(sizes={"grid": H}, locations=4, stat=WIDE)
+    model = make(sizes={"grid": H}, grid_size=(4,), stat=WIDE)
     with pytest.raises(ShapeError) as error:
         model.encode(grids)
     assert str(error.value) == "grid (3, 5, 3, 4): expected 4 locations."

@@ -24,7 +24,7 @@ def test_captions_are_learned_by_heart(kind):
         penalty_captions=1,
     )
     settings = ModelSettings(kind=kind, hidden_size=16, attention_size=16, embedding_size=16, dropout=0.0, stat=stat)
-    model = build_model(settings, vocabulary_size=10, feature_sizes={"grid": 16}, locations=4)
+    model = build_model(settings, vocabulary_size=10, feature_sizes={"grid": 16}, grid_size=(2, 2))
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 5])
     grid = torch.randn(3, 5, 4, 16).masked_fill(padding[..., None, None], 0)
     videos = VideoBatch({"grid": grid}, {"grid": padding}, torch.arange(3))

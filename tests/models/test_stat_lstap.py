@@ -15,7 +15,9 @@ B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
 def make(stat=None, **options):
     torch.manual_seed(1)
     settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "stat": STATSettings(**(stat or {}))} | options
-    model = build_model(ModelSettings(kind="lstap-stat", **settings), vocabulary_size=V, feature_size=D, locations=R).double()
+    model = build_model(
+        ModelSettings(kind="lstap-stat", **settings), vocabulary_size=V, feature_size=D, grid_size=(1, R)
+    ).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -41,7 +43,7 @@ def captions():
 
 
 def test_the_decoder_looks_at_lstap_s_states_and_at_the_cells(videos):
-    model = make(location_bias=True)
+    model = make(location_bias=0.3)
     pooled = model.encoder(videos.streams["grid"], videos.is_padding["grid"])
     memory = model.encode(videos)
     torch.testing.assert_close(memory.states, pooled.states)
@@ -83,7 +85,7 @@ def test_the_matching_loss_is_lstap_s(videos, captions):
 
 @pytest.mark.parametrize("stat", [{}, {"local_pooling": "mean"}])
 def test_loss_gradients(stat, videos, captions):
-    model = make(stat, location_bias=True)
+    model = make(stat, location_bias=0.3)
     names, values = zip(*model.named_parameters(), strict=True)
 
     def total(*values):

@@ -63,9 +63,9 @@ ROWS = (
     Row(
         "stat-temporal-only",
         "temporal attention only",
-        (*_STAT, "model.stat.motion_from=null", "model.stat.local_from=null", "model.location_bias=false"),
+        (*_STAT, "model.stat.motion_from=null", "model.stat.local_from=null", "model.location_bias=0"),
     ),
-    Row("stat-without-local", "STAT without local", (*_STAT, "model.stat.local_from=null", "model.location_bias=false")),
+    Row("stat-without-local", "STAT without local", (*_STAT, "model.stat.local_from=null", "model.location_bias=0")),
     Row("stat-averaged", "STAT, places averaged", (*_STAT, "model.stat.local_pooling=mean")),
     Row("stat", "STAT", _STAT),
     Row("lrcn", "LRCN", ("model.kind=lrcn",)),

@@ -21,26 +21,27 @@ def build_model(
     *,
     vocabulary_size: int,
     feature_size: int | None = None,
-    locations: int | None = None,
+    grid_size: tuple[int, ...] | None = None,
     label_smoothing: float = 0.0,
     feature_sizes: Mapping[str, int] | None = None,
 ) -> CaptionModel:
     """The model of a recipe, with fresh weights drawn from torch's global generator.
 
     feature_size: D of the stream 'grid'.   feature_sizes: D of every stream by its name, for models that read several.
-    locations: R of the features' grid, needed where the settings ask for a bias for each, or for differences of grids.
+    grid_size: (rows, columns) of the features' grid, or (R,) where only the number of its locations is known; needed where the
+    settings ask for differences of grids, and with both numbers for `location_bias`.
 
-    Raises ValueError if locations are missing, ConfigError if a stream that the settings name is.
+    Raises ConfigError if the grid's size, or a stream, that the settings need is missing.
     """
     sizes = dict(feature_sizes or {}) | ({} if feature_size is None else {"grid": feature_size})
-    if settings.location_bias and locations is None:
-        raise ValueError("model.location_bias needs the number of locations of the grid.")
+    if settings.location_bias and settings.kind != "lrcn":
+        _check_rows_and_columns("location_bias", grid_size)
     if settings.kind in ("stat", "stat-mm17"):
         return STAT(
             settings,
             vocabulary_size=vocabulary_size,
             feature_sizes=sizes,
-            locations=locations,
+            grid_size=grid_size,
             label_smoothing=label_smoothing,
         )
     if "grid" not in sizes:
@@ -51,7 +52,7 @@ def build_model(
     if settings.kind == "lrcn":
         lrcn = LRCN(sizes["grid"], settings.hidden_size, motion_size=settings.motion_size, forget_bias=settings.forget_bias)
         return EncoderDecoder(lrcn, settings, vocabulary_size, label_smoothing)
-    encoder = _lstap(settings, sizes["grid"], locations)
+    encoder = _lstap(settings, sizes["grid"], grid_size)
     if settings.kind == "lstap":
         return EncoderDecoder(encoder, settings, vocabulary_size, label_smoothing)
     return LSTAPSTAT(
@@ -59,18 +60,28 @@ def build_model(
         settings,
         vocabulary_size=vocabulary_size,
         feature_size=sizes["grid"],
-        locations=locations,
+        grid_size=grid_size,
         label_smoothing=label_smoothing,
     )
 
 
-def _lstap(settings: ModelSettings, feature_size: int, locations: int | None) -> LSTAP:
+def _lstap(settings: ModelSettings, feature_size: int, grid_size: tuple[int, ...] | None) -> LSTAP:
     return LSTAP(
         feature_size,
         settings.hidden_size,
         pooling=settings.pooling,
         attention_size=settings.attention_size,
-        locations=locations if settings.location_bias else None,
+        location_bias=settings.location_bias,
+        grid_size=grid_size,
         motion_size=settings.motion_size,
         forget_bias=settings.forget_bias,
     )
+
+
+def _check_rows_and_columns(setting: str, grid_size: tuple[int, ...] | None) -> None:
+    if grid_size is None or len(grid_size) != 2:
+        known = "no size of a grid" if grid_size is None else f"only its number of locations, {grid_size[0]}"
+        raise ConfigError(
+            f"model.{setting} needs the rows and columns of the grid, and the features tell {known}. "
+            f"Extract the grid with `stap extract`, or set model.{setting} to 0."
+        )

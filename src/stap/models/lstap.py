@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import ShapeError
+from stap.models.locations import learned_location_bias
 from stap.models.recurrence import pooled_recurrence
 
 __all__ = ["LSTAP", "Pooled"]
@@ -32,8 +33,9 @@ class LSTAP(nn.Module):
     `forget_bias`; the paper states none of them.
 
     pooling: 'mean' weighs all locations alike, equation (8); 'attention' chooses, equations (9) and (10).
-    locations: R of the grids to come, to learn a bias for each location; None: none is learned, as in the paper, whose equations
-    do not tell one location from another (a convolutional network's zero padding does, a little).
+    location_bias: with which standard deviation a learned bias for each location begins (see `models.locations`), which
+    needs grid_size, (rows, columns); 0: none is learned, as in the paper, whose equations do not tell one location from another (a
+    convolutional network's zero padding does, a little).
     motion_size: size of the clip's motion vector, from which the start state is made, equations (11) and (12); None: the
     start state is learned.
     """
@@ -45,7 +47,8 @@ class LSTAP(nn.Module):
         *,
         pooling: Literal["mean", "attention"] = "attention",
         attention_size: int = 256,
-        locations: int | None = None,
+        location_bias: float = 0.0,
+        grid_size: tuple[int, ...] | None = None,
         motion_size: int | None = None,
         forget_bias: float = 0.0,
     ) -> None:
@@ -56,7 +59,7 @@ class LSTAP(nn.Module):
         self.hidden_size = hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, feature_size))
         self.input_bias = nn.Parameter(torch.zeros(rows))
-        self.location_bias = nn.Parameter(torch.zeros(locations, rows)) if locations else None
+        self.location_bias = learned_location_bias(location_bias, grid_size, rows)
         self.recurrent_weight = nn.Parameter(torch.empty(rows, hidden_size))
         self.score_weight = nn.Parameter(torch.empty(attention_size)) if pooling == "attention" else None
         self.start_from_motion = nn.Linear(motion_size, 2 * hidden_size) if motion_size else None
@@ -112,8 +115,6 @@ class LSTAP(nn.Module):
             nn.init.xavier_uniform_(self.input_weight[first:last])
             nn.init.orthogonal_(self.recurrent_weight[first:last])
         self.input_bias[H : 2 * H] = forget_bias
-        if self.location_bias is not None:  # from 0, all locations would begin alike
-            nn.init.normal_(self.location_bias, std=0.3)
         if self.score_weight is not None:
             nn.init.xavier_uniform_(self.score_weight[None])
 

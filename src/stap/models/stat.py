@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,7 @@ from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.batch import VideoBatch
 from stap.models.caption_model import DecoderState
+from stap.models.locations import learned_location_bias
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_decoder import normal_or_orthogonal
 from stap.models.stat_model import STATMemory, STATModel
@@ -22,13 +24,16 @@ __all__ = ["STAT", "PlaceProjection"]
 class PlaceProjection(nn.Module):
     """tanh of a linear layer of each place, (B, F, R, D) -> (B, F, R, H).
 
-    locations: R, to learn a bias for each place, so that they can be told apart; None, as in the paper: none is learned.
+    location_bias: with which standard deviation a learned bias for each place begins (see `models.locations`), so that they can
+    be told apart; it needs grid_size, (rows, columns). 0, as in the paper: none is learned.
     """
 
-    def __init__(self, feature_size: int, hidden_size: int, locations: int | None = None) -> None:
+    def __init__(
+        self, feature_size: int, hidden_size: int, location_bias: float = 0.0, grid_size: tuple[int, ...] | None = None
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(feature_size, hidden_size)
-        self.location_bias = nn.Parameter(0.3 * torch.randn(locations, hidden_size)) if locations else None
+        self.location_bias = learned_location_bias(location_bias, grid_size, hidden_size)
         normal_or_orthogonal(self.linear)
 
     def forward(self, places: Tensor) -> Tensor:
@@ -51,11 +56,14 @@ class STAT(STATModel):
         *,
         vocabulary_size: int,
         feature_sizes: Mapping[str, int],
-        locations: int | None = None,
+        grid_size: tuple[int, ...] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        """feature_sizes: D of each stream.   locations: R of the grid. Raises ConfigError if a stream is missing or does not fit."""
-        streams = STATStreams(settings.stat, feature_sizes, locations)
+        """feature_sizes: D of each stream.   grid_size: of the grid, as in `build_model`.
+
+        Raises ConfigError if a stream is missing or does not fit.
+        """
+        streams = STATStreams(settings.stat, feature_sizes, None if grid_size is None else math.prod(grid_size))
         sizes, H = streams.sizes, settings.hidden_size
         is_projected = settings.kind == "stat"
         _check_global(sizes["global"], settings)
@@ -77,7 +85,7 @@ class STAT(STATModel):
         self.motion_projection = nn.Linear(sizes["motion"], H) if is_projected and "motion" in sizes else None
         self.local_projection: PlaceProjection | None = None
         if is_projected and "local" in sizes:
-            self.local_projection = PlaceProjection(sizes["local"], H, locations if settings.location_bias else None)
+            self.local_projection = PlaceProjection(sizes["local"], H, settings.location_bias, grid_size)
         for layer in (self.initial_h, self.initial_c, self.global_projection, self.motion_projection):
             if layer is not None:
                 normal_or_orthogonal(layer)

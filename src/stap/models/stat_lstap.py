@@ -31,7 +31,7 @@ class LSTAPSTAT(STATModel):
         *,
         vocabulary_size: int,
         feature_size: int,
-        locations: int | None = None,
+        grid_size: tuple[int, ...] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         H, E = settings.hidden_size, settings.embedding_size
@@ -44,7 +44,7 @@ class LSTAPSTAT(STATModel):
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.encoder = encoder
-        self.local_projection = PlaceProjection(feature_size, H, locations if settings.location_bias else None)
+        self.local_projection = PlaceProjection(feature_size, H, settings.location_bias, grid_size)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
 
     def encode(self, batch: VideoBatch) -> STATMemory:

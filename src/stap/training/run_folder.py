@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import uuid
@@ -45,8 +44,8 @@ __all__ = [
     "WEIGHTS_FILES",
     "Run",
     "check_features",
+    "grid_size_of",
     "load_run",
-    "locations_of",
     "model_for",
     "read_tensors",
     "save_description",
@@ -129,15 +128,15 @@ def model_for(
         recipe.model,
         vocabulary_size=len(vocabulary),
         feature_sizes={stream: made["feature_size"] for stream, made in fingerprint.items()},
-        locations=locations_of(fingerprint.get("grid", {})),
+        grid_size=grid_size_of(fingerprint.get("grid", {})),
         label_smoothing=label_smoothing,
     )
 
 
-def locations_of(fingerprint: Mapping[str, Any]) -> int | None:
-    """R of the grids that this extractor makes; None where its fingerprint states no grid."""
+def grid_size_of(fingerprint: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """(rows, columns) of the grids of this fingerprint; (R,) of imported ones, of which no more is known; None if it states none."""
     grid = fingerprint.get("grid")
-    return math.prod(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
+    return tuple(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
 
 
 def check_features(run: Run, fingerprint: Mapping[str, Mapping[str, Any]]) -> None:
