@@ -23,7 +23,7 @@ from stap.errors import StapError
 
 VERBS = [
     "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "evaluate", "score",
-    "compare", "figure", "recipes", "doctor",
+    "compare", "reproduce", "figure", "recipes", "doctor",
 ]  # fmt: skip
 STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
 

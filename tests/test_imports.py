@@ -8,7 +8,7 @@ import pytest
 import stap
 
 PACKAGE = Path(stap.__file__).parent
-ABOVE = {"cli", "commands", "captioner", "demo", "doctor", "evaluation"}
+ABOVE = {"cli", "commands", "captioner", "demo", "doctor", "evaluation", "reproduce"}
 NEVER = {
     "errors": {"config", "video", "text", "features", "corpora", "models", "decoding", "training", "scoring"} | ABOVE,
     "config": {"video", "text", "features", "corpora", "models", "decoding", "training", "scoring"} | ABOVE,

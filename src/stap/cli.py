@@ -24,6 +24,7 @@ from stap.commands.import_features import import_features
 from stap.commands.prepare import prepare
 from stap.commands.pretrain import pretrain
 from stap.commands.recipes import recipes
+from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
 from stap.commands.train import train
@@ -51,6 +52,7 @@ for verb in (
     evaluate,
     score,
     compare,
+    reproduce,
     figure,
     recipes,
     doctor,

@@ -1,0 +1,1 @@
+"""The papers' tables: their rows with the published numbers, trained and scored here, and written beside each other."""
