@@ -293,7 +293,18 @@ class ModelSettings(Section):
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="on the decoder state before the output layer, equation (25)")
     feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the input features (paper: none)")
+    grid_shift: int = Field(
+        0,
+        ge=0,
+        description="in training each video's grid is moved by up to so many rows and columns, its border repeated (not in the paper)",
+    )
     forget_bias: float = Field(0.0, description="initial bias of the forget gates (the paper does not state one)")
+    memory_frames: int | None = Field(
+        None,
+        ge=3,
+        description="lstap, lrcn, lstap-stat: the encoder's gates begin so that its units remember for up to this many frames (Tallec & "
+        "Ollivier 2018; not in the paper); empty: with forget_bias",
+    )
     matching_weight: float = Field(0.4, ge=0, description="weight of the matching loss, equation (28); 0 switches it off")
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (not stated; VSE++ uses 0.2)")
     hardest_negative: bool = Field(
@@ -312,6 +323,8 @@ class ModelSettings(Section):
             )
         if is_stat and self.location_bias and stat.local_from != "grid":
             raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0")
+        if is_stat and self.grid_shift and "grid" not in (stat.global_from, stat.local_from):
+            raise ValueError("grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0")
         if self.kind == "stat-mm17" and (self.location_bias or stat.project_global):
             raise ValueError(
                 "stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat"

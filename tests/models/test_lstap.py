@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from stap.config import ModelSettings
 from stap.errors import ShapeError
+from stap.models.build import build_model
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP
 from stap.models.recurrence import pooled_recurrence
@@ -182,3 +184,30 @@ def test_wrong_shapes_are_named(grid):
         make("mean", motion_size=6)(grid, motion=torch.zeros(2, 7).double())
     with pytest.raises(ValueError, match=r"^pooling 'max': expected 'mean' or 'attention'\.$"):
         LSTAP(D, H, pooling="max")
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lrcn", "lstap-stat"])
+def test_memory_frames_begin_the_encoder_s_gates_and_nothing_else(kind):
+    def build(**options):
+        torch.manual_seed(7)
+        settings = ModelSettings(kind=kind, hidden_size=200, attention_size=4, embedding_size=4, forget_bias=1.5, **options)
+        return build_model(settings, vocabulary_size=9, feature_size=4)
+
+    model, before = build(memory_frames=12), build()
+    lstm = model.encoder.lstm if kind == "lrcn" else model.encoder
+    plain = before.encoder.lstm if kind == "lrcn" else before.encoder
+    entering, forget, rest = lstm.input_bias[:200], lstm.input_bias[200:400], lstm.input_bias[400:]
+    assert torch.equal(entering, -forget)
+    assert (rest == 0).all()
+    assert (plain.input_bias[200:400] == 1.5).all()
+    times = forget.exp()  # uniform from 1 to 11
+    assert 1 <= times.min() < 1.5
+    assert 10.5 < times.max() <= 11
+    assert times.mean().item() == pytest.approx(6, abs=0.7)  # the mean of 200 has a standard deviation of 0.2
+    assert (model.sentence_encoder.lstm.input_bias[200:400] == 1.5).all()
+    assert (model.decoder.word_gates.bias[200:400] == 1.5).all()
+
+
+def test_too_few_memory_frames_are_refused():
+    with pytest.raises(ValueError, match=r"^memory_frames 2: expected at least 3\.$"):
+        LSTAP(D, H, memory_frames=2)

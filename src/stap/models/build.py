@@ -29,13 +29,16 @@ def build_model(
 
     feature_size: D of the stream 'grid'.   feature_sizes: D of every stream by its name, for models that read several.
     grid_size: (rows, columns) of the features' grid, or (R,) where only the number of its locations is known; needed where the
-    settings ask for differences of grids, and with both numbers for `location_bias`.
+    settings ask for differences of grids, and with both numbers for `location_bias` and
+    `grid_shift`.
 
     Raises ConfigError if the grid's size, or a stream, that the settings need is missing.
     """
     sizes = dict(feature_sizes or {}) | ({} if feature_size is None else {"grid": feature_size})
     if settings.location_bias and settings.kind != "lrcn":
         _check_rows_and_columns("location_bias", grid_size)
+    if settings.grid_shift:
+        _check_rows_and_columns("grid_shift", grid_size)
     if settings.kind in ("stat", "stat-mm17"):
         return STAT(
             settings,
@@ -50,11 +53,17 @@ def build_model(
             "Extract a grid, or take another kind."
         )
     if settings.kind == "lrcn":
-        lrcn = LRCN(sizes["grid"], settings.hidden_size, motion_size=settings.motion_size, forget_bias=settings.forget_bias)
-        return EncoderDecoder(lrcn, settings, vocabulary_size, label_smoothing)
+        lrcn = LRCN(
+            sizes["grid"],
+            settings.hidden_size,
+            motion_size=settings.motion_size,
+            forget_bias=settings.forget_bias,
+            memory_frames=settings.memory_frames,
+        )
+        return EncoderDecoder(lrcn, settings, vocabulary_size, label_smoothing, grid_size)
     encoder = _lstap(settings, sizes["grid"], grid_size)
     if settings.kind == "lstap":
-        return EncoderDecoder(encoder, settings, vocabulary_size, label_smoothing)
+        return EncoderDecoder(encoder, settings, vocabulary_size, label_smoothing, grid_size)
     return LSTAPSTAT(
         encoder,
         settings,
@@ -75,6 +84,7 @@ def _lstap(settings: ModelSettings, feature_size: int, grid_size: tuple[int, ...
         grid_size=grid_size,
         motion_size=settings.motion_size,
         forget_bias=settings.forget_bias,
+        memory_frames=settings.memory_frames,
     )
 
 

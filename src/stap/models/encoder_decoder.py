@@ -10,6 +10,7 @@ from stap.errors import ShapeError
 from stap.models.batch import PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.decoder import AttentiveDecoder
+from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
@@ -24,11 +25,17 @@ class EncoderDecoder(CaptionModel):
     """
 
     def __init__(
-        self, encoder: LSTAP | LRCN, settings: ModelSettings, vocabulary_size: int, label_smoothing: float = 0.0
+        self,
+        encoder: LSTAP | LRCN,
+        settings: ModelSettings,
+        vocabulary_size: int,
+        label_smoothing: float = 0.0,
+        grid_size: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
         H, E = settings.hidden_size, settings.embedding_size
         self.encoder = encoder
+        self.grid_shift = GridShift(settings.grid_shift, grid_size)
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
@@ -44,7 +51,7 @@ class EncoderDecoder(CaptionModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
-        grid = self.feature_dropout(batch.streams["grid"])
+        grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
         pooled: Pooled = self.encoder(grid, padding, batch.streams.get("motion"))
         return Memory(
             states=pooled.states,

@@ -18,10 +18,23 @@ class LRCN(nn.Module):
     """
 
     def __init__(
-        self, feature_size: int, hidden_size: int, *, motion_size: int | None = None, forget_bias: float = 0.0
+        self,
+        feature_size: int,
+        hidden_size: int,
+        *,
+        motion_size: int | None = None,
+        forget_bias: float = 0.0,
+        memory_frames: int | None = None,
     ) -> None:
         super().__init__()
-        self.lstm = LSTAP(feature_size, hidden_size, pooling="mean", motion_size=motion_size, forget_bias=forget_bias)
+        self.lstm = LSTAP(
+            feature_size,
+            hidden_size,
+            pooling="mean",
+            motion_size=motion_size,
+            forget_bias=forget_bias,
+            memory_frames=memory_frames,
+        )
 
     def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
         """Watch B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; all locations weigh 1 / R."""

@@ -12,7 +12,7 @@ from stap.errors import ShapeError
 from stap.models.locations import learned_location_bias
 from stap.models.recurrence import pooled_recurrence
 
-__all__ = ["LSTAP", "Pooled"]
+__all__ = ["LSTAP", "Pooled", "chrono_biases"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LSTAP(nn.Module):
 
     An ordinary module for any network that has a grid of features a frame. Gates are stored in the order input, forget,
     output, candidate. Input weights start Xavier-uniform, recurrent weights orthogonal, biases 0, the forget gate's at
-    `forget_bias`; the paper states none of them.
+    `forget_bias`; the paper states none of them. With memory_frames the biases are those of `chrono_biases` instead.
 
     pooling: 'mean' weighs all locations alike, equation (8); 'attention' chooses, equations (9) and (10).
     location_bias: with which standard deviation a learned bias for each location begins (see `models.locations`), which
@@ -51,6 +51,7 @@ class LSTAP(nn.Module):
         grid_size: tuple[int, ...] | None = None,
         motion_size: int | None = None,
         forget_bias: float = 0.0,
+        memory_frames: int | None = None,
     ) -> None:
         super().__init__()
         if pooling not in ("mean", "attention"):
@@ -64,7 +65,7 @@ class LSTAP(nn.Module):
         self.score_weight = nn.Parameter(torch.empty(attention_size)) if pooling == "attention" else None
         self.start_from_motion = nn.Linear(motion_size, 2 * hidden_size) if motion_size else None
         self.learned_start = None if motion_size else nn.Parameter(torch.zeros(2 * hidden_size))
-        self._initialise(forget_bias)
+        self._initialise(forget_bias, memory_frames)
 
     def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
         """Watch B videos.
@@ -109,12 +110,14 @@ class LSTAP(nn.Module):
         return h, c
 
     @torch.no_grad()
-    def _initialise(self, forget_bias: float) -> None:
+    def _initialise(self, forget_bias: float, memory_frames: int | None) -> None:
         H = self.hidden_size
         for first, last in self._blocks():
             nn.init.xavier_uniform_(self.input_weight[first:last])
             nn.init.orthogonal_(self.recurrent_weight[first:last])
         self.input_bias[H : 2 * H] = forget_bias
+        if memory_frames is not None:
+            self.input_bias[:H], self.input_bias[H : 2 * H] = chrono_biases(H, memory_frames)
         if self.score_weight is not None:
             nn.init.xavier_uniform_(self.score_weight[None])
 
@@ -123,3 +126,15 @@ class LSTAP(nn.Module):
         H = self.hidden_size
         gates = [(first, first + H) for first in range(0, 4 * H, H)]
         return gates if self.score_weight is None else [*gates, (4 * H, 4 * H + len(self.score_weight))]
+
+
+def chrono_biases(hidden_size: int, memory_frames: int) -> tuple[Tensor, Tensor]:
+    """Biases of the input and the forget gates, (H,) each, with which units remember for different times, up to memory_frames.
+
+    Chrono initialisation (Tallec & Ollivier 2018, section 3): log U(1, memory_frames - 1) for the forget gates, drawn from
+    torch's global generator, and its negative for the input gates. Raises ValueError for fewer than 3 frames.
+    """
+    if memory_frames < 3:
+        raise ValueError(f"memory_frames {memory_frames}: expected at least 3.")
+    forget = torch.empty(hidden_size).uniform_(1, memory_frames - 1).log()
+    return -forget, forget

@@ -12,6 +12,7 @@ from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.batch import VideoBatch
 from stap.models.caption_model import DecoderState
+from stap.models.grid_shift import GridShift
 from stap.models.locations import learned_location_bias
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_decoder import normal_or_orthogonal
@@ -79,6 +80,7 @@ class STAT(STATModel):
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.streams = streams
+        self.grid_shift = GridShift(settings.grid_shift, grid_size)
         self.initial_h = nn.Linear(sizes["global"], H)
         self.initial_c = nn.Linear(sizes["global"], H)
         self.global_projection = nn.Linear(sizes["global"], H) if settings.stat.project_global else None
@@ -92,7 +94,7 @@ class STAT(STATModel):
 
     def encode(self, batch: VideoBatch) -> STATMemory:
         """Choose the positions, project them, and compute every key. `embedding` is the start state: there is no joint space."""
-        selected = self.streams.read(batch)
+        selected = self.streams.read(self._shifted(batch))
         raw = {name: self.feature_dropout(stream.values) for name, stream in selected.items()}
         padding = _padding(selected, raw) if self.settings.stat.mask_attention else {}
         look = self.decoder.attention.keys({name: self._project(name, values) for name, values in raw.items()}, padding)
@@ -107,6 +109,12 @@ class STAT(STATModel):
             positions=selected["global"].positions,
             look=look,
         )
+
+    def _shifted(self, batch: VideoBatch) -> VideoBatch:
+        if not self.training or not self.grid_shift.limit or "grid" not in batch.streams:
+            return batch
+        grid = self.grid_shift(batch.streams["grid"])
+        return VideoBatch({**batch.streams, "grid": grid}, batch.is_padding, batch.video_numbers)
 
     def _project(self, name: str, values: Tensor) -> Tensor:
         if name == "local":

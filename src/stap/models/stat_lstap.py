@@ -8,6 +8,7 @@ from stap.config import ModelSettings
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses
+from stap.models.grid_shift import GridShift
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
 from stap.models.stat import PlaceProjection
@@ -44,6 +45,7 @@ class LSTAPSTAT(STATModel):
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.encoder = encoder
+        self.grid_shift = GridShift(settings.grid_shift, grid_size)
         self.local_projection = PlaceProjection(feature_size, H, settings.location_bias, grid_size)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
 
@@ -52,7 +54,7 @@ class LSTAPSTAT(STATModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         is_padding = batch.is_padding["grid"]
-        grid = self.feature_dropout(batch.streams["grid"])
+        grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
         motion = batch.streams.get("motion") if self.settings.motion_size else None
         pooled: Pooled = self.encoder(grid, is_padding, motion)
         look = self.decoder.attention.keys(
