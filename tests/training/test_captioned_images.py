@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stap.config import CorpusSettings, FeatureSettings, Recipe, recipe_from_dict
+from stap.config import CorpusSettings, FeatureSettings, Recipe, TextSettings, recipe_from_dict
 from stap.corpora.corpus import load_corpus
 from stap.errors import ConfigError
 from stap.features.grid import GridExtractor
 from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.captioned_images import CaptionedImages, random_crop
 from stap.training.pretraining import PretrainingSummary, pretrain
 from stap.training.resume import epoch_seed
@@ -73,7 +74,7 @@ def images_of(root: Path, *, crops: bool) -> tuple[CaptionedImages, GridExtracto
     extractor = GridExtractor(settings)
     clips = load_corpus(CorpusSettings(kind="coco", root=root)).split("train")
     vocabulary = Vocabulary.build([caption for clip in clips for caption in clip.captions], None, 1)
-    return CaptionedImages.read(clips, extractor, vocabulary, 30, crops=crops), extractor
+    return CaptionedImages.read(clips, extractor, vocabulary, TextRules(TextSettings()), crops=crops), extractor
 
 
 def test_an_image_is_prepared_as_the_frame_of_a_video(coco: Path) -> None:

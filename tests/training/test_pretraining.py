@@ -14,12 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stap.config import Recipe, recipe_from_dict
+from stap.config import Recipe, TextSettings, recipe_from_dict
 from stap.corpora.corpus import Clip
 from stap.corpora.scenes import write_scenes
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.grid import GridExtractor
 from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.captioned_frames import CaptionedFrames
 from stap.training.pretraining import FrameSentenceModel, PretrainingSummary, pretrain, recall_at
 from stap.training.resume import epoch_seed, state_file
@@ -215,12 +216,22 @@ def test_an_epoch_shows_every_video_once_with_some_of_its_captions() -> None:
     assert again == torch.cat([images for images, _ in batches]).tolist() != other
 
 
+def test_captions_follow_the_section_text(make_video: Any, tmp_path: Path) -> None:
+    extractor = GridExtractor(recipe_of(tmp_path).features.model_copy(update={"weights": "random"}))
+    path = make_video("one.mp4", [np.full((48, 48, 3), 90, dtype=np.uint8)])
+    rules = TextRules(TextSettings(special_characters="remove", max_words=2, too_long="drop"))
+    clips = [Clip("one", path, "train", ("A t-shirt.", "A ball that falls."))]
+    vocabulary = rules.vocabulary(clips)
+    [captions] = CaptionedFrames.read(clips, extractor, vocabulary, rules).captions
+    assert [vocabulary.decode(caption) for caption in captions] == [["a", "tshirt"]]
+
+
 def test_a_short_video_gives_frames_twice_and_a_clip_without_words_is_left_out(make_video: Any, tmp_path: Path) -> None:
     extractor = GridExtractor(recipe_of(tmp_path).features.model_copy(update={"weights": "random", "frames": 5}))
     path = make_video("two.mp4", [np.full((48, 48, 3), grey, dtype=np.uint8) for grey in (40, 200)])
     vocabulary = Vocabulary.build(["a ball"], None, 1)
     clips = [Clip("two", path, "train", ("A ball.", "!?")), Clip("silent", path, "train", ("...",))]
-    frames = CaptionedFrames.read(clips, extractor, vocabulary, 30)
+    frames = CaptionedFrames.read(clips, extractor, vocabulary, TextRules(TextSettings()))
     assert frames.images.shape == (1, 5, 48, 48, 3)
     images = frames.images[0]
     assert torch.equal(images[0], images[1])

@@ -12,7 +12,8 @@ from torch import Tensor
 from stap.corpora.corpus import Clip
 from stap.errors import VideoError
 from stap.features.grid import GridExtractor
-from stap.text import Vocabulary, tokenize
+from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.batches import pad_words
 
 __all__ = ["CaptionedFrames"]
@@ -32,15 +33,15 @@ class CaptionedFrames:
         return len(self.captions)
 
     @classmethod
-    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, max_words: int) -> CaptionedFrames:
+    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules) -> CaptionedFrames:
         """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
         size = extractor.image_size
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
         with ThreadPoolExecutor() as threads:
-            for clip, read in zip(clips, threads.map(lambda clip: _read(clip, extractor), clips), strict=True):
-                words = [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, clip.captions) if tokens]
+            encoded, pictures = rules.encoded(clips, vocabulary), threads.map(lambda clip: _read(clip, extractor), clips)
+            for clip, words, read in zip(clips, encoded, pictures, strict=True):
                 if isinstance(read, VideoError):
                     left_out.append((clip.id, str(read)))
                 elif not words:

@@ -14,7 +14,8 @@ from torch import Tensor
 from stap.corpora.corpus import Clip
 from stap.errors import VideoError
 from stap.features.grid import GridExtractor
-from stap.text import Vocabulary, tokenize
+from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.batches import pad_words, read_ahead
 from stap.video import sample_frames
 
@@ -47,15 +48,15 @@ class CaptionedImages:
 
     @classmethod
     def read(
-        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, max_words: int, *, crops: bool
+        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules, *, crops: bool
     ) -> CaptionedImages:
         """Decode every image once, to know now which of them cannot be."""
         paths: list[Path] = []
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
         with ThreadPoolExecutor() as threads:
-            for clip, problem in zip(clips, threads.map(lambda clip: _problem(clip, extractor), clips), strict=True):
-                words = [vocabulary.encode(tokens, max_words) for tokens in map(tokenize, clip.captions) if tokens]
+            encoded, problems = rules.encoded(clips, vocabulary), threads.map(lambda clip: _problem(clip, extractor), clips)
+            for clip, words, problem in zip(clips, encoded, problems, strict=True):
                 if problem or not words:
                     left_out.append((clip.id, problem or f"{clip.id}: none of its captions has a word."))
                 else:

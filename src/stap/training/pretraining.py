@@ -27,6 +27,7 @@ from stap.features.grid import GridExtractor
 from stap.models.batch import PAD
 from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
 from stap.text import Vocabulary
+from stap.tokenization import TextRules
 from stap.training.batches import pad_words
 from stap.training.captioned_frames import CaptionedFrames
 from stap.training.captioned_images import CaptionedImages
@@ -124,14 +125,14 @@ def pretrain(
     extractor = GridExtractor(
         recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video}), device
     )
-    captions = (caption for clip in corpus.split("train") for caption in clip.captions)
-    vocabulary = Vocabulary.build(captions, recipe.text.vocabulary_size, recipe.text.min_count)
+    rules = TextRules(recipe.text)
+    vocabulary = rules.vocabulary(corpus.clips)
     model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
     optimizer, data = build_optimizer(settings.optimizer, model.parameters()), _digest(corpus)
     progress = load_state(out, recipe, model, optimizer, data) if resume else Progress()
-    training = _read(corpus.split("train"), recipe, extractor, vocabulary, crops=settings.random_crops)
+    training = _read(corpus.split("train"), recipe, extractor, vocabulary, rules, crops=settings.random_crops)
     validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
-    validation = _read(validation_clips, recipe, extractor, vocabulary, crops=False)
+    validation = _read(validation_clips, recipe, extractor, vocabulary, rules, crops=False)
     _check_usable(corpus.name, training)
     if not resume:
         save_state(out, recipe, progress, model, optimizer, data)
@@ -172,12 +173,18 @@ def _digest(corpus: Corpus) -> dict[str, Any]:
 
 
 def _read(
-    clips: Sequence[Clip], recipe: Recipe, extractor: GridExtractor, vocabulary: Vocabulary, *, crops: bool
+    clips: Sequence[Clip],
+    recipe: Recipe,
+    extractor: GridExtractor,
+    vocabulary: Vocabulary,
+    rules: TextRules,
+    *,
+    crops: bool,
 ) -> CaptionedFrames | CaptionedImages:
     """Images are decoded whenever they are shown, frames of videos kept in memory."""
     if recipe.corpus.kind == "coco":
-        return CaptionedImages.read(clips, extractor, vocabulary, recipe.text.max_words, crops=crops)
-    return CaptionedFrames.read(clips, extractor, vocabulary, recipe.text.max_words)
+        return CaptionedImages.read(clips, extractor, vocabulary, rules, crops=crops)
+    return CaptionedFrames.read(clips, extractor, vocabulary, rules)
 
 
 def _check_usable(name: str, training: CaptionedFrames | CaptionedImages) -> None:
