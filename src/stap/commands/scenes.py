@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stap.commands.console import interruptible, progress, say
 from stap.commands.options import UnusedDeviceOption
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Corpus
+
+
+class Layout(StrEnum):
+    """The layouts that scenes are written in."""
+
+    msrvtt = "msrvtt"
+    msvd = "msvd"
 
 
 def scenes(
@@ -26,6 +37,9 @@ def scenes(
     max_distractors: Annotated[int | None, typer.Option(help="Most extra objects that no caption mentions.")] = None,
     noise: Annotated[float | None, typer.Option(help="Camera noise, in grey levels of 255.")] = None,
     texture: Annotated[float | None, typer.Option(help="Texture of the background, in grey levels of 255.")] = None,
+    layout: Annotated[
+        Layout, typer.Option(help="msvd: MSVD's layout too, for the scenes that it has room for.")
+    ] = Layout.msrvtt,
     device: UnusedDeviceOption = "auto",
 ) -> None:
     """Write a corpus of generated videos with captions and facts.
@@ -51,5 +65,12 @@ def scenes(
     dials = replace(SceneDials(), **{name: value for name, value in given.items() if value is not None})
     with interruptible("Run the same line again to continue."), progress("scenes") as report:
         corpus = write_scenes(out, videos=videos, seed=seed, dials=dials, workers=workers, on_progress=report)
-    counts = ", ".join(f"{len(corpus.split(name))} {name}" for name in ("train", "validation", "test"))
-    say(f"{len(corpus.clips)} videos in {out} ({counts}).")
+    say(f"{len(corpus.clips)} videos in {out} ({_counts(corpus)}).")
+    if layout is Layout.msvd:
+        from stap.corpora.scenes.msvd_layout import write_msvd_layout
+
+        say(f"In MSVD's layout too: {_counts(write_msvd_layout(corpus, out))}.")
+
+
+def _counts(corpus: Corpus) -> str:
+    return ", ".join(f"{len(corpus.split(name))} {name}" for name in ("train", "validation", "test"))
