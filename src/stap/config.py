@@ -307,9 +307,10 @@ class ModelSettings(Section):
     )
     matching_weight: float = Field(0.4, ge=0, description="weight of the matching loss, equation (28); 0 switches it off")
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (not stated; VSE++ uses 0.2)")
-    hardest_negative: bool = Field(
-        True,
-        description="only the hardest negative counts in the matching loss, equation (27); false: the mean over all of them",
+    negatives: Literal["hardest", "all", "violations"] = Field(
+        "hardest",
+        description="which count in the matching loss: the hardest, equation (27); all: their mean; violations: the root of the sum of "
+        "their squares (the last two are not in the paper)",
     )
     stat: STATSettings = STATSettings()
 
@@ -335,11 +336,15 @@ class ModelSettings(Section):
 class OptimizerSettings(Section):
     """The optimiser. Default: TensorFlow's RMSProp, as in the paper."""
 
-    kind: Literal["rmsprop", "adam", "adamw", "adadelta"] = Field(
+    kind: Literal["rmsprop", "adam", "adamw", "adadelta", "muon"] = Field(
         "rmsprop",
-        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam, adamw and adadelta are PyTorch's",
+        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam, adamw and adadelta are PyTorch's; muon: PyTorch's "
+        "for matrices, and adam for the rest",
     )
     learning_rate: float = Field(1e-4, gt=0, description="adadelta: a factor on the step that it finds itself (STAT: 1)")
+    matrix_learning_rate: float | None = Field(
+        None, gt=0, description="muon: the rate of the matrices; empty: learning_rate, as the steps are scaled to Adam's size"
+    )
     decay: float = Field(0.9, ge=0, lt=1, description="rmsprop, adadelta (rho; STAT: 0.95): decay of the squared gradient")
     momentum: float = Field(0.0, ge=0, lt=1, description="rmsprop: momentum")
     epsilon: float = Field(1e-10, gt=0)
@@ -348,6 +353,12 @@ class OptimizerSettings(Section):
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="learning rate after the warm-up; cosine ends at 0 after `epochs`"
     )
+
+    @model_validator(mode="after")
+    def _muon_decays_nothing(self) -> OptimizerSettings:
+        if self.kind == "muon" and self.weight_decay:
+            raise ValueError("muon is without weight decay here; set weight_decay: 0, or use training.l2")
+        return self
 
 
 class TrainingSettings(Section):
@@ -402,8 +413,13 @@ class PretrainingSettings(Section):
         1.0, description="initial bias of the sentence encoder's forget gate; with 0 an early word is forgotten before the end"
     )
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (VSE++: 0.2)")
-    frames_per_video: int = Field(8, ge=1, description="frames of each video kept in memory, of which an epoch shows one")
-    batch_size: int = Field(128, ge=2, description="frames in a batch, each of another video (VSE++: 128)")
+    frames_per_video: int = Field(
+        8, ge=1, description="frames of each video kept in memory, of which an epoch shows frames_shown"
+    )
+    frames_shown: int = Field(
+        1, ge=1, description="frames of each video in a batch, all with the same captions (VSE++, on images: 1)"
+    )
+    batch_size: int = Field(128, ge=2, description="videos in a batch (VSE++: 128)")
     captions_per_frame: int = Field(1, ge=1, description="captions of its video shown with each frame (VSE++: 1)")
     epochs: int = Field(30, ge=1, description="an epoch shows every video once (VSE++: 30)")
     frozen_epochs: int = Field(
@@ -417,10 +433,21 @@ class PretrainingSettings(Section):
     random_crops: bool = Field(
         False, description="coco: each time a random part of the image, mirrored or not (VSE++), instead of its centre"
     )
-    hardest_after: int = Field(1, ge=0, description="first epochs in which all negatives count, before only the hardest does")
+    hardest_after: int = Field(1, ge=0, description="first epochs in which early_negatives count, before only the hardest does")
+    early_negatives: Literal["all", "violations"] = Field(
+        "all", description="all: the mean over the negatives; violations: the root of the sum of their squares"
+    )
     clip_norm: float = Field(2.0, gt=0, description="gradient clipping by global norm (VSE++: 2)")
     optimizer: OptimizerSettings = OptimizerSettings(kind="adam", learning_rate=2e-4, epsilon=1e-8, schedule="cosine")
     precision: Precision = Field("float32", description="arithmetic of training (bfloat16: autocast)")
+
+    @model_validator(mode="after")
+    def _frames_are_there(self) -> PretrainingSettings:
+        if self.frames_shown > self.frames_per_video:
+            raise ValueError(
+                f"frames_shown is {self.frames_shown} of {self.frames_per_video} frames kept; raise frames_per_video, or show fewer"
+            )
+        return self
 
 
 class Recipe(Section):

@@ -154,7 +154,7 @@ def test_several_captions_of_a_video_equal_the_video_given_several_times(videos,
 
 
 def test_the_matching_loss_over_all_negatives(videos, captions):
-    model = make(hardest_negative=False)
+    model = make(negatives="all")
     memory = model.encode(videos)
     sentences = model.sentence_encoder(model.embedding(captions.words), captions.is_padding)
     cosine = torch.nn.functional.cosine_similarity(memory.embedding[:, None], sentences[None], dim=2)

@@ -25,7 +25,7 @@ def test_rmsprop_equals_its_formula(momentum: float, weight_decay: float) -> Non
     settings = OptimizerSettings(learning_rate=0.01, decay=0.9, momentum=momentum, epsilon=1e-10, weight_decay=weight_decay)
     weight = nn.Parameter(torch.tensor(START, dtype=torch.float64))
     untouched = nn.Parameter(torch.ones(2, dtype=torch.float64))
-    optimizer = build_optimizer(settings, [weight, untouched])
+    optimizer = build_optimizer(settings, nn.ParameterList([weight, untouched]))
     for gradient in GRADIENTS:
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
@@ -57,7 +57,7 @@ def test_adam_and_adamw_get_their_settings() -> None:
     weight = nn.Parameter(torch.ones(1))
     for kind, expected in {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.items():
         settings = OptimizerSettings(kind=kind, learning_rate=0.3, epsilon=1e-6, weight_decay=0.2)
-        optimizer = build_optimizer(settings, [weight])
+        optimizer = build_optimizer(settings, nn.ParameterList([weight]))
         assert type(optimizer) is expected
         assert {name: optimizer.defaults[name] for name in ("lr", "eps", "weight_decay")} == {
             "lr": 0.3, "eps": 1e-6, "weight_decay": 0.2,
@@ -68,7 +68,9 @@ def test_adam_and_adamw_get_their_settings() -> None:
 def test_adadelta_equals_its_formula(rate: float) -> None:
     """Zeiler 2012, algorithm 1."""
     weight = nn.Parameter(torch.tensor(START, dtype=torch.float64))
-    optimizer = build_optimizer(OptimizerSettings(kind="adadelta", learning_rate=rate, decay=0.95, epsilon=1e-6), [weight])
+    optimizer = build_optimizer(
+        OptimizerSettings(kind="adadelta", learning_rate=rate, decay=0.95, epsilon=1e-6), nn.ParameterList([weight])
+    )
     for gradient in GRADIENTS:
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()

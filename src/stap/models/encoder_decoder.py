@@ -13,7 +13,7 @@ from stap.models.decoder import AttentiveDecoder
 from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, ranking_loss
 
 __all__ = ["EncoderDecoder"]
 
@@ -42,7 +42,7 @@ class EncoderDecoder(CaptionModel):
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
         self.matching_weight = settings.matching_weight
         self.margin = settings.margin
-        self.hardest_negative = settings.hardest_negative
+        self.negatives: Negatives = settings.negatives
         self.label_smoothing = label_smoothing
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
@@ -100,4 +100,4 @@ class EncoderDecoder(CaptionModel):
         sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
         similarity = cosine_similarity(memory.embedding, sentences)
         sentence_numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin, hardest=self.hardest_negative)
+        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin, negatives=self.negatives)

@@ -5,13 +5,18 @@ Used by the captioning models (L-STAP paper, section 3.4) and by pretraining (VS
 
 from __future__ import annotations
 
-import torch
+import math
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from stap.models.lstap import LSTAP, Pooled
 
-__all__ = ["SentenceEncoder", "cosine_similarity", "ranking_loss"]
+__all__ = ["Negatives", "SentenceEncoder", "cosine_similarity", "ranking_loss"]
+
+Negatives = Literal["hardest", "all", "violations"]
+NEAR_ZERO = 1e-6
 
 
 class SentenceEncoder(nn.Module):
@@ -36,26 +41,35 @@ def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:
 
 
 def ranking_loss(
-    similarity: Tensor, video_numbers: Tensor, sentence_numbers: Tensor, margin: float, *, hardest: bool = True
+    similarity: Tensor, video_numbers: Tensor, sentence_numbers: Tensor, margin: float, *, negatives: Negatives = "hardest"
 ) -> Tensor:
-    """How far wrong videos and sentences come near the right ones, averaged over the N sentences.
+    """How far wrong videos and sentences come near the right ones.
 
-    similarity: (B, N), of videos and sentences.   video_numbers: (B,), sentence_numbers: (N,): which video each row and
-    each column is of. A negative always belongs to another video, also where a video occurs twice.
+    similarity: (B, N), of videos (or frames) and sentences.   video_numbers: (B,), sentence_numbers: (N,): which video each row and
+    each column is of. Every sentence has a row of its video; where it has several, as with several frames of a video, its loss is
+    the mean over these. A negative always belongs to another video. The loss is averaged over the N sentences.
 
-    hardest: the nearest wrong video and the nearest wrong sentence count (equation (27); Faghri et al. 2018, section 2.2).
-    Otherwise the mean over all wrong ones, with which training starts more easily (the sum of hinges of Kiros et al. 2014,
-    divided by the number of negatives). Without any negative the loss is 0.
+    negatives: what counts of the hinges over wrong videos, and likewise of those over wrong sentences.
+    'hardest': the largest (equation (27); Faghri et al. 2018, section 2.2).   'all': the mean, with which training starts more easily
+    (the sum of Kiros et al. 2014, divided by the number of negatives).   'violations': the root of the sum of squares, between the
+    two: the mean hardly sees the last few violations, and of many sentences that are equally right the hardest sees only those.
+    Without any negative the loss is 0.
     """
     right = video_numbers[:, None] == sentence_numbers[None, :]  # (B, N)
-    # The row of each sentence's video. With a video given twice the first row stands for it.
-    row = right.to(torch.uint8).argmax(dim=0)  # (N,)
-    positive = similarity[row, torch.arange(similarity.shape[1], device=similarity.device)]  # (N,)
-    by_video = (margin - positive + similarity).clamp_min(0).masked_fill(right, 0)  # (B, N): sentence n, another video
-    # Sentence n's video against every sentence m.
-    wrong_sentence = video_numbers[row][:, None] != sentence_numbers[None, :]  # (N, N)
-    by_sentence = (margin - positive[:, None] + similarity[row]).clamp_min(0).masked_fill(~wrong_sentence, 0)
-    if hardest:
-        return (by_video.amax(dim=0) + by_sentence.amax(dim=1)).mean()
-    wrong_videos, wrong_sentences = (~right).sum(dim=0).clamp_min(1), wrong_sentence.sum(dim=1).clamp_min(1)
-    return (by_video.sum(dim=0) / wrong_videos + by_sentence.sum(dim=1) / wrong_sentences).mean()
+    row, column = right.nonzero(as_tuple=True)  # (P,): every pair of a row and a sentence of its video
+    positive = similarity[row, column]  # (P,)
+    too_near = margin - positive[:, None]
+    by_video = (too_near + similarity.T[column]).clamp_min(0).masked_fill(right.T[column], 0)  # (P, B)
+    by_sentence = (too_near + similarity[row]).clamp_min(0).masked_fill(right[row], 0)  # (P, N)
+    each = _counted(by_video, ~right.T[column], negatives) + _counted(by_sentence, ~right[row], negatives)  # (P,)
+    return (each / right.sum(dim=0)[column]).sum() / similarity.shape[1]
+
+
+def _counted(hinges: Tensor, is_negative: Tensor, negatives: Negatives) -> Tensor:
+    """(P, M), 0 where it is no negative -> (P,)."""
+    if negatives == "hardest":
+        return hinges.amax(dim=1)
+    if negatives == "all":
+        return hinges.sum(dim=1) / is_negative.sum(dim=1).clamp_min(1)
+    # The root's gradient has no end at 0.
+    return (hinges.square().sum(dim=1) + NEAR_ZERO).sqrt() - math.sqrt(NEAR_ZERO)

@@ -86,5 +86,5 @@ class LSTAPSTAT(STATModel):
         sentences = sentence_encoder(self.embed(captions.words), captions.is_padding)
         similarity = cosine_similarity(memory.embedding, sentences)
         numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        margin, hardest = self.settings.margin, self.settings.hardest_negative
-        return ranking_loss(similarity, batch.video_numbers, numbers, margin, hardest=hardest)
+        margin, negatives = self.settings.margin, self.settings.negatives
+        return ranking_loss(similarity, batch.video_numbers, numbers, margin, negatives=negatives)

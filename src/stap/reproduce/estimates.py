@@ -141,7 +141,7 @@ def _updates(
     device: torch.device,
 ) -> Callable[[int], Any]:
     """A function that makes one update with a number of videos."""
-    optimizer = build_optimizer(recipe.training.optimizer, model.parameters())
+    optimizer = build_optimizer(recipe.training.optimizer, model)
     each = recipe.training.captions_per_video
 
     def update(videos: int) -> Any:

@@ -23,17 +23,21 @@ class CaptionedFrames:
     """Frames and captions of a split.
 
     images: (videos, F, S, S, 3) uint8, of a video with fewer frames some twice.   captions: word ids, by video.
-    left_out: clips without a usable video or caption, (clip id, reason).
+    left_out: clips without a usable video or caption, (clip id, reason).   shown: how many of the F frames an epoch shows.
     """
 
-    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
-        self.images, self.captions, self.left_out = images, captions, left_out
+    def __init__(
+        self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...], *, shown: int = 1
+    ) -> None:
+        self.images, self.captions, self.left_out, self.shown = images, captions, left_out, shown
 
     def __len__(self) -> int:
         return len(self.captions)
 
     @classmethod
-    def read(cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules) -> CaptionedFrames:
+    def read(
+        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules, *, shown: int = 1
+    ) -> CaptionedFrames:
         """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
         size = extractor.image_size
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
@@ -49,23 +53,25 @@ class CaptionedFrames:
                 else:
                     images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
                     captions.append(words)
-        return cls(images[: len(captions)], captions, tuple(left_out))
+        return cls(images[: len(captions)], captions, tuple(left_out), shown=shown)
 
     def epoch(self, batch_size: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """One frame of every video and K of its captions, in batches: (N, S, S, 3) and (N*K, L), row n of frame n // K.
+        """Every video once, in batches of N: of each `shown` frames, (N*shown, S, S, 3), and K captions, (N*K, L).
 
-        The seed alone decides which. A video with fewer than K captions shows some twice.
+        Row n is of the batch's video n // shown, and of n // K. The seed alone decides which frames and captions; several frames of
+        a video lie evenly over it. A video with fewer than K captions shows some twice.
         """
         random = np.random.default_rng(list(seed))
-        order = random.permutation(len(self))
+        order, kept = random.permutation(len(self)), self.images.shape[1]
+        steps = np.arange(self.shown) * kept // self.shown
         for videos in np.array_split(order, max(1, len(order) // batch_size)):
-            frames = random.integers(self.images.shape[1], size=len(videos))
+            frames = (random.integers(kept, size=len(videos))[:, None] + steps) % kept  # (N, shown)
             rows = [
                 self.captions[video][number]
                 for video in videos
                 for number in np.resize(random.permutation(len(self.captions[video])), captions_per_frame)
             ]
-            yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
+            yield self.images[torch.from_numpy(videos)[:, None], torch.from_numpy(frames)].flatten(0, 1), pad_words(rows)
 
     def middle_frames(self, count: int) -> Iterator[Tensor]:
         """The middle one of the frames kept of each video, (<= count, S, S, 3) uint8 at a time."""

@@ -12,7 +12,7 @@ from stap.errors import StapError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel
 from stap.training.batches import in_float32
-from stap.training.optimizer import learning_rate
+from stap.training.optimizer import set_learning_rates
 
 __all__ = ["add_l2", "mean_losses", "train_epoch"]
 
@@ -38,8 +38,7 @@ def train_epoch(
     names: list[str] = []
     rows: list[Tensor] = []
     for step, (videos, captions) in enumerate(batches, start=first_step):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings.optimizer, step, total_steps)
+        set_learning_rates(optimizer, settings.optimizer, step, total_steps)
         with torch.autocast(videos.video_numbers.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             losses = model.loss(in_float32(videos), captions)
         optimizer.zero_grad(set_to_none=True)

@@ -139,7 +139,7 @@ class _Run:
         self.data = videos.digest | {"features": store.digest}
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         self.model = model_for(recipe, videos.vocabulary, store.fingerprint, recipe.training.label_smoothing).to(device)
-        self.optimizer = build_optimizer(recipe.training.optimizer, self.model.parameters())
+        self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
 
     def epoch(self, progress: Progress, validator: Validator | None) -> tuple[EpochSummary, Progress]:
         """Train and validate one epoch, and write the outcome. The state is written last: until then the epoch has not been."""

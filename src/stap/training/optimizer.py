@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from stap.config import OptimizerSettings
+from stap.training.muon import MuonAndAdam
 
-__all__ = ["TensorFlowRMSProp", "build_optimizer", "learning_rate"]
+__all__ = ["TensorFlowRMSProp", "build_optimizer", "learning_rate", "set_learning_rates"]
 
 
 class TensorFlowRMSProp(torch.optim.Optimizer):
@@ -72,14 +73,21 @@ def _move(weight: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dic
         weight.addcdiv_(gradient, root, value=-group["lr"])
 
 
-def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of a recipe. Adam and AdamW keep PyTorch's betas; weight decay is decoupled in AdamW only.
+def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a recipe for all of a model's parameters. Adam and AdamW keep PyTorch's betas; weight decay is decoupled in AdamW only.
 
     Adadelta (Zeiler 2012, algorithm 1): `decay` is rho; the step that it finds is multiplied by the learning rate.
     """
+    if settings.kind == "muon":
+        return MuonAndAdam(
+            model,
+            learning_rate=settings.learning_rate,
+            matrix_learning_rate=settings.matrix_learning_rate or settings.learning_rate,
+            epsilon=settings.epsilon,
+        )
     if settings.kind == "rmsprop":
         return TensorFlowRMSProp(
-            parameters,
+            model.parameters(),
             learning_rate=settings.learning_rate,
             decay=settings.decay,
             momentum=settings.momentum,
@@ -92,14 +100,26 @@ def build_optimizer(settings: OptimizerSettings, parameters: Iterable[nn.Paramet
         "adadelta": partial(torch.optim.Adadelta, rho=settings.decay),
     }
     make = cast(Callable[..., torch.optim.Optimizer], kinds[settings.kind])
-    return make(parameters, lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay)
+    return make(model.parameters(), lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay)
 
 
-def learning_rate(settings: OptimizerSettings, step: int, total_steps: int) -> float:
-    """The rate of step 0 ... total_steps - 1: a linear warm-up, then constant or half a cosine that would be 0 at total_steps."""
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int, total_steps: int, factor: float = 1.0
+) -> None:
+    """Give each group of weights the rate of this step, times the factor: from `initial_lr`, where it has a rate of its own."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * learning_rate(settings, step, total_steps, group.get("initial_lr"))
+
+
+def learning_rate(settings: OptimizerSettings, step: int, total_steps: int, base: float | None = None) -> float:
+    """The rate of step 0 ... total_steps - 1: a linear warm-up, then constant or half a cosine that would be 0 at total_steps.
+
+    base: the rate after the warm-up, instead of settings.learning_rate.
+    """
+    rate = settings.learning_rate if base is None else base
     if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
+        return rate * (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
-        return settings.learning_rate
+        return rate
     passed = (step - settings.warmup_steps) / max(1, total_steps - settings.warmup_steps)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+    return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))

@@ -25,13 +25,13 @@ from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
 from stap.models.batch import PAD
-from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, ranking_loss
 from stap.text import Vocabulary
 from stap.tokenization import TextRules
 from stap.training.batches import pad_words
 from stap.training.captioned_frames import CaptionedFrames
 from stap.training.captioned_images import CaptionedImages
-from stap.training.optimizer import build_optimizer, learning_rate
+from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import write_atomically, write_tensors
 from stap.training.validation import choose_clips
@@ -118,6 +118,8 @@ def pretrain(
         raise ConfigError(
             "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
         )
+    if settings.frames_shown > 1 and recipe.corpus.kind == "coco":
+        raise ConfigError("pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos.")
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
     corpus = load_corpus(recipe.corpus)
@@ -128,9 +130,17 @@ def pretrain(
     rules = TextRules(recipe.text)
     vocabulary = rules.vocabulary(corpus.clips)
     model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
-    optimizer, data = build_optimizer(settings.optimizer, model.parameters()), _digest(corpus)
+    optimizer, data = build_optimizer(settings.optimizer, model), _digest(corpus)
     progress = load_state(out, recipe, model, optimizer, data) if resume else Progress()
-    training = _read(corpus.split("train"), recipe, extractor, vocabulary, rules, crops=settings.random_crops)
+    training = _read(
+        corpus.split("train"),
+        recipe,
+        extractor,
+        vocabulary,
+        rules,
+        crops=settings.random_crops,
+        shown=settings.frames_shown,
+    )
     validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
     validation = _read(validation_clips, recipe, extractor, vocabulary, rules, crops=False)
     _check_usable(corpus.name, training)
@@ -180,11 +190,12 @@ def _read(
     rules: TextRules,
     *,
     crops: bool,
+    shown: int = 1,
 ) -> CaptionedFrames | CaptionedImages:
     """Images are decoded whenever they are shown, frames of videos kept in memory."""
     if recipe.corpus.kind == "coco":
         return CaptionedImages.read(clips, extractor, vocabulary, rules, crops=crops)
-    return CaptionedFrames.read(clips, extractor, vocabulary, rules)
+    return CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=shown)
 
 
 def _check_usable(name: str, training: CaptionedFrames | CaptionedImages) -> None:
@@ -213,18 +224,19 @@ def _train_epoch(
     factor = 0.1 if settings.rate_falls_after and epoch > settings.rate_falls_after else 1.0
     steps = max(1, len(data) // settings.batch_size)
     device = next(model.parameters()).device
+    negatives: Negatives = "hardest" if epoch > settings.hardest_after else settings.early_negatives
     losses = []
     batches = data.epoch(settings.batch_size, settings.captions_per_frame, [seed, epoch])
     for number, (images, words) in enumerate(batches, start=(epoch - 1) * steps):
-        for group in optimizer.param_groups:
-            group["lr"] = factor * learning_rate(settings.optimizer, number, settings.epochs * steps)
+        set_learning_rates(optimizer, settings.optimizer, number, settings.epochs * steps, factor)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             similarity = cosine_similarity(
                 model.embed_frames(extractor.normalise(images)).float(), model.embed_sentences(words.to(device)).float()
             )
-        numbers = torch.arange(len(images), device=device)
+        numbers = torch.arange(len(images) // settings.frames_shown, device=device)
+        of_frame = numbers.repeat_interleave(settings.frames_shown)
         of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
-        loss = ranking_loss(similarity, numbers, of_sentence, settings.margin, hardest=epoch > settings.hardest_after)
+        loss = ranking_loss(similarity, of_frame, of_sentence, settings.margin, negatives=negatives)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)

@@ -1,0 +1,121 @@
+"""Muon and Adam as one optimiser: who moves what, how far, at which rate, and exact continuation."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stap.config import ModelSettings, OptimizerSettings, Recipe
+from stap.models.build import build_model
+from stap.training.muon import MuonAndAdam, matrices
+from stap.training.optimizer import build_optimizer, set_learning_rates
+from stap.training.resume import Progress, load_state, save_state
+
+SIZES = {"hidden_size": 4, "attention_size": 3, "embedding_size": 3, "location_bias": 0.3, "matching_weight": 0.4}
+
+
+class Small(nn.Module):
+    """A matrix, a bias, a table and an output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.embedding = nn.Embedding(6, 3)
+        self.hidden = nn.Linear(3, 5)
+        self.output = nn.Linear(5, 6)
+
+    def loss(self, step: int) -> torch.Tensor:
+        logits = self.output(torch.tanh(self.hidden(self.embedding.weight)))
+        return nn.functional.cross_entropy(logits, (torch.arange(6) + step) % 6)
+
+
+def advance(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        optimizer.zero_grad()
+        model.loss(step).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lstap-stat"])
+def test_matrices_are_muons_and_tables_and_vectors_adams(kind: str) -> None:
+    settings = ModelSettings.model_validate({"kind": kind} | SIZES)
+    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(2, 3))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(OptimizerSettings(kind="muon"), model)
+    adams, muons = ([names[id(weight)] for weight in group["params"]] for group in optimizer.param_groups)
+    assert sorted(adams + muons) == sorted(names.values())
+    assert {"encoder.input_weight", "encoder.recurrent_weight", "decoder.word_gates.weight", "decoder.context_gates.weight",
+            "sentence_encoder.lstm.input_weight"} <= set(muons)  # fmt: skip
+    two_dimensional = {name for name, weight in model.named_parameters() if weight.dim() == 2}
+    tables = {"embedding.weight", "decoder.output.weight", "encoder.location_bias"}
+    assert two_dimensional - set(muons) == tables | ({"local_projection.location_bias"} if kind == "lstap-stat" else set())
+    assert set(muons) <= two_dimensional
+
+
+def test_a_step_is_that_of_pytorchs_own() -> None:
+    """Three steps, so that momentum and both moments play a part."""
+    together, apart = Small(), Small()
+    assert [tuple(weight.shape) for weight in matrices(together)] == [(5, 3)]
+    both = build_optimizer(OptimizerSettings(kind="muon", learning_rate=0.02, matrix_learning_rate=0.3, epsilon=1e-7), together)
+    muon = torch.optim.Muon([apart.hidden.weight], lr=0.3, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    others = [apart.embedding.weight, apart.hidden.bias, apart.output.weight, apart.output.bias]
+    adam = torch.optim.Adam(others, lr=0.02, eps=1e-7)
+    advance(together, both, range(3))
+    for step in range(3):
+        apart.zero_grad()
+        apart.loss(step).backward()  # type: ignore[no-untyped-call]
+        muon.step()
+        adam.step()
+    for name, weight in together.named_parameters():
+        assert torch.equal(weight, apart.get_parameter(name)), name
+        assert not torch.equal(weight, Small().get_parameter(name)), name
+
+
+def test_both_rates_follow_the_schedule() -> None:
+    settings = OptimizerSettings(kind="muon", learning_rate=1.0, matrix_learning_rate=10.0, warmup_steps=2, schedule="cosine")
+    optimizer = build_optimizer(settings, Small())
+    rates = []
+    for step in range(6):
+        set_learning_rates(optimizer, settings, step, 6, 0.5)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    assert rates[:3] == [[0.25, 2.5], [0.5, 5.0], [0.5, 5.0]]
+    assert rates[4] == pytest.approx([0.25, 2.5])
+    same = build_optimizer(OptimizerSettings(kind="muon", learning_rate=0.7), Small())
+    assert [group["lr"] for group in same.param_groups] == [0.7, 0.7]
+
+
+def test_a_continued_training_has_the_same_weights(tmp_path: Path) -> None:
+    def fresh() -> tuple[Small, MuonAndAdam]:
+        model = Small()
+        return model, MuonAndAdam(model, learning_rate=0.02, matrix_learning_rate=0.1)
+
+    whole, optimizer = fresh()
+    advance(whole, optimizer, range(3))
+    save_state(tmp_path, Recipe(), Progress(epoch=1, step=3), whole, optimizer)
+    at_three = copy.deepcopy(whole.state_dict())
+    advance(whole, optimizer, range(3, 6))
+    continued, optimizer = fresh()
+    assert load_state(tmp_path, Recipe(), continued, optimizer).step == 3
+    assert all(torch.equal(weight, at_three[name]) for name, weight in continued.state_dict().items())
+    advance(continued, optimizer, range(3, 6))
+    assert all(torch.equal(weight, whole.get_parameter(name)) for name, weight in continued.named_parameters())
+
+
+def test_a_closure_is_evaluated_and_weights_without_gradient_stay() -> None:
+    model = Small()
+    model.embedding.requires_grad_(requires_grad=False)
+    optimizer = MuonAndAdam(model, learning_rate=0.1, matrix_learning_rate=0.1)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = model.loss(0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    assert optimizer.step(closure) == Small().loss(0).item()
+    assert torch.equal(model.embedding.weight, Small().embedding.weight)
+    assert not torch.equal(model.hidden.weight, Small().hidden.weight)
