@@ -56,7 +56,7 @@ class DemoSize:
     overrides: tuple[str, ...] = ()
 
 
-QUICK = DemoSize("demo/quick", videos=2400)
+QUICK = DemoSize("demo/quick", videos=3200)
 FULL = DemoSize("demo/full", videos=6000)
 
 
