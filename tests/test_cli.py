@@ -290,7 +290,7 @@ def test_a_bad_video_is_listed_after_the_others_are_extracted(world: World, run,
 def test_features_that_are_not_there(world: World, run, tmp_path: Path) -> None:
     answer = run("train", world.recipe, f"features.store={tmp_path / 'store'}", "--out", tmp_path / "run")
     assert (answer.status, answer.out) == (1, "")
-    assert "no features of" in answer.err
+    assert "no features (stream grid) of" in answer.err
     assert answer.err.endswith("Run `stap extract` with the same recipe first.\n")
 
 
