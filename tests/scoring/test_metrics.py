@@ -6,7 +6,6 @@ import json
 import math
 import os
 import threading
-import time
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -190,17 +189,13 @@ def assert_sums_are_meteors(scores, java):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("java_on_path")
-def test_msvd_has_the_published_scores_and_pycocoevalcaps_and_is_quick_the_second_time(meteor_scorer, stap_data):
+def test_msvd_has_the_published_scores_and_pycocoevalcaps(meteor_scorer, stap_data):
     path = stap_data / "predictions/hlstmat_msvd_test.json"
     predictions = read_predictions(path)
     references = read_references(stap_data / "msvd/AllVideoDescriptions.txt", split="test")
-    started = time.perf_counter()
     with Scorer(references, sharing=meteor_scorer) as scorer:
         scores = scorer.score(predictions)
-        first_seconds = time.perf_counter() - started
-        started = time.perf_counter()
         assert scorer.score(predictions) == scores
-        assert time.perf_counter() - started < first_seconds / 3
         assert_equal_to_pycocoevalcap(references, predictions, scores, scorer._meteor.start()._process)
     assert (len(references), sum(map(len, references.values()))) == (670, 27768)
     assert_reported(path, scores, {"Bleu_4": "BLEU-4", "METEOR": "METEOR", "ROUGE_L": "ROUGE-L", "CIDEr": "CIDEr"})
