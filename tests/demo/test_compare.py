@@ -15,7 +15,8 @@ import stap.demo
 from stap.cli import main
 from stap.corpora.scenes import facts_recalled
 from stap.demo import DemoSize
-from stap.demo.compare import COLUMNS, ROWS, Comparison, Row, RowOutcome, _recipe, _row_size, compare, rows_named
+from stap.demo.compare import COLUMNS, ROWS, Comparison, Row, RowOutcome, _row_size, compare, rows_named
+from stap.demo.steps import demo_recipe
 from stap.errors import ConfigError
 
 TINY = DemoSize(
@@ -166,8 +167,8 @@ def test_other_settings_in_the_same_folder_are_refused(finished: Finished) -> No
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_each_row_is_the_demo_s_recipe_but_for_its_model(row: Row, tmp_path: Path) -> None:
     size = DemoSize("demo/quick", videos=1)
-    recipe = _recipe(tmp_path, _row_size(size, row, ("training.epochs=3",)), seed=2)
-    demo = _recipe(tmp_path, replace(size, overrides=("training.epochs=3",)), seed=2)
+    recipe = demo_recipe(tmp_path, _row_size(size, row, ("training.epochs=3",)), seed=2)
+    demo = demo_recipe(tmp_path, replace(size, overrides=("training.epochs=3",)), seed=2)
     assert recipe.model_copy(update={"model": demo.model}) == demo
     stat = recipe.model.stat
     watched = (recipe.model.kind, stat.global_from, stat.motion_from, stat.local_from, stat.local_pooling)

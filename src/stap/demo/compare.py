@@ -11,7 +11,6 @@ consecutive frames, its places the cells.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,9 +20,8 @@ import torch
 
 from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
-from stap.corpora.scenes import write_scenes
-from stap.demo.run import QUICK, DemoSize, _extract, _pretrain, _recipe
-from stap.demo.stages import Say, Stages, quarters
+from stap.demo.stages import Say, Stages
+from stap.demo.steps import QUICK, DemoSize, demo_recipe, prepare
 from stap.errors import ConfigError
 from stap.evaluation import recall_facts
 from stap.features.streams import FeatureStreams
@@ -157,9 +155,12 @@ def compare(
     device = torch.device(device)
     shared = tuple(override for override in overrides if override.split(".")[0] in SHARED_SECTIONS)
     size = replace(size, overrides=(*size.overrides, *shared))
-    recipes = {row.key: _recipe(out, _row_size(size, row, overrides), seed) for row in rows}  # wrong settings: before the work
+    recipes = {
+        row.key: demo_recipe(out, _row_size(size, row, overrides), seed) for row in rows
+    }  # wrong settings: before the work
     stages = Stages(out / "stages.json", progress)
-    recipe, corpus, store = _prepare(out, size, stages, device, seed)
+    prepared = prepare(out, size, stages, device, seed)
+    recipe, corpus, store = prepared.recipe, prepared.corpus, prepared.store
     weights, feature_size = Path(recipe.features.weights), store.fingerprint["grid"]["feature_size"]
     outcomes: list[RowOutcome] = []
     for row in rows:
@@ -183,21 +184,6 @@ def rows_named(names: str) -> tuple[Row, ...]:
 
 def _row_size(size: DemoSize, row: Row, overrides: Sequence[str]) -> DemoSize:
     return replace(size, overrides=(*size.overrides, *row.settings, *overrides))
-
-
-def _prepare(
-    out: Path, size: DemoSize, stages: Stages, device: torch.device, seed: int
-) -> tuple[Recipe, Corpus, FeatureStreams]:
-    """The demo's first three stages, in its folders: videos, image encoder, features. The recipe has the encoder's weights."""
-    recipe, progress = _recipe(out, size, seed), stages.say
-    with stages.stage("scenes", f"Writing {size.videos} generated videos to {out / 'corpus'}"):
-        workers, report = os.cpu_count() or 1, quarters(progress, "videos")
-        corpus = write_scenes(out / "corpus", videos=size.videos, seed=seed, workers=workers, on_progress=report)
-    with stages.stage("pretraining", "Training the image encoder by matching frames with sentences"):
-        pretraining = _pretrain(recipe, out / "pretraining", device, progress)
-    recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"weights": str(pretraining.weights)})})
-    with stages.stage("features", f"Extracting the features of {recipe.features.frames} frames of each video"):
-        return recipe, corpus, _extract(recipe, corpus, device, progress)
 
 
 def _fitted(recipe: Recipe, prepared: Recipe, feature_size: int) -> Recipe:

@@ -13,51 +13,31 @@ Each stage continues what an interrupted run left, and finds what is finished.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from stap.captioner import Captioner
-from stap.config import Recipe, load_recipe
+from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
-from stap.corpora.scenes import write_scenes
 from stap.demo.outcomes import Outcome, judge, text_table
 from stap.demo.page import choose_shown, curves, recalled, write_page
-from stap.demo.stages import Say, Stages, quarters
-from stap.errors import FeatureError
-from stap.features.extract import extract
-from stap.features.grid import GridExtractor
-from stap.features.store import FeatureStore
-from stap.features.streams import FeatureStreams, open_streams
+from stap.demo.stages import Say, Stages
+from stap.demo.steps import QUICK, DemoSize, prepare
+from stap.features.streams import FeatureStreams
 from stap.scoring.baselines import most_frequent_caption
 from stap.training.evaluate import caption_clips
 from stap.training.loop import TrainingResult, fit
-from stap.training.pretraining import BACKBONE_FILE, PretrainingResult, PretrainingSummary, pretrain
 from stap.training.resume import state_file
 from stap.training.run_folder import load_run
 
-__all__ = ["FULL", "QUICK", "DemoResult", "DemoSize", "run_demo"]
+__all__ = ["DemoResult", "run_demo"]
 
 CLIPS_ON_PAGE, CLIPS_PRINTED = 12, 6
-
-
-@dataclass(frozen=True)
-class DemoSize:
-    """How much the demo does. recipe: a built-in one.   overrides: settings that replace the recipe's."""
-
-    recipe: str
-    videos: int
-    overrides: tuple[str, ...] = ()
-
-
-QUICK = DemoSize("demo/quick", videos=3200)
-FULL = DemoSize("demo/full", videos=6000)
 
 
 @dataclass(frozen=True)
@@ -120,16 +100,10 @@ def run_demo(
     Seeds torch's global generators. Raises CorpusError, ConfigError or CheckpointError if `out` holds another demo.
     """
     device = torch.device(device)
-    recipe, stages = _recipe(out, size, seed), Stages(out / "stages.json", progress)
+    stages = Stages(out / "stages.json", progress)
     systems = (LSTAP, *(BASELINES if compare else ()))
-    with stages.stage("scenes", f"Writing {size.videos} generated videos to {out / 'corpus'}"):
-        workers, report = os.cpu_count() or 1, quarters(progress, "videos")
-        corpus = write_scenes(out / "corpus", videos=size.videos, seed=seed, workers=workers, on_progress=report)
-    with stages.stage("pretraining", "Training the image encoder by matching frames with sentences"):
-        pretraining = _pretrain(recipe, out / "pretraining", device, progress)
-    recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"weights": str(pretraining.weights)})})
-    with stages.stage("features", f"Extracting the features of {recipe.features.frames} frames of each video"):
-        store = _extract(recipe, corpus, device, progress)
+    prepared = prepare(out, size, stages, device, seed)
+    recipe, corpus, store = prepared.recipe, prepared.corpus, prepared.store
     trainings = {}
     for system in systems:
         with stages.stage(f"training {system.name}", f"Training {system.name} for {recipe.training.epochs} epochs"):
@@ -143,45 +117,8 @@ def run_demo(
     with stages.stage("report", f"Writing {out / 'report.html'}"):
         captioner = Captioner(load_run(out / LSTAP.folder, device), device)
         made = _how_made(recipe, corpus, captioner, seed) | _times(stages.seconds)
-        write_page(out / "report.html", captioner, shown, outcomes, curves(pretraining, trainings), made)
+        write_page(out / "report.html", captioner, shown, outcomes, curves(prepared.pretraining, trainings), made)
     return DemoResult(out / LSTAP.folder, out / "report.html", outcomes, tuple(shown[:CLIPS_PRINTED]), stages.seconds)
-
-
-def _recipe(out: Path, size: DemoSize, seed: int) -> Recipe:
-    recipe = load_recipe(size.recipe, [*size.overrides, f"seed={seed}"])
-    corpus = recipe.corpus.model_copy(update={"root": out / "corpus"})
-    features = recipe.features.model_copy(update={"store": out / "features"})
-    return recipe.model_copy(update={"corpus": corpus, "features": features})
-
-
-def _pretrain(recipe: Recipe, folder: Path, device: torch.device, progress: Say) -> PretrainingResult:
-    """Train the encoder; one that is finished is found, without decoding its videos again."""
-    weights = folder / BACKBONE_FILE  # written last
-    if weights.is_file() and _read(folder / "config.json").get("recipe") == recipe.model_dump(mode="json"):
-        history = _read(folder / "metrics.json")["history"]
-        return PretrainingResult(weights, tuple(PretrainingSummary(**record) for record in history), ())
-    return pretrain(
-        recipe, folder, device=device, resume=state_file(folder).exists(), on_epoch=lambda epoch: progress(f"  {epoch}")
-    )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text(encoding="utf-8")))
-
-
-def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, progress: Say) -> FeatureStreams:
-    extractor = GridExtractor(recipe.features, device)
-    store = FeatureStore(recipe.features.store, extractor.fingerprint)
-    report = extract(
-        [(clip.id, clip.path) for clip in corpus.clips], extractor, store, on_progress=quarters(progress, "videos")
-    )
-    if report.failed:
-        _, reason = report.failed[0]
-        raise FeatureError(
-            f"{len(report.failed)} of the generated videos cannot be read; the first: {reason} "
-            "Delete the damaged files and run the same again, which writes them anew."
-        )
-    return open_streams(recipe.features, [extractor])
 
 
 def _train(
