@@ -50,7 +50,7 @@ def test_a_row_of_the_paper(corpus: str, row: str) -> None:
     assert (optimizer.momentum, optimizer.epsilon) == (0, 1e-10)
     assert (training.batch_size, training.captions_per_video, training.clip_norm) == (64, 1, 5.0)
     assert recipe.training == Recipe().training
-    assert "motion features are not extracted yet" in recipe.description
+    assert "The start state is learned" in recipe.description
 
 
 @pytest.mark.parametrize("corpus", ["msvd", "msrvtt"])
