@@ -141,6 +141,40 @@ def test_a_run_that_stopped_and_continued_is_the_run_that_did_not(scenes: Path, 
     assert (out / "backbone.safetensors").read_bytes() == (finished / "backbone.safetensors").read_bytes()
 
 
+@pytest.mark.slow
+def test_two_processes_share_the_clips_and_continue_exactly(scenes: Path, finished: Path, tmp_path: Path) -> None:
+    def stop(summary: PretrainingSummary) -> None:
+        if summary.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = pretrain(recipe_of(scenes), tmp_path / "whole", processes=2)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(recipe_of(scenes), tmp_path / "parts", processes=2, on_epoch=stop)
+    pretrain(recipe_of(scenes), tmp_path / "parts", processes=2, resume=True)
+    first, second = (load_file(tmp_path / name / "backbone.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    alone = json.loads((finished / "metrics.json").read_text())["history"]
+    # Other clips meet in a batch, so the losses are near and not equal.
+    assert [summary.loss for summary in whole.history] == pytest.approx([record["loss"] for record in alone], rel=0.2)
+
+
+@pytest.mark.slow
+def test_a_damaged_clip_of_any_process_is_named(scenes: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(scenes, root)
+    clips = load_corpus(recipe_of(root).corpus).split("train")
+    for clip in clips[2:4]:  # one of each process
+        clip.path.write_bytes(clip.path.read_bytes()[:200])
+    result = pretrain(recipe_of(root, epochs=1), tmp_path / "run", processes=2)
+    assert {video_id for video_id, _ in result.left_out} == {clip.id for clip in clips[2:4]}
+
+
+@pytest.mark.slow
+def test_more_processes_than_clips_are_refused(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="3 processes: one has 6 clips for 10 batches"):
+        pretrain(recipe_of(scenes, batch_size=2), tmp_path / "run", processes=3)
+
+
 def test_another_seed_is_another_run(scenes: Path, finished: Path, tmp_path: Path) -> None:
     other = pretrain(recipe_of(scenes, seed=2, epochs=1), tmp_path / "run")
     assert other.weights.read_bytes() != (finished / "backbone.safetensors").read_bytes()
@@ -203,17 +237,14 @@ def test_an_epoch_shows_every_video_once_with_some_of_its_captions() -> None:
     """The frames of video v hold 2v or 2v + 1; its captions are the words 10v + 10 to 10v + 14, but video 6 has only one."""
     captions = [[[10 * video + 10 + number, 2] for number in range(5 if video < 6 else 1)] for video in range(7)]
     frames = CaptionedFrames(torch.arange(7 * 2).view(7, 2, 1, 1, 1), captions, ())
-    batches = list(frames.epoch(3, 2, [1, 1]))
-    assert [len(images) for images, _ in batches] == [
-        4,
-        3,
-    ]  # never fewer than the batch size: a frame needs others to differ from
+    batches = list(frames.epoch(2, 2, [1, 1]))
+    assert [len(images) for images, _ in batches] == [4, 3]
     shown = torch.cat([images for images, _ in batches]).flatten() // 2
     said = torch.cat([words for _, words in batches])[:, 0].view(7, 2)  # (videos, K)
     assert sorted(shown.tolist()) == list(range(7))
     assert (said // 10 - 1).tolist() == [[video, video] for video in shown.tolist()]
     assert all((first != second) == (video < 6) for video, (first, second) in zip(shown.tolist(), said.tolist(), strict=True))
-    again, other = (torch.cat([images for images, _ in frames.epoch(3, 2, seed)]).tolist() for seed in ([1, 1], [1, 2]))
+    again, other = (torch.cat([images for images, _ in frames.epoch(2, 2, seed)]).tolist() for seed in ([1, 1], [1, 2]))
     assert again == torch.cat([images for images, _ in batches]).tolist() != other
 
 
@@ -223,7 +254,7 @@ def test_several_frames_of_a_video_lie_evenly_over_it_and_share_its_captions() -
     frames = CaptionedFrames(torch.arange(5 * 6).view(5, 6, 1, 1, 1), captions, (), shown=3)
     seen = set()
     for epoch in range(20):
-        [(images, words)] = frames.epoch(5, 1, [1, epoch])
+        [(images, words)] = frames.epoch(1, 1, [1, epoch])
         shown = images.view(5, 3)
         assert (shown // 6).tolist() == [[video] * 3 for video in (words[:, 0] // 10 - 1).tolist()]
         assert all((row % 2 == row[0] % 2).all() and len(set(row.tolist())) == 3 for row in shown)
@@ -241,7 +272,7 @@ def test_the_loss_of_an_epoch_counts_every_frame_shown(scenes: Path, tmp_path: P
     clips, rules = load_corpus(recipe.corpus).split("train"), TextRules(recipe.text)
     vocabulary = rules.vocabulary(clips)
     model = FrameSentenceModel(extractor, len(vocabulary), recipe.pretraining).train()
-    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=2).epoch(20, 3, [recipe.seed, 1])
+    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=2).epoch(1, 3, [recipe.seed, 1])
     cosine = cosine_similarity(model.embed_frames(extractor.normalise(images)), model.embed_sentences(words)).tolist()
     expected = 0.0
     for f in range(40):

@@ -11,6 +11,7 @@ __all__ = [
     "DeviceOption",
     "ModelOption",
     "OverridesArgument",
+    "ProcessesOption",
     "RecipeArgument",
     "ResumeOption",
     "RunOption",
@@ -36,6 +37,15 @@ OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE", help="Settings that replace the recipe's: training.epochs=20 (see `stap recipes --settings`)."
+    ),
+]
+ProcessesOption = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        min=1,
+        metavar="N",
+        help="Train in N processes, each with its part of every batch: on N GPUs, or sharing the processor's cores.",
     ),
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]

@@ -8,6 +8,7 @@ from stap.commands.console import complain, interruptible, say
 from stap.commands.options import (
     DeviceOption,
     OverridesArgument,
+    ProcessesOption,
     RecipeArgument,
     ResumeOption,
     RunOption,
@@ -23,6 +24,7 @@ def pretrain(
     overrides: OverridesArgument = None,
     resume: ResumeOption = False,
     device: DeviceOption = "auto",
+    processes: ProcessesOption = 1,
     seed: SeedOption = None,
 ) -> None:
     """Train a backbone by matching frames with sentences.
@@ -40,7 +42,12 @@ def pretrain(
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):
         result = pretrain_backbone(
-            settings, out, device=choose_device(device), resume=resume, on_epoch=lambda epoch: say(str(epoch))
+            settings,
+            out,
+            device=choose_device(device),
+            processes=processes,
+            resume=resume,
+            on_epoch=lambda epoch: say(str(epoch)),
         )
     print(result)
     for _, reason in result.left_out:

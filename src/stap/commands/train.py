@@ -6,6 +6,7 @@ from stap.commands.console import interruptible, say
 from stap.commands.options import (
     DeviceOption,
     OverridesArgument,
+    ProcessesOption,
     RecipeArgument,
     ResumeOption,
     RunOption,
@@ -21,6 +22,7 @@ def train(
     overrides: OverridesArgument = None,
     resume: ResumeOption = False,
     device: DeviceOption = "auto",
+    processes: ProcessesOption = 1,
     seed: SeedOption = None,
 ) -> None:
     """Train a captioning model on extracted features."""
@@ -33,5 +35,12 @@ def train(
     from stap.training.loop import train as train_model
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):
-        result = train_model(settings, out, device=choose_device(device), resume=resume, on_epoch=lambda epoch: say(str(epoch)))
+        result = train_model(
+            settings,
+            out,
+            device=choose_device(device),
+            processes=processes,
+            resume=resume,
+            on_epoch=lambda epoch: say(str(epoch)),
+        )
     print(result)

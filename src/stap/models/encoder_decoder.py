@@ -13,7 +13,7 @@ from stap.models.decoder import AttentiveDecoder
 from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, ranking_loss
+from stap.models.matching import Negatives, SentenceEncoder, matching_loss
 
 __all__ = ["EncoderDecoder"]
 
@@ -98,6 +98,5 @@ class EncoderDecoder(CaptionModel):
     def _matching_loss(self, memory: Memory, batch: VideoBatch, captions: CaptionBatch) -> Tensor:
         assert self.sentence_encoder is not None
         sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
-        similarity = cosine_similarity(memory.embedding, sentences)
-        sentence_numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        return ranking_loss(similarity, batch.video_numbers, sentence_numbers, self.margin, negatives=self.negatives)
+        numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
+        return matching_loss(memory.embedding, sentences, batch.video_numbers, numbers, self.margin, negatives=self.negatives)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from stap.models.gathering import gathered, is_shared
 from stap.models.lstap import LSTAP, Pooled
 
-__all__ = ["Negatives", "SentenceEncoder", "cosine_similarity", "ranking_loss"]
+__all__ = ["Negatives", "SentenceEncoder", "cosine_similarity", "matching_loss", "ranking_loss"]
 
 Negatives = Literal["hardest", "all", "violations"]
 NEAR_ZERO = 1e-6
@@ -40,8 +42,36 @@ def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:
     return normalize(videos, dim=1) @ normalize(sentences, dim=1).T
 
 
+def matching_loss(
+    videos: Tensor,
+    sentences: Tensor,
+    video_numbers: Tensor,
+    sentence_numbers: Tensor,
+    margin: float,
+    *,
+    negatives: Negatives = "hardest",
+) -> Tensor:
+    """`ranking_loss` of the cosines of videos (or frames) and sentences, (B, H) and (N, H) in one space.
+
+    Where several processes train on parts of one batch, the wrong videos and sentences come from all parts, and the loss is that
+    of the sentences here.
+    """
+    if not is_shared():
+        return ranking_loss(cosine_similarity(videos, sentences), video_numbers, sentence_numbers, margin, negatives=negatives)
+    (videos, _), (sentences, here) = gathered(videos), gathered(sentences)
+    (video_numbers, _), (sentence_numbers, _) = gathered(video_numbers), gathered(sentence_numbers)
+    similarity = cosine_similarity(videos, sentences)
+    return ranking_loss(similarity, video_numbers, sentence_numbers, margin, negatives=negatives, counted=here)
+
+
 def ranking_loss(
-    similarity: Tensor, video_numbers: Tensor, sentence_numbers: Tensor, margin: float, *, negatives: Negatives = "hardest"
+    similarity: Tensor,
+    video_numbers: Tensor,
+    sentence_numbers: Tensor,
+    margin: float,
+    *,
+    negatives: Negatives = "hardest",
+    counted: slice = slice(None),
 ) -> Tensor:
     """How far wrong videos and sentences come near the right ones.
 
@@ -54,15 +84,18 @@ def ranking_loss(
     (the sum of Kiros et al. 2014, divided by the number of negatives).   'violations': the root of the sum of squares, between the
     two: the mean hardly sees the last few violations, and of many sentences that are equally right the hardest sees only those.
     Without any negative the loss is 0.
+    counted: of which sentences the mean is taken; the others are only negatives.
     """
     right = video_numbers[:, None] == sentence_numbers[None, :]  # (B, N)
-    row, column = right.nonzero(as_tuple=True)  # (P,): every pair of a row and a sentence of its video
+    is_counted = torch.zeros_like(sentence_numbers, dtype=torch.bool)
+    is_counted[counted] = True
+    row, column = (right & is_counted).nonzero(as_tuple=True)  # (P,): every pair of a row and a counted sentence of its video
     positive = similarity[row, column]  # (P,)
     too_near = margin - positive[:, None]
     by_video = (too_near + similarity.T[column]).clamp_min(0).masked_fill(right.T[column], 0)  # (P, B)
     by_sentence = (too_near + similarity[row]).clamp_min(0).masked_fill(right[row], 0)  # (P, N)
     each = _counted(by_video, ~right.T[column], negatives) + _counted(by_sentence, ~right[row], negatives)  # (P,)
-    return (each / right.sum(dim=0)[column]).sum() / similarity.shape[1]
+    return (each / right.sum(dim=0)[column]).sum() / is_counted.sum()
 
 
 def _counted(hinges: Tensor, is_negative: Tensor, negatives: Negatives) -> Tensor:

@@ -10,7 +10,7 @@ from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses
 from stap.models.grid_shift import GridShift
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import SentenceEncoder, cosine_similarity, ranking_loss
+from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.stat import PlaceProjection
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_model import STATMemory, STATModel
@@ -84,7 +84,6 @@ class LSTAPSTAT(STATModel):
         self, sentence_encoder: SentenceEncoder, memory: STATMemory, batch: VideoBatch, captions: CaptionBatch
     ) -> Tensor:
         sentences = sentence_encoder(self.embed(captions.words), captions.is_padding)
-        similarity = cosine_similarity(memory.embedding, sentences)
         numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
         margin, negatives = self.settings.margin, self.settings.negatives
-        return ranking_loss(similarity, batch.video_numbers, numbers, margin, negatives=negatives)
+        return matching_loss(memory.embedding, sentences, batch.video_numbers, numbers, margin, negatives=negatives)

@@ -55,16 +55,16 @@ class CaptionedFrames:
                     captions.append(words)
         return cls(images[: len(captions)], captions, tuple(left_out), shown=shown)
 
-    def epoch(self, batch_size: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every video once, in batches of N: of each `shown` frames, (N*shown, S, S, 3), and K captions, (N*K, L).
+    def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every video once, in so many batches, of N each: `shown` frames, (N*shown, S, S, 3), and K captions, (N*K, L).
 
-        Row n is of the batch's video n // shown, and of n // K. The seed alone decides which frames and captions; several frames of
+        N may differ by one. Row n is of the batch's video n // shown, and of n // K. The seed alone decides which frames and captions; several frames of
         a video lie evenly over it. A video with fewer than K captions shows some twice.
         """
         random = np.random.default_rng(list(seed))
         order, kept = random.permutation(len(self)), self.images.shape[1]
         steps = np.arange(self.shown) * kept // self.shown
-        for videos in np.array_split(order, max(1, len(order) // batch_size)):
+        for videos in np.array_split(order, batches):
             frames = (random.integers(kept, size=len(videos))[:, None] + steps) % kept  # (N, shown)
             rows = [
                 self.captions[video][number]

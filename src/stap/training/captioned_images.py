@@ -64,20 +64,21 @@ class CaptionedImages:
                     captions.append(words)
         return cls(paths, captions, tuple(left_out), extractor, crops=crops)
 
-    def epoch(self, batch_size: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once and K of its captions, in batches: (N, S, S, 3) uint8 and (N*K, L), row n of image n // K.
+    def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once and K of its captions, in so many batches: (N, S, S, 3) uint8 and (N*K, L), row n of image n // K.
 
+        N may differ by one from batch to batch.
         The seed alone decides the order, the captions and the crops. An image with fewer than K captions shows some twice.
         """
         random = np.random.default_rng(list(seed))
-        batches = []
-        for images in np.array_split(random.permutation(len(self)), max(1, len(self) // batch_size)):
+        planned = []
+        for images in np.array_split(random.permutation(len(self)), batches):
             rows = [
                 self.captions[image][number]
                 for image in images
                 for number in np.resize(random.permutation(len(self.captions[image])), captions_per_frame)
             ]
-            batches.append((images.tolist(), rows))
+            planned.append((images.tolist(), rows))
         with ThreadPoolExecutor(thread_name_prefix="decode") as threads:
 
             def batch(images_and_rows: tuple[list[int], list[list[int]]]) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,7 @@ class CaptionedImages:
                 shown = threads.map(lambda image: self._show(image, [*seed, image]), images)
                 return torch.stack(list(shown)), pad_words(rows)
 
-            yield from read_ahead(batch, batches)
+            yield from read_ahead(batch, planned)
 
     def middle_frames(self, count: int) -> Iterator[Tensor]:
         """The centres of all images in order, (<= count, S, S, 3) uint8 at a time."""

@@ -13,6 +13,7 @@ from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel
 from stap.training.batches import in_float32
 from stap.training.optimizer import set_learning_rates
+from stap.training.processes import ALONE, Processes
 
 __all__ = ["add_l2", "mean_losses", "train_epoch"]
 
@@ -27,9 +28,11 @@ def train_epoch(
     *,
     first_step: int,
     total_steps: int,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Update the model on each batch (on its device); the mean of each loss over the batches (see `mean_losses`).
 
+    processes: those of which each brings its part of every batch.
     With settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares.
     first_step, total_steps: place of the epoch in the whole training, for the learning rate's schedule.
     Raises StapError as soon as a loss or the norm of the gradient is seen not to be a number.
@@ -37,12 +40,13 @@ def train_epoch(
     model.train()
     names: list[str] = []
     rows: list[Tensor] = []
+    counts: list[int] = []
     for step, (videos, captions) in enumerate(batches, start=first_step):
         set_learning_rates(optimizer, settings.optimizer, step, total_steps)
         with torch.autocast(videos.video_numbers.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             losses = model.loss(in_float32(videos), captions)
         optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        processes.backward(losses.total, len(captions.words), model.parameters())
         total, parts = losses.total.detach(), losses.parts
         if settings.l2:
             squares = add_l2(model.parameters(), settings.l2)
@@ -51,10 +55,11 @@ def train_epoch(
         optimizer.step()
         names = ["loss", *parts]
         rows.append(torch.stack([norm, total, *parts.values()]).detach().float())
+        counts.append(len(captions.words))
         if len(rows) % STEPS_BETWEEN_CHECKS == 0:
             _check_numbers(rows[-STEPS_BETWEEN_CHECKS:], step + 1 - STEPS_BETWEEN_CHECKS, settings)
     _check_numbers(rows, first_step, settings)
-    return mean_losses(names, [row[1:] for row in rows])
+    return mean_losses(names, processes.mean(torch.stack(rows)[:, 1:], counts))
 
 
 @torch.no_grad()
@@ -71,13 +76,12 @@ def add_l2(parameters: Iterable[nn.Parameter], weight: float) -> Tensor:
     return torch.nn.utils.get_total_norm(trained).square()
 
 
-def mean_losses(names: list[str], rows: list[Tensor], counts: Sequence[int] | None = None) -> dict[str, float]:
+def mean_losses(names: list[str], table: Tensor, counts: Sequence[int] | None = None) -> dict[str, float]:
     """Means over batches, or over what they hold: 'loss', the total, and each part by its name.
 
-    rows: (1 + parts,) each.   counts: captions in each batch; by default all batches count alike.
+    table: (batches, 1 + parts).   counts: captions in each batch; by default all batches count alike.
     """
-    table = torch.stack(rows)
-    share = table.new_ones(len(rows)) if counts is None else table.new_tensor(counts)
+    share = table.new_ones(len(table)) if counts is None else table.new_tensor(counts)
     return dict(zip(names, (share @ table / share.sum()).tolist(), strict=True))
 
 

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus, load_corpus
-from stap.errors import CheckpointError, CorpusError, FeatureError
+from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
 from stap.models.batch import CaptionBatch, VideoBatch
@@ -21,6 +21,7 @@ from stap.tokenization import TextRules
 from stap.training.batches import CaptionedVideos, Group, read_ahead
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
+from stap.training.processes import Processes, several_processes
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import model_for, save_description, save_metrics, save_weights
 from stap.training.validation import LOG_LIKELIHOOD, Validator, choose_clips
@@ -68,21 +69,30 @@ OnEpoch = Callable[[EpochSummary], None]
 
 
 def train(
-    recipe: Recipe, out: Path, *, device: torch.device | str = "cpu", resume: bool = False, on_epoch: OnEpoch | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    processes: int = 1,
+    resume: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
     """Train the recipe's model on its corpus and extracted features, and write the model folder `out`.
 
+    processes: how many train together, each with its part of every batch (see `training.processes`).
     resume: continue the run in `out` after its last whole epoch, as if it had never stopped.   on_epoch: told of each epoch.
 
     Seeds torch's global generators. Raises CorpusError, FeatureError (features missing: `stap extract` makes them),
-    CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe), and StapError when the
-    loss is no longer a number.
+    CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
+    StapError when the loss is no longer a number.
     """
     corpus = load_corpus(recipe.corpus)
     extractors = build_extractors(recipe)  # for their fingerprints; no video is read
     store = open_streams(recipe.features, extractors)
     weights = weights_files(extractors)
-    return fit(recipe, corpus, store, out, weights=weights, device=device, resume=resume, on_epoch=on_epoch)
+    return fit(
+        recipe, corpus, store, out, weights=weights, device=device, processes=processes, resume=resume, on_epoch=on_epoch
+    )
 
 
 def fit(
@@ -93,33 +103,25 @@ def fit(
     *,
     weights: Mapping[str, Path] | None = None,
     device: torch.device | str = "cpu",
+    processes: int = 1,
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
     """`train` with a corpus and a store at hand. weights: the extractors' own weights files by section, copied into the folder."""
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
-    device = torch.device(device)
     rules = TextRules(recipe.text)
-    training_clips = rules.with_words(corpus.split("train"))
     validation_clips = rules.with_words(corpus.split("validation"))
     validation_clips = choose_clips(validation_clips, recipe.training.validation_clips, recipe.seed)
-    if not training_clips:
-        raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
-    store.check_complete([clip.id for clip in [*training_clips, *validation_clips]])
-    _check_motion(recipe.model.motion_size, store, training_clips[0])
-    vocabulary = rules.vocabulary(corpus.clips)
-    run = _Run(recipe, out, CaptionedVideos(training_clips, vocabulary, store, rules), store, device)
-    if resume:
-        progress = load_state(out, recipe, run.model, run.optimizer, run.data)
-    else:
-        progress = Progress()
-        save_description(out, recipe, vocabulary, store.fingerprint, weights)
-        save_state(out, recipe, progress, run.model, run.optimizer, run.data)
+    store.check_complete([clip.id for clip in [*rules.with_words(corpus.split("train")), *validation_clips]])
     with ExitStack() as stack:
+        begun = several_processes(processes, torch.device(device), _follow, recipe, corpus, store, out, resume=resume)
+        run = _Run(recipe, corpus, store, out, stack.enter_context(begun))
+        progress = run.resumed() if resume else run.begun(weights)
         writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
-        validator = Validator(recipe, validation_clips, vocabulary, rules, store, device) if validation_clips else None
-        if validator:
+        validator = None
+        if validation_clips:
+            validator = Validator(recipe, validation_clips, run.videos.vocabulary, rules, store, run.processes.device)
             stack.enter_context(validator)
         while not _is_over(progress, recipe):
             summary, progress = run.epoch(progress, validator)
@@ -131,21 +133,57 @@ def fit(
     return TrainingResult(out, best, history, stopped_early=progress.epoch < recipe.training.epochs)
 
 
+def _follow(processes: Processes, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, *, resume: bool) -> None:
+    """What the other processes do of `fit`."""
+    run = _Run(recipe, corpus, store, out, processes)
+    progress = run.resumed() if resume else Progress()
+    while not _is_over(progress, recipe):
+        _, progress = run.epoch(progress, None)
+
+
 class _Run:
     """The model, its optimiser and what it learns from. Everything that changes is in these two and in a Progress."""
 
-    def __init__(self, recipe: Recipe, out: Path, videos: CaptionedVideos, store: FeatureStreams, device: torch.device) -> None:
-        self.recipe, self.out, self.videos, self.device = recipe, out, videos, device
-        self.data = videos.digest | {"features": store.digest}
+    def __init__(self, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, processes: Processes) -> None:
+        self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
+        rules = TextRules(recipe.text)
+        clips = rules.with_words(corpus.split("train"))
+        if not clips:
+            raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
+        _check_motion(recipe.model.motion_size, store, clips[0])
+        self.videos = CaptionedVideos(clips, rules.vocabulary(corpus.clips), store, rules)
+        self.data = self.videos.digest | {"features": store.digest}
+        _check_parts(recipe, self._pass(1), processes.size)
         torch.manual_seed(epoch_seed(recipe.seed, 0))
-        self.model = model_for(recipe, videos.vocabulary, store.fingerprint, recipe.training.label_smoothing).to(device)
+        smoothing = recipe.training.label_smoothing
+        self.model = model_for(recipe, self.videos.vocabulary, store.fingerprint, smoothing).to(processes.device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
+
+    def begun(self, weights: Mapping[str, Path] | None) -> Progress:
+        """A new run, its folder written."""
+        progress = Progress()
+        save_description(self.out, self.recipe, self.videos.vocabulary, self.store.fingerprint, weights)
+        save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
+        return progress
+
+    def resumed(self) -> Progress:
+        """The run in the folder."""
+        return load_state(self.out, self.recipe, self.model, self.optimizer, self.data)
 
     def epoch(self, progress: Progress, validator: Validator | None) -> tuple[EpochSummary, Progress]:
         """Train and validate one epoch, and write the outcome. The state is written last: until then the epoch has not been."""
         began = time.perf_counter()
+        losses, steps = self._train(progress.epoch + 1, progress.step)
+        outcome = None
+        if self.processes.is_first:
+            outcome = self._judge(progress, validator, losses, steps, began)
+            self._save(*outcome)
+        return self.processes.of_first(outcome)
+
+    def _judge(
+        self, progress: Progress, validator: Validator | None, losses: dict[str, float], steps: int, began: float
+    ) -> tuple[EpochSummary, Progress]:
         number, epochs, best_by = progress.epoch + 1, self.recipe.training.epochs, self.recipe.training.best_by
-        losses, steps = self._train(number, progress.step)
         validation, scores = {}, {}
         if validator and (number % self.recipe.training.validate_every == 0 or number == epochs):
             validation = validator.losses(self.model)
@@ -153,22 +191,21 @@ class _Run:
         is_best = not validator or (bool(scores) and (progress.best_score is None or scores[best_by] > progress.best_score))
         seconds, rate = time.perf_counter() - began, float(self.optimizer.param_groups[0]["lr"])
         summary = EpochSummary(number, epochs, seconds, rate, losses, validation, scores, is_best)
-        progress = Progress(
+        return summary, Progress(
             epoch=number,
             step=progress.step + steps,
             best_score=scores.get(best_by) if is_best else progress.best_score,
             validations_without_gain=0 if is_best else progress.validations_without_gain + bool(scores),
             history=(*progress.history, asdict(summary)),
         )
-        self._save(summary, progress)
-        return summary, progress
 
     def _train(self, number: int, first_step: int) -> tuple[dict[str, float], int]:
         settings, seed = self.recipe.training, self.recipe.seed
         plan = self._plan(number, first_step)
-        torch.manual_seed(epoch_seed(seed, number))
+        torch.manual_seed(epoch_seed(seed, number) + self.processes.rank)
+        batches = read_ahead(self._batch, [self.processes.part(groups) for groups in plan])
         steps = {"first_step": first_step, "total_steps": len(plan) * settings.epochs}
-        return train_epoch(self.model, self.optimizer, read_ahead(self._batch, plan), settings, **steps), len(plan)
+        return train_epoch(self.model, self.optimizer, batches, settings, **steps, processes=self.processes), len(plan)
 
     def _plan(self, number: int, first_step: int) -> list[list[Group]]:
         """The batches of an epoch: one pass over the captions, or `epoch_updates` batches of passes that follow each other."""
@@ -190,7 +227,7 @@ class _Run:
 
     def _batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
         videos, captions = self.videos.batch(groups)
-        return videos.to(self.device), captions.to(self.device)
+        return videos.to(self.processes.device), captions.to(self.processes.device)
 
     def _save(self, summary: EpochSummary, progress: Progress) -> None:
         if summary.is_best:
@@ -198,6 +235,22 @@ class _Run:
         best = next((record for record in reversed(progress.history) if record["is_best"]), None)
         save_metrics(self.out, self.recipe, {"best": best, "history": progress.history})
         save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
+
+
+def _check_parts(recipe: Recipe, batches: Sequence[Sequence[Group]], processes: int) -> None:
+    if (smallest := min(map(len, batches))) < processes:
+        raise ConfigError(f"{processes} processes: the smallest batch has {smallest} videos, and each process needs one.")
+    stat = recipe.model.stat
+    if (
+        processes > 1
+        and recipe.model.kind.startswith(("stat", "lstap-stat"))
+        and stat.attention_penalty
+        and not stat.penalty_captions
+    ):
+        raise ConfigError(
+            f"{processes} processes: model.stat.attention_penalty is weighed by the number of captions in a batch, and each has a part. "
+            f"Say the number: model.stat.penalty_captions={recipe.training.batch_size * recipe.training.captions_per_video}."
+        )
 
 
 def _check_motion(motion_size: int | None, store: FeatureStreams, clip: Clip) -> None:

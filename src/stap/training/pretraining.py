@@ -25,13 +25,13 @@ from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
 from stap.models.batch import PAD
-from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, ranking_loss
-from stap.text import Vocabulary
+from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, matching_loss
 from stap.tokenization import TextRules
 from stap.training.batches import pad_words
 from stap.training.captioned_frames import CaptionedFrames
 from stap.training.captioned_images import CaptionedImages
 from stap.training.optimizer import build_optimizer, set_learning_rates
+from stap.training.processes import Processes, several_processes
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
 from stap.training.run_folder import write_atomically, write_tensors
 from stap.training.validation import choose_clips
@@ -103,12 +103,14 @@ def pretrain(
     out: Path,
     *,
     device: torch.device | str = "cpu",
+    processes: int = 1,
     resume: bool = False,
     on_epoch: Callable[[PretrainingSummary], None] | None = None,
 ) -> PretrainingResult:
     """Train the recipe's backbone on its corpus by frame-sentence matching, and write it to `out`/backbone.safetensors.
 
     `out` also gets config.json and metrics.json. resume: continue after the last whole epoch, exactly.
+    processes: how many train together; each has its part of the clips, and of every batch (see `training.processes`).
     Seeds torch's global generators. A clip that cannot be decoded is left out and named in the result.
     Raises CorpusError (no usable clips), CheckpointError (`out` holds such a run, or cannot be written), ConfigError, and
     StapError if the loss is no longer a number.
@@ -123,41 +125,103 @@ def pretrain(
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
     corpus = load_corpus(recipe.corpus)
-    torch.manual_seed(epoch_seed(recipe.seed, 0))
-    extractor = GridExtractor(
-        recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video}), device
-    )
-    rules = TextRules(recipe.text)
-    vocabulary = rules.vocabulary(corpus.clips)
-    model = FrameSentenceModel(extractor, len(vocabulary), settings).to(device)
-    optimizer, data = build_optimizer(settings.optimizer, model), _digest(corpus)
-    progress = load_state(out, recipe, model, optimizer, data) if resume else Progress()
-    training = _read(
-        corpus.split("train"),
-        recipe,
-        extractor,
-        vocabulary,
-        rules,
-        crops=settings.random_crops,
-        shown=settings.frames_shown,
-    )
-    validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
-    validation = _read(validation_clips, recipe, extractor, vocabulary, rules, crops=False)
-    _check_usable(corpus.name, training)
-    if not resume:
-        save_state(out, recipe, progress, model, optimizer, data)
-    history = [PretrainingSummary(**record) for record in progress.history]
-    for epoch in range(progress.epoch + 1, settings.epochs + 1):
-        started = time.perf_counter()
-        loss = _train_epoch(model, optimizer, training, extractor, settings, recipe.seed, epoch)
-        recall = _validate(model, validation, extractor) if len(validation) else {}
-        history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
-        progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
-        save_state(out, recipe, progress, model, optimizer, data)
-        if on_epoch:
-            on_epoch(history[-1])
-    _save(out, recipe, model, progress)
-    return PretrainingResult(out / BACKBONE_FILE, tuple(history), training.left_out + validation.left_out)
+    with several_processes(processes, torch.device(device), _follow, recipe, corpus, out, resume=resume) as among:
+        run = _Run(recipe, corpus, among)
+        progress = run.resumed(out) if resume else Progress()
+        validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
+        validation = run.read(validation_clips, crops=False)
+        if not resume:
+            run.save_state(out, progress)
+        history = [PretrainingSummary(**record) for record in progress.history]
+        for epoch in range(progress.epoch + 1, settings.epochs + 1):
+            started = time.perf_counter()
+            loss = run.epoch(epoch)
+            recall = _validate(run.model, validation, run.extractor) if len(validation) else {}
+            history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
+            progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
+            run.save_state(out, progress)
+            if on_epoch:
+                on_epoch(history[-1])
+        _save(out, recipe, run.model, progress)
+    return PretrainingResult(out / BACKBONE_FILE, tuple(history), run.left_out + validation.left_out)
+
+
+def _follow(processes: Processes, recipe: Recipe, corpus: Corpus, out: Path, *, resume: bool) -> None:
+    """What the other processes do of `pretrain`."""
+    run = _Run(recipe, corpus, processes)
+    done = run.resumed(out).epoch if resume else 0
+    for epoch in range(done + 1, recipe.pretraining.epochs + 1):
+        run.epoch(epoch)
+
+
+class _Run:
+    """The model, its optimiser and this process's part of what it learns from.   left_out: clips of all processes, (id, reason)."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, processes: Processes) -> None:
+        settings = recipe.pretraining
+        self.recipe, self.processes = recipe, processes
+        self.rules = TextRules(recipe.text)
+        self.vocabulary = self.rules.vocabulary(corpus.clips)
+        torch.manual_seed(epoch_seed(recipe.seed, 0))
+        features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
+        self.extractor = GridExtractor(features, processes.device)
+        self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
+        self.optimizer, self.digest = build_optimizer(settings.optimizer, self.model), _digest(corpus)
+        clips = processes.part(corpus.split("train"))
+        self.data = self.read(clips, crops=settings.random_crops, shown=settings.frames_shown)
+        found = processes.together((len(self.data), self.data.left_out))
+        counts = [count for count, _ in found]
+        self.left_out = tuple(clip for _, left_out in found for clip in left_out)
+        _check_usable(corpus.name, counts, self.left_out)
+        # As many batches for each, which may hold a few clips more or fewer.
+        self.batches = max(1, sum(counts) // settings.batch_size)
+        if min(counts) < self.batches:
+            raise ConfigError(f"{processes.size} processes: one has {min(counts)} clips for {self.batches} batches. Use fewer.")
+
+    def read(self, clips: Sequence[Clip], *, crops: bool, shown: int = 1) -> CaptionedFrames | CaptionedImages:
+        """Images are decoded whenever they are shown, frames of videos kept in memory."""
+        if self.recipe.corpus.kind == "coco":
+            return CaptionedImages.read(clips, self.extractor, self.vocabulary, self.rules, crops=crops)
+        return CaptionedFrames.read(clips, self.extractor, self.vocabulary, self.rules, shown=shown)
+
+    def resumed(self, out: Path) -> Progress:
+        """What was done of the run in the folder."""
+        return load_state(out, self.recipe, self.model, self.optimizer, self.digest)
+
+    def save_state(self, out: Path, progress: Progress) -> None:
+        """For `resumed`."""
+        save_state(out, self.recipe, progress, self.model, self.optimizer, self.digest)
+
+    def epoch(self, epoch: int) -> float:
+        """Train; the mean loss."""
+        settings, model, device = self.recipe.pretraining, self.model, self.processes.device
+        torch.manual_seed(epoch_seed(self.recipe.seed, epoch) + self.processes.rank)
+        model.train()
+        is_frozen = epoch <= settings.frozen_epochs
+        model.backbone.requires_grad_(not is_frozen).train(not is_frozen)
+        factor = 0.1 if settings.rate_falls_after and epoch > settings.rate_falls_after else 1.0
+        negatives: Negatives = "hardest" if epoch > settings.hardest_after else settings.early_negatives
+        losses, counts = [], []
+        batches = self.data.epoch(self.batches, settings.captions_per_frame, [self.recipe.seed, epoch, self.processes.rank])
+        for number, (images, words) in enumerate(batches, start=(epoch - 1) * self.batches):
+            set_learning_rates(self.optimizer, settings.optimizer, number, settings.epochs * self.batches, factor)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                frames = model.embed_frames(self.extractor.normalise(images))
+                sentences = model.embed_sentences(words.to(device))
+            numbers = self.processes.numbers(len(images) // settings.frames_shown)
+            of_frame = numbers.repeat_interleave(settings.frames_shown)
+            of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
+            loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.processes.backward(loss, len(words), model.parameters())
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            self.optimizer.step()
+            losses.append(loss.detach())
+            counts.append(len(words))
+        mean = self.processes.mean(torch.stack(losses)[:, None], counts).mean().item()
+        if not np.isfinite(mean):
+            raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
+        return mean
 
 
 def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tensor) -> dict[str, float]:
@@ -182,70 +246,12 @@ def _digest(corpus: Corpus) -> dict[str, Any]:
     return {"clips": len(corpus.clips), "sha256": hashlib.sha256(content).hexdigest()[:12]}
 
 
-def _read(
-    clips: Sequence[Clip],
-    recipe: Recipe,
-    extractor: GridExtractor,
-    vocabulary: Vocabulary,
-    rules: TextRules,
-    *,
-    crops: bool,
-    shown: int = 1,
-) -> CaptionedFrames | CaptionedImages:
-    """Images are decoded whenever they are shown, frames of videos kept in memory."""
-    if recipe.corpus.kind == "coco":
-        return CaptionedImages.read(clips, extractor, vocabulary, rules, crops=crops)
-    return CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=shown)
-
-
-def _check_usable(name: str, training: CaptionedFrames | CaptionedImages) -> None:
-    if len(training) < 2:
-        why = f" The first that was left out: {training.left_out[0][1]}" if training.left_out else ""
+def _check_usable(name: str, counts: Sequence[int], left_out: Sequence[tuple[str, str]]) -> None:
+    if sum(counts) < 2:
+        why = f" The first that was left out: {left_out[0][1]}" if left_out else ""
         raise CorpusError(
-            f"{name}: {len(training)} of {len(training) + len(training.left_out)} training clips can be used, and matching "
-            f"needs at least 2.{why}"
+            f"{name}: {sum(counts)} of {sum(counts) + len(left_out)} training clips can be used, and matching needs at least 2.{why}"
         )
-
-
-def _train_epoch(
-    model: FrameSentenceModel,
-    optimizer: torch.optim.Optimizer,
-    data: CaptionedFrames | CaptionedImages,
-    extractor: GridExtractor,
-    settings: PretrainingSettings,
-    seed: int,
-    epoch: int,
-) -> float:
-    """The mean loss of the epoch."""
-    torch.manual_seed(epoch_seed(seed, epoch))
-    model.train()
-    is_frozen = epoch <= settings.frozen_epochs
-    model.backbone.requires_grad_(not is_frozen).train(not is_frozen)
-    factor = 0.1 if settings.rate_falls_after and epoch > settings.rate_falls_after else 1.0
-    steps = max(1, len(data) // settings.batch_size)
-    device = next(model.parameters()).device
-    negatives: Negatives = "hardest" if epoch > settings.hardest_after else settings.early_negatives
-    losses = []
-    batches = data.epoch(settings.batch_size, settings.captions_per_frame, [seed, epoch])
-    for number, (images, words) in enumerate(batches, start=(epoch - 1) * steps):
-        set_learning_rates(optimizer, settings.optimizer, number, settings.epochs * steps, factor)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            similarity = cosine_similarity(
-                model.embed_frames(extractor.normalise(images)).float(), model.embed_sentences(words.to(device)).float()
-            )
-        numbers = torch.arange(len(images) // settings.frames_shown, device=device)
-        of_frame = numbers.repeat_interleave(settings.frames_shown)
-        of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
-        loss = ranking_loss(similarity, of_frame, of_sentence, settings.margin, negatives=negatives)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
-        losses.append(loss.detach())
-    mean = torch.stack(losses).mean().item()
-    if not np.isfinite(mean):
-        raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
-    return mean
 
 
 @torch.inference_mode()

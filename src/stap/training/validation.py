@@ -72,7 +72,7 @@ class Validator:
             names = ["loss", *losses.parts]
             rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
             counts.append(len(captions.words))
-        return mean_losses(names, rows, counts)
+        return mean_losses(names, torch.stack(rows), counts)
 
     def scores(self, model: CaptionModel, losses: Mapping[str, float]) -> dict[str, float]:
         """What models are compared by, higher is better: BLEU, ROUGE-L and CIDEr of the captions that the model writes.
