@@ -1,0 +1,42 @@
+"""A step of Muon beside PyTorch's own, for the matrices of the demo's model: ratios of the two in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from stap.config import load_recipe
+from stap.models.build import build_model
+from stap.training.muon import Muon, matrices
+
+ROUNDS, STEPS = 7, 5
+
+
+def seconds(optimizer: torch.optim.Optimizer) -> float:
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        optimizer.step()
+    return (time.perf_counter() - began) / STEPS
+
+
+def main() -> None:
+    settings = load_recipe("demo/quick").model
+    model = build_model(settings, vocabulary_size=165, feature_size=128, grid_size=(6, 6))
+    weights = matrices(model)
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    theirs = torch.optim.Muon(weights, lr=1e-3, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    ours = Muon([{"params": weights}], learning_rate=1e-3)
+    print(f"{len(weights)} matrices, {sum(weight.numel() for weight in weights):,} weights, {torch.get_num_threads()} threads")
+    for optimizer in (ours, theirs):
+        optimizer.step()
+    rounds = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
+    ratio = statistics.median(other / own for own, other in rounds)
+    own = statistics.median(own for own, _ in rounds)
+    print(f"a step: {1000 * own:.2f} ms; PyTorch's takes {ratio:.1f} times as long (median of {ROUNDS} rounds)")
+
+
+if __name__ == "__main__":
+    main()
