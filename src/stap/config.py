@@ -298,6 +298,11 @@ class ModelSettings(Section):
         ge=0,
         description="in training each video's grid is moved by up to so many rows and columns, its border repeated (not in the paper)",
     )
+    frame_differences: bool = Field(
+        False,
+        description="lstap, lrcn, lstap-stat: the encoder also reads what changed at each location since the frame before (not in the "
+        "paper)",
+    )
     forget_bias: float = Field(0.0, description="initial bias of the forget gates (the paper does not state one)")
     memory_frames: int | None = Field(
         None,
@@ -326,6 +331,10 @@ class ModelSettings(Section):
             raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0")
         if is_stat and self.grid_shift and "grid" not in (stat.global_from, stat.local_from):
             raise ValueError("grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0")
+        if is_stat and self.frame_differences:
+            raise ValueError(
+                "frame_differences is for recurrent encoders; set stat.motion_from: differences, or frame_differences: false"
+            )
         if self.kind == "stat-mm17" and (self.location_bias or stat.project_global):
             raise ValueError(
                 "stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat"

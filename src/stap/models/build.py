@@ -52,16 +52,17 @@ def build_model(
             f"model.kind {settings.kind} needs the stream 'grid', but the features have {', '.join(sizes) or 'none'}. "
             "Extract a grid, or take another kind."
         )
+    encoded_size = sizes["grid"] * (2 if settings.frame_differences else 1)
     if settings.kind == "lrcn":
         lrcn = LRCN(
-            sizes["grid"],
+            encoded_size,
             settings.hidden_size,
             motion_size=settings.motion_size,
             forget_bias=settings.forget_bias,
             memory_frames=settings.memory_frames,
         )
         return EncoderDecoder(lrcn, settings, vocabulary_size, label_smoothing, grid_size)
-    encoder = _lstap(settings, sizes["grid"], grid_size)
+    encoder = _lstap(settings, encoded_size, grid_size)
     if settings.kind == "lstap":
         return EncoderDecoder(encoder, settings, vocabulary_size, label_smoothing, grid_size)
     return LSTAPSTAT(

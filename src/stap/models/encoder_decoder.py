@@ -10,6 +10,7 @@ from stap.errors import ShapeError
 from stap.models.batch import PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.decoder import AttentiveDecoder
+from stap.models.differences import with_differences
 from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
@@ -36,6 +37,7 @@ class EncoderDecoder(CaptionModel):
         H, E = settings.hidden_size, settings.embedding_size
         self.encoder = encoder
         self.grid_shift = GridShift(settings.grid_shift, grid_size)
+        self.frame_differences = settings.frame_differences
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
@@ -52,7 +54,8 @@ class EncoderDecoder(CaptionModel):
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
         grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
-        pooled: Pooled = self.encoder(grid, padding, batch.streams.get("motion"))
+        seen = with_differences(grid) if self.frame_differences else grid
+        pooled: Pooled = self.encoder(seen, padding, batch.streams.get("motion"))
         return Memory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),

@@ -8,6 +8,7 @@ from stap.config import ModelSettings
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses
+from stap.models.differences import with_differences
 from stap.models.grid_shift import GridShift
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
@@ -56,7 +57,8 @@ class LSTAPSTAT(STATModel):
         is_padding = batch.is_padding["grid"]
         grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
         motion = batch.streams.get("motion") if self.settings.motion_size else None
-        pooled: Pooled = self.encoder(grid, is_padding, motion)
+        seen = with_differences(grid) if self.settings.frame_differences else grid
+        pooled: Pooled = self.encoder(seen, is_padding, motion)
         look = self.decoder.attention.keys(
             {"global": pooled.states, "local": self.local_projection(grid)},
             {"global": is_padding, "local": is_padding.unsqueeze(-1).expand(grid.shape[:3])},
