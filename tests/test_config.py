@@ -95,6 +95,7 @@ def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
         ("pretraining: {frames_per_video: 2, frames_shown: 3}", (), 'recipe.yaml: pretraining: frames_shown is 3 of 2 frames kept; raise frames_per_video, or show fewer (given {"frames_per_video": 2, "frames_shown": 3})'),
         ("training: {optimizer: {kind: muon, weight_decay: 0.1}}", (), 'recipe.yaml: training.optimizer: muon is without weight decay here; set weight_decay: 0, or use training.l2 (given {"kind": "muon", "weight_decay": 0.1})'),
         ("model: {kind: stat, grid_shift: 1}", (), 'recipe.yaml: model: grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0 (given {"kind": "stat", "grid_shift": 1})'),
+        ("model: {kind: stat-mm17, frame_bias: 1}", (), 'recipe.yaml: model: frame_bias is for recurrent encoders, and kind stat has none; set frame_bias: 0 (given {"kind": "stat-mm17", "frame_bias": 1})'),
         ("model: {kind: stat, frame_differences: true}", (), 'recipe.yaml: model: frame_differences is for recurrent encoders; set stat.motion_from: differences, or frame_differences: false (given {"kind": "stat", "frame_differences": true})'),
         ("model: {kind: stat-mm17, stat: {project_global: true}}", (), 'recipe.yaml: model: stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat (given {"kind": "stat-mm17", "stat": {"project_global": true}})'),
         ("", ("training.epochs",), "'training.epochs': expected section.key=value, for example training.epochs=20."),

@@ -285,6 +285,12 @@ class ModelSettings(Section):
         description="learn a bias for each location, so that places can be told apart (not in the paper): the standard deviation with "
         "which it begins, as smooth maps over the grid; 0: none",
     )
+    frame_bias: float = Field(
+        0.0,
+        ge=0,
+        description="lstap, lrcn, lstap-stat: learn a bias for each frame, so that times can be told apart (not in the paper): the standard "
+        "deviation with which it begins, as smooth courses over the frames; 0: none",
+    )
     hidden_size: int = Field(1024, ge=1, description="H: encoder and decoder LSTM")
     attention_size: int = Field(256, ge=1, description="A: additive attention")
     embedding_size: int = Field(300, ge=1, description="E: word embedding")
@@ -331,6 +337,8 @@ class ModelSettings(Section):
             raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0")
         if is_stat and self.grid_shift and "grid" not in (stat.global_from, stat.local_from):
             raise ValueError("grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0")
+        if is_stat and self.frame_bias:
+            raise ValueError("frame_bias is for recurrent encoders, and kind stat has none; set frame_bias: 0")
         if is_stat and self.frame_differences:
             raise ValueError(
                 "frame_differences is for recurrent encoders; set stat.motion_from: differences, or frame_differences: false"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,17 @@ def _pretrain(recipe: Recipe, folder: Path, device: torch.device, progress: Say)
     )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For PyTorch: decoding keeps the other cores busy, and a network this small loses more by waiting for them than it gains."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _read(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
@@ -87,9 +100,10 @@ def _read(file: Path) -> dict[str, Any]:
 def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, progress: Say) -> FeatureStreams:
     extractor = GridExtractor(recipe.features, device)
     store = FeatureStore(recipe.features.store, extractor.fingerprint)
-    report = extract(
-        [(clip.id, clip.path) for clip in corpus.clips], extractor, store, on_progress=quarters(progress, "videos")
-    )
+    with _one_thread():
+        report = extract(
+            [(clip.id, clip.path) for clip in corpus.clips], extractor, store, on_progress=quarters(progress, "videos")
+        )
     if report.failed:
         _, reason = report.failed[0]
         raise FeatureError(

@@ -22,6 +22,7 @@ def build_model(
     vocabulary_size: int,
     feature_size: int | None = None,
     grid_size: tuple[int, ...] | None = None,
+    frames: int | None = None,
     label_smoothing: float = 0.0,
     feature_sizes: Mapping[str, int] | None = None,
 ) -> CaptionModel:
@@ -30,15 +31,20 @@ def build_model(
     feature_size: D of the stream 'grid'.   feature_sizes: D of every stream by its name, for models that read several.
     grid_size: (rows, columns) of the features' grid, or (R,) where only the number of its locations is known; needed where the
     settings ask for differences of grids, and with both numbers for `location_bias` and
-    `grid_shift`.
+    `grid_shift`.   frames: of the longest video, likewise for `frame_bias`.
 
-    Raises ConfigError if the grid's size, or a stream, that the settings need is missing.
+    Raises ConfigError if the grid's size, their number, or a stream, that the settings need is missing.
     """
     sizes = dict(feature_sizes or {}) | ({} if feature_size is None else {"grid": feature_size})
     if settings.location_bias and settings.kind != "lrcn":
         _check_rows_and_columns("location_bias", grid_size)
     if settings.grid_shift:
         _check_rows_and_columns("grid_shift", grid_size)
+    if settings.frame_bias and frames is None:
+        raise ConfigError(
+            "model.frame_bias needs the number of frames, which the features do not tell. Extract the grid with `stap extract`, or "
+            "set model.frame_bias to 0."
+        )
     if settings.kind in ("stat", "stat-mm17"):
         return STAT(
             settings,
@@ -57,12 +63,14 @@ def build_model(
         lrcn = LRCN(
             encoded_size,
             settings.hidden_size,
+            frame_bias=settings.frame_bias,
+            frames=frames,
             motion_size=settings.motion_size,
             forget_bias=settings.forget_bias,
             memory_frames=settings.memory_frames,
         )
         return EncoderDecoder(lrcn, settings, vocabulary_size, label_smoothing, grid_size)
-    encoder = _lstap(settings, encoded_size, grid_size)
+    encoder = _lstap(settings, encoded_size, grid_size, frames)
     if settings.kind == "lstap":
         return EncoderDecoder(encoder, settings, vocabulary_size, label_smoothing, grid_size)
     return LSTAPSTAT(
@@ -75,7 +83,7 @@ def build_model(
     )
 
 
-def _lstap(settings: ModelSettings, feature_size: int, grid_size: tuple[int, ...] | None) -> LSTAP:
+def _lstap(settings: ModelSettings, feature_size: int, grid_size: tuple[int, ...] | None, frames: int | None) -> LSTAP:
     return LSTAP(
         feature_size,
         settings.hidden_size,
@@ -83,6 +91,8 @@ def _lstap(settings: ModelSettings, feature_size: int, grid_size: tuple[int, ...
         attention_size=settings.attention_size,
         location_bias=settings.location_bias,
         grid_size=grid_size,
+        frame_bias=settings.frame_bias,
+        frames=frames,
         motion_size=settings.motion_size,
         forget_bias=settings.forget_bias,
         memory_frames=settings.memory_frames,

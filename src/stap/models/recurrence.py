@@ -29,6 +29,7 @@ def pooled_recurrence(
     input_weight: Tensor,
     input_bias: Tensor,
     location_bias: Tensor | None,
+    frame_bias: Tensor | None,
     recurrent_weight: Tensor,
     score_weight: Tensor | None,
     h: Tensor,
@@ -41,12 +42,13 @@ def pooled_recurrence(
     input_weight: (4H, D) and input_bias: (4H,), gates in the order input, forget, output, candidate; with attention
     pooling A more rows: W_ax and b_a of equation (9).   recurrent_weight: (4H, H), likewise with W_ah below.
     location_bias: (R, 4H [+ A]) added to what each location gives the gates, as if the grid carried a one-hot location; None: not.
+    frame_bias: (T, 4H [+ A]) likewise to what each frame gives.
     score_weight: (A,), w of equation (9); None for mean pooling, equation (8).
 
     Returns h (B, T, H), c (B, T, H) and the local weights (B, T, R), which sum to 1 over R and are not differentiable.
     """
     states: tuple[Tensor, Tensor, Tensor] = _PooledRecurrence.apply(
-        grid, input_weight, input_bias, location_bias, recurrent_weight, score_weight, h, c, is_padding
+        grid, input_weight, input_bias, location_bias, frame_bias, recurrent_weight, score_weight, h, c, is_padding
     )
     return states
 
@@ -59,13 +61,25 @@ class _PooledRecurrence(torch.autograd.Function):
         input_weight: Tensor,
         input_bias: Tensor,
         location_bias: Tensor | None,
+        frame_bias: Tensor | None,
         recurrent_weight: Tensor,
         score_weight: Tensor | None,
         h: Tensor,
         c: Tensor,
         is_padding: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        arguments = (grid, input_weight, input_bias, location_bias, recurrent_weight, score_weight, h, c, is_padding)
+        arguments = (
+            grid,
+            input_weight,
+            input_bias,
+            location_bias,
+            frame_bias,
+            recurrent_weight,
+            score_weight,
+            h,
+            c,
+            is_padding,
+        )
         buffer, all_h, all_c, local_weights = _watch(*arguments)
         ctx.save_for_backward(*arguments, all_h, all_c, local_weights)
         ctx.buffer = buffer if any(ctx.needs_input_grad) else None
@@ -76,7 +90,7 @@ class _PooledRecurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         *arguments, all_h, all_c, local_weights = ctx.saved_tensors
-        grid, input_weight, input_bias, location_bias, recurrent_weight, score_weight, _, _, is_padding = arguments
+        grid, input_weight, input_bias, location_bias, frame_bias, recurrent_weight, score_weight, _, _, is_padding = arguments
         # A second pass through the same graph (retain_graph) finds the gates overwritten by gradients and watches again.
         buffer = ctx.buffer if ctx.buffer is not None else _watch(*arguments)[0]
         ctx.buffer = None
@@ -114,6 +128,7 @@ class _PooledRecurrence(torch.autograd.Function):
             grad_input_weight.to(input_weight.dtype),
             sums.sum((0, 1)).to(input_bias.dtype),
             None if location_bias is None else buffer.sum((0, 1)).to(location_bias.dtype),
+            None if frame_bias is None else sums.sum(1).to(frame_bias.dtype),
             grad_recurrent.to(recurrent_weight.dtype),
             grad_score,
             dh,
@@ -127,6 +142,7 @@ def _watch(
     input_weight: Tensor,
     input_bias: Tensor,
     location_bias: Tensor | None,
+    frame_bias: Tensor | None,
     recurrent_weight: Tensor,
     score_weight: Tensor | None,
     h: Tensor,
@@ -144,7 +160,10 @@ def _watch(
     all_h[0], all_c[0] = h, c
     for t in range(T):
         frame = buffer[:, t]  # (B, R, 4H [+ A])
-        frame += linear(h, recurrent_weight).unsqueeze(1)
+        remembered = linear(h, recurrent_weight)
+        if frame_bias is not None:
+            remembered = remembered + frame_bias[t]
+        frame += remembered.unsqueeze(1)
         frame[..., : 3 * H].sigmoid_()
         frame[..., 3 * H :].tanh_()
         if score_weight is not None:

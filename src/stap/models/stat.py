@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.batch import VideoBatch
+from stap.models.biases import learned_location_bias
 from stap.models.caption_model import DecoderState
 from stap.models.grid_shift import GridShift
-from stap.models.locations import learned_location_bias
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_decoder import normal_or_orthogonal
 from stap.models.stat_model import STATMemory, STATModel
@@ -25,7 +25,7 @@ __all__ = ["STAT", "PlaceProjection"]
 class PlaceProjection(nn.Module):
     """tanh of a linear layer of each place, (B, F, R, D) -> (B, F, R, H).
 
-    location_bias: with which standard deviation a learned bias for each place begins (see `models.locations`), so that they can
+    location_bias: with which standard deviation a learned bias for each place begins (see `models.biases`), so that they can
     be told apart; it needs grid_size, (rows, columns). 0, as in the paper: none is learned.
     """
 

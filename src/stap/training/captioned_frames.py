@@ -80,6 +80,6 @@ class CaptionedFrames:
 
 def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
     try:
-        return extractor.read(clip.path).images_uint8
+        return extractor.read(clip.path, threads=1).images_uint8  # as many videos at a time as cores
     except VideoError as error:
         return error

@@ -129,6 +129,7 @@ def model_for(
         vocabulary_size=len(vocabulary),
         feature_sizes={stream: made["feature_size"] for stream, made in fingerprint.items()},
         grid_size=grid_size_of(fingerprint.get("grid", {})),
+        frames=_frames_of(fingerprint.get("grid", {})),
         label_smoothing=label_smoothing,
     )
 
@@ -137,6 +138,12 @@ def grid_size_of(fingerprint: Mapping[str, Any]) -> tuple[int, ...] | None:
     """(rows, columns) of the grids of this fingerprint; (R,) of imported ones, of which no more is known; None if it states none."""
     grid = fingerprint.get("grid")
     return tuple(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
+
+
+def _frames_of(fingerprint: Mapping[str, Any]) -> int | None:
+    """The most frames that a video has by this fingerprint; None if it states none."""
+    frames = fingerprint.get("frames")
+    return frames if isinstance(frames, int) else None
 
 
 def check_features(run: Run, fingerprint: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The maps with which a bias for each location begins."""
+"""The maps and courses with which a bias for each location, and for each frame, begins."""
 
 import math
 
@@ -7,8 +7,8 @@ import torch
 
 from stap.config import ModelSettings
 from stap.errors import ConfigError
+from stap.models.biases import smooth_courses, smooth_maps
 from stap.models.build import build_model
-from stap.models.locations import smooth_maps
 from stap.models.lstap import LSTAP
 
 
@@ -47,6 +47,36 @@ def test_a_narrow_grid_gives_numbers(grid_size):
     assert maps.isfinite().all()
     expected = 0.0 if grid_size == (1, 1) else 0.5
     torch.testing.assert_close(maps.std(dim=0, correction=0), torch.full((200,), expected))
+
+
+def test_the_courses_are_standardised_waves():
+    frames, count = 5, 4
+    torch.manual_seed(0)
+    frequencies, phases = torch.rand(count, dtype=torch.double).tolist(), torch.rand(count, dtype=torch.double).tolist()
+    torch.manual_seed(0)
+    courses = smooth_courses(frames, count, 2.0)
+    assert courses.shape == (frames, count)
+    for n in range(count):
+        wave = [math.sin(6 * frequencies[n] * (-1 + 2 * t / 4) + 2 * math.pi * phases[n]) for t in range(frames)]
+        mean = sum(wave) / frames
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in wave) / frames)
+        assert courses[:, n].tolist() == pytest.approx([2 * (value - mean) / deviation for value in wave], abs=1e-5)
+    assert smooth_courses(1, 3, 2.0).tolist() == [[0.0] * 3]
+
+
+def test_the_number_of_frames_must_be_known():
+    with pytest.raises(ValueError, match=r"frame_bias 0\.5 without frames"):
+        LSTAP(3, 4, frame_bias=0.5)
+    with pytest.raises(ConfigError, match=r"model\.frame_bias needs the number of frames"):
+        build_model(ModelSettings(frame_bias=0.5), vocabulary_size=9, feature_size=5)
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lrcn", "lstap-stat"])
+def test_every_recurrent_encoder_can_tell_frames_apart(kind):
+    settings = ModelSettings(kind=kind, hidden_size=4, attention_size=3, embedding_size=3, frame_bias=1.0)
+    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(2, 3), frames=7)
+    encoder = model.encoder.lstm if kind == "lrcn" else model.encoder
+    assert len(encoder.frame_bias) == 7
 
 
 def test_only_what_is_asked_for_is_drawn():
