@@ -355,8 +355,8 @@ class OptimizerSettings(Section):
 
     kind: Literal["rmsprop", "adam", "adamw", "adadelta", "muon"] = Field(
         "rmsprop",
-        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam, adamw and adadelta are PyTorch's; muon: PyTorch's "
-        "for matrices, and adam for the rest",
+        description="rmsprop adds epsilon inside the root, as TensorFlow's does; adam, adamw and adadelta are PyTorch's; muon: Muon "
+        "for matrices and convolutions, and adam for the rest",
     )
     learning_rate: float = Field(1e-4, gt=0, description="adadelta: a factor on the step that it finds itself (STAT: 1)")
     matrix_learning_rate: float | None = Field(

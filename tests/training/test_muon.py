@@ -12,7 +12,7 @@ from torch import nn
 
 from stap.config import ModelSettings, OptimizerSettings, Recipe
 from stap.models.build import build_model
-from stap.training.muon import MuonAndAdam, matrices, orthogonalised
+from stap.training.muon import Muon, MuonAndAdam, matrices, orthogonalised
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, load_state, save_state
 
@@ -55,6 +55,21 @@ def test_matrices_are_muons_and_tables_and_vectors_adams(kind: str) -> None:
     tables = {"embedding.weight", "decoder.output.weight", "encoder.location_bias"}
     assert two_dimensional - set(muons) == tables | ({"local_projection.location_bias"} if kind == "lstap-stat" else set())
     assert set(muons) <= two_dimensional
+
+
+def test_a_convolution_is_a_matrix_with_a_row_for_each_output_channel() -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
+    convolution = network[0]
+    assert [id(weight) for weight in matrices(network)] == [id(convolution.weight)]
+    before, gradient = convolution.weight.detach().clone(), torch.randn_like(convolution.weight)
+    convolution.weight.grad = gradient.clone()
+    Muon([{"params": [convolution.weight]}], learning_rate=0.1).step()
+    rows = (0.05 * 0.95 + 0.05) * gradient.reshape(
+        4, 18
+    )  # Nesterov's first step: a multiple of the gradient, so no matter which
+    moved = (convolution.weight.detach() - before).reshape(4, 18)
+    torch.testing.assert_close(moved, -0.1 * 0.2 * 18**0.5 * orthogonalised(rows))
 
 
 def test_steps_are_those_of_pytorchs_own() -> None:

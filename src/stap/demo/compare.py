@@ -43,8 +43,10 @@ _STAT = (
     "model.stat.global_from=grid",
     "model.stat.motion_from=differences",
     "model.stat.local_from=grid",
-    "model.stat.positions=null",  # all 16 frames
+    "model.stat.positions=null",  # all frames
     "model.stat.mask_attention=true",
+    "model.frame_bias=0",  # it has no recurrence over frames,
+    "model.frame_differences=false",  # and reads the differences as its motion
 )
 
 

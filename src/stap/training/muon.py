@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # they bring singular values near 1 th
 
 
 def matrices(model: nn.Module) -> list[nn.Parameter]:
-    """What Muon moves: two-dimensional weights, in the model's order.
+    """What Muon moves: two-dimensional weights, and those of convolutions, a row for each output channel; in the model's order.
 
     Not among them are embeddings and the layers named `output`, whose rows are words, and the parameters named `location_bias` and
     `frame_bias`, whose rows are places and times: tables rather than maps from one space to another.
@@ -26,7 +26,8 @@ def matrices(model: nn.Module) -> list[nn.Parameter]:
         weight
         for path, module in model.named_modules()
         for name, weight in module.named_parameters(recurse=False)
-        if weight.dim() == 2
+        if (weight.dim() == 2 or isinstance(module, nn.Conv2d))
+        and weight.dim() > 1
         and not isinstance(module, nn.Embedding)
         and path.rpartition(".")[2] != "output"
         and name not in ("location_bias", "frame_bias")
@@ -63,8 +64,8 @@ class Muon(torch.optim.Optimizer):
                     state = self.state[weight]
                     average = state.setdefault("momentum_buffer", torch.zeros_like(weight))
                     average.lerp_(weight.grad, 1 - MOMENTUM)
-                    step = orthogonalised(weight.grad.lerp(average, MOMENTUM))
-                    weight.add_(step, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
+                    step = orthogonalised(weight.grad.lerp(average, MOMENTUM).flatten(1))
+                    weight.add_(step.view_as(weight), alpha=-group["lr"] * 0.2 * math.sqrt(max(step.shape)))
         return loss
 
 
