@@ -298,6 +298,12 @@ class ModelSettings(Section):
         None, ge=1, description="size of the clip's motion vector (600 in the paper); empty: a learned start state"
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="on the decoder state before the output layer, equation (25)")
+    word_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="in training each word that the decoder reads is hidden with this probability (not in the papers)",
+    )
     feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the input features (paper: none)")
     grid_shift: int = Field(
         0,

@@ -15,6 +15,7 @@ from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import Negatives, SentenceEncoder, matching_loss
+from stap.models.word_dropout import WordDropout
 
 __all__ = ["EncoderDecoder"]
 
@@ -40,6 +41,7 @@ class EncoderDecoder(CaptionModel):
         self.frame_differences = settings.frame_differences
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
+        self.word_dropout = WordDropout(settings.word_dropout)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
         self.matching_weight = settings.matching_weight
@@ -83,7 +85,7 @@ class EncoderDecoder(CaptionModel):
         """
         memory = self.encode(batch)
         state = self.start(memory, captions.captions_per_video)
-        logits = self.decoder.teach(memory, state, self.embedding(captions.inputs))
+        logits = self.decoder.teach(memory, state, self.word_dropout(self.embedding(captions.inputs)))
         summed = cross_entropy(
             logits.flatten(0, 1),
             captions.words.flatten(),

@@ -14,6 +14,7 @@ from stap.models.batch import EOS, PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.stat_attention import STATAttention, STATKeys
 from stap.models.stat_decoder import STATDecoder, Taught
+from stap.models.word_dropout import WordDropout
 
 __all__ = ["STATMemory", "STATModel", "attention_penalty"]
 
@@ -44,6 +45,7 @@ class STATModel(CaptionModel):
         self.settings = settings
         self.label_smoothing = label_smoothing
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
+        self.word_dropout = WordDropout(settings.word_dropout)
         self.embedding = nn.Embedding(rows, settings.embedding_size)
         self.decoder = STATDecoder(
             attention,
@@ -103,7 +105,7 @@ class STATModel(CaptionModel):
         return self.decoder.teach(
             memory.look,
             self.start(memory, captions.captions_per_video),
-            self.embed(captions.inputs),
+            self.word_dropout(self.embed(captions.inputs)),
             captions.is_padding,
             sum_over_padding=self.settings.stat.penalty_on_padding,
         )
