@@ -36,7 +36,7 @@ class DemoSize:
     overrides: tuple[str, ...] = ()
 
 
-QUICK = DemoSize("demo/quick", videos=4500)
+QUICK = DemoSize("demo/quick", videos=4800)
 FULL = DemoSize("demo/full", videos=9000)
 
 
