@@ -371,6 +371,8 @@ import signal, sys
 from stap.cli import main
 from stap.commands import train
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
+
 def say_and_wait(sentence, say=train.say):
     say(sentence)
     signal.pause()
