@@ -12,7 +12,7 @@ from torch import nn
 
 from stap.config import ModelSettings, OptimizerSettings, Recipe
 from stap.models.build import build_model
-from stap.training.muon import Muon, MuonAndAdam, matrices, orthogonalised
+from stap.training.muon import MuonAndAdam, matrices, move_matrices, orthogonalised
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, load_state, save_state
 
@@ -64,7 +64,7 @@ def test_a_convolution_is_a_matrix_with_a_row_for_each_output_channel() -> None:
     assert [id(weight) for weight in matrices(network)] == [id(convolution.weight)]
     before, gradient = convolution.weight.detach().clone(), torch.randn_like(convolution.weight)
     convolution.weight.grad = gradient.clone()
-    Muon([{"params": [convolution.weight]}], learning_rate=0.1).step()
+    move_matrices([convolution.weight], {convolution.weight: {}}, 0.1)
     rows = (0.05 * 0.95 + 0.05) * gradient.reshape(
         4, 18
     )  # Nesterov's first step: a multiple of the gradient, so no matter which

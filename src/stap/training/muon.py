@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Muon", "MuonAndAdam", "matrices", "orthogonalised"]
+__all__ = ["MuonAndAdam", "matrices", "move_matrices", "orthogonalised"]
 
 MOMENTUM = 0.95
 ITERATIONS = 5
@@ -34,39 +34,25 @@ def matrices(model: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose steps are made nearly orthogonal (Jordan et al. 2024), and scaled to the size of Adam's (Liu et al. 2025, section 2.2).
+@torch.no_grad()
+def move_matrices(weights: Iterable[nn.Parameter], state: MutableMapping[Tensor, Any], rate: float) -> None:
+    """A step of Muon: momentum whose steps are made nearly orthogonal (Jordan et al. 2024), and scaled to the size of Adam's
+    (Liu et al. 2025, section 2.2).
 
         average = 0.95 average + 0.05 gradient
         step = 0.2 sqrt(max(rows, columns)) orthogonalised(0.95 average + 0.05 gradient)
 
     That is torch.optim.Muon with adjust_lr_fn="match_rms_adamw" but for rounding: PyTorch computes in bfloat16, which on
     processors without matrix units takes several times as long.
+
+    state: of each weight, as of an optimiser. A weight without a gradient stays.
     """
-
-    def __init__(self, parameters: list[dict[str, Any]], *, learning_rate: float) -> None:
-        super().__init__(parameters, {"lr": learning_rate})
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every matrix that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    state = self.state[weight]
-                    average = state.setdefault("momentum_buffer", torch.zeros_like(weight))
-                    average.lerp_(weight.grad, 1 - MOMENTUM)
-                    step = orthogonalised(weight.grad.lerp(average, MOMENTUM).flatten(1))
-                    weight.add_(step.view_as(weight), alpha=-group["lr"] * 0.2 * math.sqrt(max(step.shape)))
-        return loss
+    for weight in weights:
+        if weight.grad is not None:
+            average = state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+            average.lerp_(weight.grad, 1 - MOMENTUM)
+            step = orthogonalised(weight.grad.lerp(average, MOMENTUM).flatten(1))
+            weight.add_(step.view_as(weight), alpha=-rate * 0.2 * math.sqrt(max(step.shape)))
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -106,8 +92,7 @@ class MuonAndAdam(torch.optim.Optimizer):
         is_matrix = {id(weight) for weight in chosen}
         others = [weight for weight in model.parameters() if id(weight) not in is_matrix]
         self._adam = torch.optim.Adam([{"params": others}], lr=learning_rate, eps=epsilon)
-        self._muon = Muon([{"params": chosen}], learning_rate=matrix_learning_rate)
-        super().__init__([*self._adam.param_groups, *self._muon.param_groups], {})
+        super().__init__([*self._adam.param_groups, {"params": chosen, "lr": matrix_learning_rate}], {})
         for group in self.param_groups:
             group["initial_lr"] = group["lr"]
         self._share()
@@ -124,7 +109,8 @@ class MuonAndAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._adam.step()
-        self._muon.step()
+        _, muon = self.param_groups
+        move_matrices(muon["params"], self.state, muon["lr"])
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -133,5 +119,4 @@ class MuonAndAdam(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        self._adam.param_groups, self._muon.param_groups = self.param_groups[:1], self.param_groups[1:]
-        self._adam.state = self._muon.state = self.state
+        self._adam.param_groups, self._adam.state = self.param_groups[:1], self.state
