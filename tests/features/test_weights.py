@@ -98,6 +98,19 @@ def test_a_cut_file_is_named_as_damaged(tmp_path: Path, name: str, kind: str, ke
     assert str(caught.value).endswith(" Fetch or write it again.")
 
 
+def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
+    """Of a tensor, so that the file can be read all the same; torch.load does, and says nothing."""
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.zeros(3000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["fc.weight"].count_nonzero() == 1
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(path)
+    assert str(caught.value) == f"{path}: 'weights/data/0' in it does not match its checksum. Fetch or write it again."
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": 1}}])
 def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
     with pytest.raises(CheckpointError) as caught:

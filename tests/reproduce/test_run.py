@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from stap.cli import main
 from stap.config import load_recipe
 from stap.corpora.scenes import SceneDials, write_scenes
 from stap.corpora.scenes.msvd_layout import write_msvd_layout
+from stap.features.networks.c3d import C3D
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.networks.i3d import I3D
 from stap.reproduce.plan import make_plan
@@ -29,10 +31,13 @@ SMALL = (
     "training.epochs=1", "training.epoch_updates=2", "training.batch_size=2", "training.best_by=log-likelihood",
     "decoding.beam_width=1", "decoding.max_words=4",
 )  # fmt: skip
+MOTION = {
+    "i3d": ("motion.network=i3d", "motion.layer=logits", "motion.clip_frames=9", "motion.frame_rate=1", "motion.resize=193", "motion.image_size=193"),
+    "c3d": ("motion.frame_rate=2",),  # fc6 of 16 frames, as the recipes of STAT have it
+}  # fmt: skip
 REAL = (
     "features.backbone=mobilenetv2_100", "features.backbone_options={pad_type: same}", "features.frames=3", "features.image_size=96",
     "features.mean=[0.502, 0.502, 0.502]", "features.std=[0.498, 0.498, 0.498]",
-    "motion.network=i3d", "motion.layer=logits", "motion.clip_frames=9", "motion.frame_rate=1", "motion.resize=193", "motion.image_size=193",
     f"regions.detector={DETECTOR}", "regions.frames=1", "regions.regions=3", "regions.min_score=0", "regions.image_size=96",
     *SMALL,
 )  # fmt: skip
@@ -43,21 +48,26 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Random values under the true names and shapes of I3D and a Faster R-CNN."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)
-    made = {"i3d": I3D(600), DETECTOR: build_detector(DETECTOR, "random")}
+    made = {"i3d": I3D(600), "c3d": C3D(), DETECTOR: build_detector(DETECTOR, "random")}
     for name, network in made.items():
         safetensors.torch.save_file(network.state_dict(), folder / f"{name}.safetensors")
     return {name: folder / f"{name}.safetensors" for name in made}
 
 
+LEFT_OUT = "1,963 of 1,970 clips have no video and are left out: the scores do not compare with published ones."
+TRIAL = "A trial on 6 of 10,000 clips (--data 6): the scores say nothing about the systems."
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("corpus", "rows", "counts", "limit", "remark"), [
-    ("msvd", "lstap-attention,stat", {"train": 4, "validation": 0, "test": 3}, None,
-     "1,963 of 1,970 clips have no video and are left out: the scores do not compare with published ones."),
-    ("msrvtt", "lrcn-matching,stat", {"train": 4, "validation": 0, "test": 2}, 6, "A trial on 6 of 10,000 clips (--data 6): the scores say nothing about the systems."),
+@pytest.mark.parametrize(("corpus", "rows", "network", "counts", "limit", "remark"), [
+    ("msvd", "lstap-attention,stat", "i3d", {"train": 4, "validation": 0, "test": 3}, None, LEFT_OUT),
+    ("msrvtt", "lrcn-matching,stat", "i3d", {"train": 4, "validation": 0, "test": 2}, 6, TRIAL),
+    ("msrvtt", "stat", "c3d", {"train": 4, "validation": 0, "test": 2}, 6, TRIAL),
 ])  # fmt: skip
 def test_the_real_clips_go_through_every_stage(
     corpus: CorpusName,
     rows: str,
+    network: str,
     counts: dict[str, int],
     limit: int | None,
     remark: str,
@@ -65,13 +75,16 @@ def test_the_real_clips_go_through_every_stage(
     networks: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    weights = networks | {"mobilenetv2_100": stap_data / "backbone/mobilenetv2_100_imagenet.safetensors"}
-    request = Request(corpus, tmp_path, rows_named(rows), {"root": stap_data / corpus}, weights, REAL, limit=limit)
+    weights = {name: networks[name] for name in (network, DETECTOR)}
+    weights["mobilenetv2_100"] = stap_data / "backbone/mobilenetv2_100_imagenet.safetensors"
+    settings = (*REAL, *MOTION[network])
+    request = Request(corpus, tmp_path, rows_named(rows), {"root": stap_data / corpus}, weights, settings, limit=limit)
     told: list[str] = []
     found = reproduce(request, say=told.append)
     assert found.is_complete, [result.errors for result in found.rows]
     assert found.remarks[0] == remark
-    assert sum("already there" in line for line in told) == 5  # grid and motion; frames, motion and regions
+    streams = {"lstap-attention": 2, "lrcn-matching": 2, "stat": 3}  # grid and motion; frames, motion and regions
+    assert sum("already there" in line for line in told) == sum(streams[row.key] for row in rows_named(rows))
     for result in found.rows:
         [outcome] = result.outcomes
         assert (set(outcome.scores), outcome.clips) == (set(METRICS), counts)
@@ -81,6 +94,8 @@ def test_the_real_clips_go_through_every_stage(
         assert captions["scores"] == outcome.scores
         recipe = load_recipe(folder / "recipe.yaml")
         assert (recipe.name, recipe.seed) == (f"{corpus}/{result.row.key}", 1)
+        assert recipe.motion is not None
+        assert recipe.motion.network == network
         assert recipe.model.motion_size == (None if result.row.key.startswith("stat") else 600)
         assert "<html" in (folder / "report.html").read_text()
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.md", "table.html", "table.json"}
@@ -173,6 +188,26 @@ def test_what_fails_is_reported_and_the_rest_goes_on(small: Request, tmp_path: P
         f"Seed 1: {request.run_folder(rows[2], 1)}: was begun with another recipe or other data: training.l2: 0.5 here, 0.0001 there. "
         "Continue with the same, or begin in another folder."
     )
+
+
+@pytest.mark.slow
+def test_a_wrong_checksum_of_the_weights(small: Request, tmp_path: Path) -> None:
+    """A byte of I3D's file is changed: the row that needs it says so, the other is finished."""
+    path = tmp_path / "i3d.pth"
+    torch.save(I3D(600).state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    settings = tuple(setting for setting in small.overrides if setting != "motion=null")
+    rows = rows_named("lrcn,stat-temporal-only")
+    request = replace(small, rows=rows, overrides=settings, weights={**small.weights, "i3d": path}, limit=9)
+    lrcn, stat = reproduce(request, say=Told()).rows
+    [reason] = lrcn.errors
+    assert re.fullmatch(
+        rf"no features of i3d\. {path}: 'i3d/data/\d+' in it does not match its checksum\. Fetch or write it again\.", reason
+    )
+    assert stat.errors == ()
+    assert stat.outcomes
 
 
 @pytest.fixture
