@@ -15,7 +15,7 @@ import stap.demo
 from stap.cli import main
 from stap.corpora.scenes import facts_recalled
 from stap.demo import DemoSize
-from stap.demo.compare import COLUMNS, ROWS, Comparison, Row, RowOutcome, _row_size, compare, rows_named
+from stap.demo.compare import COLUMNS, ROWS, SPREAD, Comparison, Row, RowOutcome, _row_size, compare, rows_named
 from stap.demo.steps import demo_recipe
 from stap.errors import ConfigError
 
@@ -125,6 +125,23 @@ def test_values_are_shares_of_the_facts_of_the_test_videos(finished: Finished) -
 
 
 @pytest.mark.slow
+def test_the_spread_is_between_one_and_all(finished: Finished) -> None:
+    """Of 4 frames; LRCN and mean pooling take all places alike."""
+    [rows, columns] = json.loads((finished.out / "rows/lrcn/features.json").read_text())["grid"]["grid"]
+    for outcome in finished.result.outcomes:
+        frames, places = outcome.spread["frames"], outcome.spread["places"]
+        assert frames is None or 1 <= frames <= 4 + 1e-6  # None where so small a model says nothing
+        chooses = outcome.key in ("stat", "lstap-attention", "lstap-stat")
+        if outcome.key in ("lrcn", "lstap-mean"):
+            assert places == pytest.approx(rows * columns, abs=1e-3)
+        elif chooses:
+            assert places is not None
+            assert 1 < places < rows * columns
+        else:
+            assert places is None
+
+
+@pytest.mark.slow
 def test_the_files_hold_the_table(finished: Finished) -> None:
     out, result, _ = finished
     written = json.loads((out / "comparison.json").read_text())
@@ -154,7 +171,7 @@ def test_the_command_finds_finished_rows(
     answer = capsys.readouterr()
     assert "  epoch " not in answer.err
     first, stat, ours = answer.out.splitlines()[:3]
-    assert first.split() == list(COLUMNS)
+    assert first.split() == [*COLUMNS, *SPREAD]
     assert (stat.split()[0], ours.startswith("L-STAP with STAT's attention ")) == ("STAT", True)
 
 
@@ -183,13 +200,17 @@ def test_each_row_is_the_demo_s_recipe_but_for_its_model(row: Row, tmp_path: Pat
 
 def test_the_table_as_text_and_markdown() -> None:
     values = dict.fromkeys(COLUMNS, 0.5) | {"order": None, "CIDEr": 1.234}
-    result = Comparison((RowOutcome("lrcn", "LRCN", values, {}, 8, 6, 12345, 61.4),), {"Recipe": "demo/quick"})
+    outcome = RowOutcome("lrcn", "LRCN", values, {"frames": 7.25, "places": None}, {}, 8, 6, 12345, 61.4)
+    result = Comparison((outcome,), {"Recipe": "demo/quick"})
     assert str(result).splitlines() == [
-        "       facts  colour   shape   event   order   small   large   brief    long   CIDEr",
-        "LRCN    50.0    50.0    50.0    50.0       -    50.0    50.0    50.0    50.0   123.4",
+        "       facts  colour   shape   event   order   small   large   brief    long   CIDEr  frames  places",
+        "LRCN    50.0    50.0    50.0    50.0       -    50.0    50.0    50.0    50.0   123.4     7.2       -",
     ]
     markdown = result.to_markdown()
-    assert "| LRCN | 50.0 | 50.0 | 50.0 | 50.0 | - | 50.0 | 50.0 | 50.0 | 50.0 | 123.4 | 12,345 | 6 of 8 | 61 |\n" in markdown
+    assert (
+        "| LRCN | 50.0 | 50.0 | 50.0 | 50.0 | - | 50.0 | 50.0 | 50.0 | 50.0 | 123.4 | 7.2 | - | 12,345 | 6 of 8 | 61 |\n"
+        in markdown
+    )
     assert markdown.endswith("\n- Recipe: demo/quick\n")
 
 

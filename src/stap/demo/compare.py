@@ -20,6 +20,7 @@ import torch
 
 from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
+from stap.demo.spread import attention_spread
 from stap.demo.stages import Say, Stages
 from stap.demo.steps import QUICK, DemoSize, demo_recipe, prepare
 from stap.errors import ConfigError
@@ -31,15 +32,15 @@ from stap.training.loop import fit
 from stap.training.resume import state_file
 from stap.training.run_folder import load_run, write_atomically
 
-__all__ = ["COLUMNS", "ROWS", "Comparison", "Row", "RowOutcome", "compare", "rows_named"]
+__all__ = ["COLUMNS", "ROWS", "SPREAD", "Comparison", "Row", "RowOutcome", "compare", "rows_named"]
 
 SHARED_SECTIONS = ("corpus", "text", "features", "pretraining")  # what the rows have in common; the rest is each row's own
 
 # As published the penalty weighs 22.6 a caption, and looking at one place for every word costs more than any caption gains by it.
-_PENALTY = "model.stat.penalty_captions=1"
+_PENALTY = ("model.attention_penalty=0.70602", "model.penalty_captions=1")
 _STAT = (
     "model.kind=stat",
-    _PENALTY,
+    *_PENALTY,
     "model.stat.global_from=grid",
     "model.stat.motion_from=differences",
     "model.stat.local_from=grid",
@@ -71,7 +72,7 @@ ROWS = (
     Row("lrcn", "LRCN", ("model.kind=lrcn",)),
     Row("lstap-mean", "L-STAP, mean", ("model.pooling=mean",)),
     Row("lstap-attention", "L-STAP, attention", ("model.pooling=attention",)),
-    Row("lstap-stat", "L-STAP with STAT's attention", ("model.kind=lstap-stat", _PENALTY)),
+    Row("lstap-stat", "L-STAP with STAT's attention", ("model.kind=lstap-stat", *_PENALTY)),
 )
 
 Facts = Mapping[str, Any]
@@ -82,6 +83,7 @@ GROUPS: Mapping[str, Callable[[Facts], bool]] = {
     "long": lambda facts: not facts["brief"],
 }
 COLUMNS = ("facts", "colour", "shape", "event", "order", *GROUPS, "CIDEr")
+SPREAD = ("frames", "places")
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,13 @@ class RowOutcome:
 
     values: by COLUMNS, fractions; facts in all, by kind, and those of scenes with a small object, without one, with a brief event,
     without one; None where the test videos have none.
+    spread: by SPREAD, over how many frames and places the attention is spread, see `attention_spread`.
     """
 
     key: str
     name: str
     values: Mapping[str, float | None]
+    spread: Mapping[str, float | None]
     captions: Mapping[str, str]
     epochs: int
     best_epoch: int
@@ -111,19 +115,18 @@ class Comparison:
 
     def __str__(self) -> str:
         width = max(len(outcome.name) for outcome in self.outcomes)
-        lines = [f"{'':{width}}  " + "  ".join(f"{column:>6}" for column in COLUMNS)]
+        lines = [f"{'':{width}}  " + "  ".join(f"{column:>6}" for column in (*COLUMNS, *SPREAD))]
         for outcome in self.outcomes:
-            lines.append(f"{outcome.name:{width}}  " + "  ".join(f"{_cell(outcome.values[name]):>6}" for name in COLUMNS))
+            lines.append(f"{outcome.name:{width}}  " + "  ".join(f"{cell:>6}" for cell in _cells(outcome)))
         return "\n".join(lines)
 
     def to_markdown(self) -> str:
         """The table and how it was made."""
-        head = ("system", *COLUMNS, "parameters", "epochs", "seconds")
+        head = ("system", *COLUMNS, *SPREAD, "parameters", "epochs", "seconds")
         lines = [_markdown_line(head), _markdown_line(["---", *["---:"] * (len(head) - 1)])]
         for one in self.outcomes:
-            cells = [_cell(one.values[column]) for column in COLUMNS]
             epochs = f"{one.best_epoch} of {one.epochs}"
-            lines.append(_markdown_line([one.name, *cells, f"{one.parameters:,}", epochs, f"{one.training_seconds:.0f}"]))
+            lines.append(_markdown_line([one.name, *_cells(one), f"{one.parameters:,}", epochs, f"{one.training_seconds:.0f}"]))
         how = "\n".join(f"- {name}: {value}" for name, value in self.made.items())
         return f"# Comparison on generated scenes\n\n{EXPLANATION}\n\n" + "\n".join(lines) + f"\n\n{how}\n"
 
@@ -133,8 +136,10 @@ class Comparison:
 
 
 EXPLANATION = (
-    "Times 100; higher is better. Facts: the share of a scene's facts that the caption states, in all, by kind (order: of two "
-    "events), and in scenes with a small object, without one, with a brief event, without one. Epochs: the one whose weights were "
+    "Facts and CIDEr times 100; higher is better. Facts: the share of a scene's facts that the caption states, in all, by kind (order: "
+    "of two events), and in scenes with a small object, without one, with a brief event, without one. Frames and places: over how many "
+    "the attention is spread (its perplexity, exp of the entropy: 1 if all of it is on one, their number if it is even), of a word's "
+    "attention over time and of a frame's places. Epochs: the one whose weights were "
     "kept, of those trained; seconds: of training."
 )
 
@@ -227,6 +232,7 @@ def _outcome(
         row.key,
         row.name,
         _values(clips, captions),
+        attention_spread(run.model, store, clips, found, device),
         captions,
         epochs=len(result.history),
         best_epoch=result.best.epoch,
@@ -279,5 +285,7 @@ def _markdown_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+def _cells(outcome: RowOutcome) -> list[str]:
+    """The values times 100, and the spread as it is."""
+    shown = [*((outcome.values[name], 100) for name in COLUMNS), *((outcome.spread[name], 1) for name in SPREAD)]
+    return ["-" if value is None else f"{value * factor:.1f}" for value, factor in shown]
