@@ -296,8 +296,6 @@ def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
 
 def test_frames_that_the_model_chose_among(captioner: Captioner) -> None:
     memory = Memory(
-        states=torch.zeros(1, 4, 8),
-        keys=torch.zeros(1, 4, 4),
         is_padding=torch.tensor([[False, False, False, True]]),
         start=DecoderState(torch.zeros(1, 8), torch.zeros(1, 8)),
         embedding=torch.zeros(1, 8),

@@ -39,7 +39,7 @@ class Tables(CaptionModel):
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
         self.calls.append(len(words))
         rows_per_video = len(words) // memory.size
-        videos = memory.states[:, 0, 0].long().repeat_interleave(rows_per_video)
+        videos = memory.embedding[:, 0].long().repeat_interleave(rows_per_video)
         history = (state.h[:, 0] * 7 + words.double()) % 1000003
         wobble = torch.sin(history[:, None] * torch.arange(1, self.tables.shape[1] + 1))
         logits = self.tables[videos, words] + self.wobble * wobble
@@ -52,8 +52,7 @@ class Tables(CaptionModel):
 
 def memory_of(videos: Tensor, frames: int = 3) -> Memory:
     number = videos.double()[:, None]
-    states = number[:, :, None].expand(-1, frames, 1)
-    return Memory(states, states, torch.zeros(len(videos), frames, dtype=torch.bool), DecoderState(number, number), number)
+    return Memory(torch.zeros(len(videos), frames, dtype=torch.bool), DecoderState(number, number), number)
 
 
 @pytest.fixture
@@ -334,7 +333,9 @@ def test_probabilities_that_are_not_numbers_are_refused(model: Tables) -> None:
 def test_half_precision_models_are_scored_in_float32(model: Tables) -> None:
     half = Tables(model.tables.bfloat16(), wobble=0.0)
     memory = memory_of(torch.arange(4))
-    [[one, *_], *_] = beam_search(half, replace(memory, states=memory.states.bfloat16()), width=2, max_words=4)
+    [[one, *_], *_] = beam_search(
+        half, replace(memory, start=DecoderState(memory.start.h.bfloat16(), memory.start.c.bfloat16())), width=2, max_words=4
+    )
     expected = score_of(Tables(half.tables.double(), wobble=0.0), 0, one.words, one.is_finished)
     assert one.score == pytest.approx(expected, abs=1e-5)
 

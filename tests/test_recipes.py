@@ -23,6 +23,8 @@ STAT_ROWS: dict[
     "stat-temporal-only": ("stat", set(), {"motion_from": None, "local_from": None}),
     "stat-without-local": ("stat", {"motion"}, {"local_from": None}),
     "stat-averaged-regions": ("stat", {"motion", "regions"}, {"local_pooling": "mean"}),
+    "stat-spatial-only": ("stat", {"motion", "regions"}, {"temporal_pooling": "mean"}),
+    "stat-local-only": ("stat", {"regions"}, {"global_from": None, "motion_from": None}),
 }
 
 
@@ -61,7 +63,7 @@ def test_a_row_of_stat(corpus: str, row: str) -> None:
     kind, streams, differences = STAT_ROWS[row]
     assert (recipe.name, recipe.corpus.kind, recipe.model.kind) == (f"{corpus}/{row}", corpus, kind)
     assert recipe.model.stat == STATSettings(**differences)
-    assert (recipe.model.stat.positions, recipe.model.stat.attention_penalty, recipe.model.stat.penalty_captions) == (
+    assert (recipe.model.stat.positions, recipe.model.attention_penalty, recipe.model.penalty_captions) == (
         28,
         0.70602,
         32,
@@ -99,7 +101,8 @@ def test_stat_over_l_stap_is_trained_as_l_stap(corpus: str) -> None:
     assert ours.model_copy(update={"model": theirs.model, "name": "", "description": ""}) == theirs.model_copy(
         update={"name": "", "description": ""}
     )
-    assert ours.model.model_copy(update={"kind": "lstap"}) == theirs.model
+    assert ours.model.attention_penalty == 0.70602
+    assert ours.model.model_copy(update={"kind": "lstap", "attention_penalty": 0.0}) == theirs.model
 
 
 def test_the_demo_s_recipes_train_the_same_networks() -> None:

@@ -227,8 +227,10 @@ class STATSettings(Section):
     Its paper sizes are hidden_size 1024, attention_size 1024 and embedding_size 512, which the sections above do not default to.
     """
 
-    global_from: Literal["frames", "grid"] = Field(
-        "frames", description="stat: the global vector of a frame: the stream 'frames', or the mean of the grid's cells"
+    global_from: Literal["frames", "grid"] | None = Field(
+        "frames",
+        description="stat: the global vector of a frame: the stream 'frames', or the mean of the grid's cells; empty: no global vectors, "
+        "and the start state is made from the mean of the places (an ablation)",
     )
     motion_from: Literal["motion", "differences"] | None = Field(
         "motion",
@@ -240,6 +242,9 @@ class STATSettings(Section):
     )
     local_pooling: Literal["attention", "mean"] = Field(
         "attention", description="places of a frame are attended for each word, or averaged (an ablation)"
+    )
+    temporal_pooling: Literal["attention", "mean"] = Field(
+        "attention", description="positions in time are attended for each word, or averaged (an ablation)"
     )
     positions: int | None = Field(
         28,
@@ -254,18 +259,6 @@ class STATSettings(Section):
         description="stat: no attention on padding and on missing regions; false: they are attended, as in the released code",
     )
     gate: bool = Field(True, description="scale what is seen by a gate of the decoder's state (the released code's selector)")
-    attention_penalty: float = Field(
-        0.70602, ge=0, description="weight of the doubly stochastic penalty on every attention; 0 switches it off"
-    )
-    penalty_captions: int | None = Field(
-        32,
-        ge=1,
-        description="captions in a batch that attention_penalty is meant for, because the released code sums it over the batch; "
-        "empty: summed over whatever batch there is",
-    )
-    penalty_on_padding: bool = Field(
-        True, description="the penalty also counts the attention after a caption's end, as in the released code"
-    )
 
 
 class ModelSettings(Section):
@@ -329,12 +322,28 @@ class ModelSettings(Section):
         description="which count in the matching loss: the hardest, equation (27); all: their mean; violations: the root of the sum of "
         "their squares (the last two are not in the paper)",
     )
+    attention_penalty: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the doubly stochastic penalty on every attention of the decoder (STAT: 0.70602); 0 switches it off",
+    )
+    penalty_captions: int | None = Field(
+        32,
+        ge=1,
+        description="captions in a batch that attention_penalty is meant for, because STAT's released code sums it over the batch; "
+        "empty: summed over whatever batch there is",
+    )
+    penalty_on_padding: bool = Field(
+        True, description="the penalty also counts the attention after a caption's end, as in STAT's released code"
+    )
     stat: STATSettings = STATSettings()
 
     @model_validator(mode="after")
     def _fits_together(self) -> ModelSettings:
         """Refuse settings that contradict each other."""
         stat, is_stat = self.stat, self.kind in ("stat", "stat-mm17")
+        if is_stat and not stat.global_from and not stat.local_from:
+            raise ValueError("stat.global_from and stat.local_from are empty; the start state is made from one of them")
         if is_stat and stat.positions is None and not stat.mask_attention:
             raise ValueError(
                 "stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true"

@@ -65,12 +65,12 @@ class Beams:
     def start(cls, model: CaptionModel, memory: Memory, width: int) -> Beams:
         """`width` rows a video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
         _check_positive(width=width)
-        rows, frames = memory.size * width, memory.states.shape[1]
-        dtype = torch.promote_types(memory.states.dtype, torch.float32)
-        scores = memory.states.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
+        rows, frames = memory.size * width, memory.is_padding.shape[1]
+        dtype = torch.promote_types(memory.start.h.dtype, torch.float32)
+        scores = memory.start.h.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
         scores[:, 0] = 0
         words = torch.empty(rows, 0, dtype=torch.int64, device=scores.device)
-        return cls(model.start(memory, width), words, scores.flatten(), memory.states.new_empty(rows, 0, frames))
+        return cls(model.start(memory, width), words, scores.flatten(), memory.start.h.new_empty(rows, 0, frames))
 
     def select(self, rows: Tensor) -> Beams:
         """The hypotheses of the given rows."""

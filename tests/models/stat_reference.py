@@ -38,7 +38,10 @@ def weigh(weights, vectors):
 
 
 def look(vectors, h, p, which):
-    """Additive attention number `which` ('l' spatial, 'g', 'm', 'lt' temporal) over a list of vectors."""
+    """Additive attention number `which` ('l' spatial, 'g', 'm', 'lt' temporal) over a list of vectors; without weights the mean."""
+    if f"decoder_Wc{which}_att" not in p:
+        even = [1 / len(vectors)] * len(vectors)
+        return even, weigh(even, vectors)
     scores = []
     for vector in vectors:
         hidden = add(
@@ -49,10 +52,9 @@ def look(vectors, h, p, which):
     return weights, weigh(weights, vectors)
 
 
-def start(frames, p):
-    valid = [frame for frame in frames if sum(frame) != 0]
-    count = max(len(valid), 1)
-    mean = [sum(frame[k] for frame in frames) / count for k in range(len(frames[0]))]
+def start(valid, p):
+    """From the vectors whose sum is not zero; there is at least one."""
+    mean = [sum(vector[k] for vector in valid) / len(valid) for k in range(len(valid[0]))]
     h = tanh(add(product(mean, p["ff_state_W"]), p["ff_state_b"]))
     c = tanh(add(product(mean, p["ff_memory_W"]), p["ff_memory_b"]))
     return h, c
@@ -68,20 +70,24 @@ def read(frames, motion, places, previous, mask, p, masks, kind="stat"):
     """One caption of one video. previous: the row of the word before each step, None at the first; mask: 1 up to EOS, then 0.
 
     masks: for each step, what the gates' (3H), the state's (H) and the output's (E) values are multiplied by.
+    frames and motion may be None: local features only.
+
     Returns for each step: log-probabilities, h, c, and the weights of the four attentions.
     """
-    g = frames
-    m, l = project(motion, places, p) if kind == "stat" else (motion, places)  # noqa: E741
-    h, c = start(frames, p)
+    m, l = project(motion or [], places, p) if kind == "stat" else (motion, places)  # noqa: E741
+    if frames is not None:
+        h, c = start([frame for frame in frames if sum(frame) != 0], p)
+    else:
+        h, c = start([l[t][r] for t, frame in enumerate(places) for r, place in enumerate(frame) if sum(place) != 0], p)
     H, E = len(h), len(p["Wemb"][0])
     steps = []
     for row, on, (gates_mask, hidden_mask, output_mask) in zip(previous, mask, masks, strict=True):
         y = [0.0] * E if row is None else p["Wemb"][row]
         spatial, v = zip(*[look(frame, h, p, "l") for frame in l], strict=True)
-        a_g, z_g = look(g, h, p, "g")
-        a_m, z_m = look(m, h, p, "m")
-        a_l, z_l = look(list(v), h, p, "lt")
-        z = add(z_g, z_m, z_l) if kind == "stat" else [*z_g, *z_m, *z_l]
+        seen = {} if frames is None else {"global": look(frames, h, p, "g"), "motion": look(m, h, p, "m")}
+        seen["local"] = look(list(v), h, p, "lt")
+        contexts = [context for _, context in seen.values()]
+        z = add(*contexts) if kind == "stat" else [value for context in contexts for value in context]
         beta = sigmoid(product(h, p["decoder_W_sel"])[0] + p["decoder_b_sel"][0])
         z = [beta * value for value in z]
         pre = add(product(y, p["decoder_W"]), p["decoder_b"], product(h, p["decoder_U"]), product(z, p["decoder_Wc"]))
@@ -101,7 +107,7 @@ def read(frames, motion, places, previous, mask, p, masks, kind="stat"):
         )
         logits = add(product(times(tanh(q), output_mask), p["ff_logit_W"]), p["ff_logit_b"])
         log_probabilities = [math.log(value) for value in softmax(logits)]
-        looks = {"spatial": list(spatial), "global": a_g, "motion": a_m, "local": a_l}
+        looks = {"spatial": list(spatial)} | {name: weights for name, (weights, _) in seen.items()}
         steps.append({"log_probabilities": log_probabilities, "h": h, "c": c, "looks": looks})
     return steps
 

@@ -37,7 +37,7 @@ def test_the_encoder_reads_them_and_padding_changes_nothing(kind):
     model = make(frame_differences=True)
     memory = model.encode(videos)
     encoder = model.encoder
-    torch.testing.assert_close(memory.states, encoder(with_differences(grid), padding).states)
+    torch.testing.assert_close(memory.embedding, encoder(with_differences(grid), padding).h)
     alone = VideoBatch({"grid": grid[1:, :2]}, {"grid": padding[1:, :2]}, torch.tensor([1]))
     torch.testing.assert_close(memory.embedding[1:], model.encode(alone).embedding)
     captions = CaptionBatch(torch.tensor([[4, 5, EOS], [6, 7, EOS]]), captions_per_video=1)

@@ -92,9 +92,10 @@ def test_steps_equal_teaching_and_attention_equals_the_reference(videos, caption
     looks = []
     for step_number, words in enumerate(captions.inputs.unbind(1)):
         step = model.step(memory, state, words)
-        torch.testing.assert_close(step.logits, taught[:, step_number], atol=1e-12, rtol=0)
+        torch.testing.assert_close(step.logits, taught.logits[:, step_number], atol=1e-12, rtol=0)
         state = step.state
         looks.append(step.attention)
+    torch.testing.assert_close(taught.attention, torch.stack(looks, dim=1), atol=1e-12, rtol=0)
     states = memory.states[1, :2].tolist()
     _, expected = reference.decode(
         captions.inputs[2].tolist(), states, states[-1], memory.start.c[1].tolist(), parameters(model)
@@ -103,8 +104,24 @@ def test_steps_equal_teaching_and_attention_equals_the_reference(videos, caption
     assert torch.stack(looks)[:, 2, 2:].detach().abs().max().item() == 0
 
 
-def test_loss_gradients(videos, captions):
-    model = make()
+@pytest.mark.parametrize("kind", ["lstap", "lrcn"])
+def test_stat_s_penalty_on_the_decoder_s_attention(kind, videos, captions, reference):
+    model = make(kind=kind, attention_penalty=0.5, penalty_captions=32, penalty_on_padding=False)
+    losses, memory, total = model.loss(videos, captions), model.encode(videos), 0.0
+    for n, words in enumerate(captions.words.tolist()):
+        states = memory.states[n // 2, : [T, 2, T][n // 2]].tolist()
+        read = [BOS, *words[: words.index(EOS)]]
+        _, looks = reference.decode(read, states, states[-1], memory.start.c[n // 2].tolist(), parameters(model))
+        total += sum((1 - sum(look[t] for look in looks)) ** 2 for t in range(len(states))) / len(states)
+    assert losses.parts["attention"].item() == pytest.approx(total / 6, abs=1e-10)
+    plain = make(kind=kind).loss(videos, captions)
+    assert "attention" not in plain.parts
+    assert losses.total.item() == pytest.approx(plain.total.item() + 0.5 * 32 * total / 6, abs=1e-9)
+
+
+@pytest.mark.parametrize("attention_penalty", [0.0, 0.7])
+def test_loss_gradients(attention_penalty, videos, captions):
+    model = make(attention_penalty=attention_penalty)
     names, values = zip(*model.named_parameters(), strict=True)
 
     def total(*values):

@@ -69,7 +69,7 @@ def test_a_model_shifts_the_grid_in_training_only(kind, monkeypatch):
 
     def states(model, videos):
         memory = model.encode(videos)
-        return torch.cat([memory.states.flatten(), memory.start.h.flatten()])
+        return torch.cat([memory.start.h.flatten(), memory.start.c.flatten()])
 
     assert torch.equal(states(model.eval(), videos), states(still.eval(), videos))
     model.train()

@@ -11,6 +11,7 @@ import torch
 from stap.config import ModelSettings, STATSettings
 from stap.decoding import beam_search, greedy
 from stap.errors import ConfigError, ShapeError
+from stap.models.attention import EvenAttention
 from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.caption_model import looks_of
@@ -37,7 +38,8 @@ loops = _load("stat_reference")
 def make(kind="stat", sizes=SIZES, grid_size=None, stat=None, **options):
     torch.manual_seed(1)
     attention = STATSettings(**({"positions": POSITIONS} | (stat or {})))
-    settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.5, "stat": attention} | options
+    settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.5, "attention_penalty": 0.70602}
+    settings |= {"stat": attention} | options
     model = build_model(
         ModelSettings(kind=kind, **settings), vocabulary_size=V, feature_sizes=sizes, grid_size=grid_size
     ).double()
@@ -98,8 +100,12 @@ def checkpoint(model):
     named |= {"decoder_W": decoder.word_gates.weight.T, "decoder_b": decoder.word_gates.bias}
     named |= {"decoder_U": decoder.recurrent_gates.weight.T, "decoder_Wc": decoder.context_gates.weight.T}
     named |= {"decoder_W_sel": decoder.gate.weight.T, "decoder_b_sel": decoder.gate.bias}
-    looks = {"l": spatial, "g": temporal["global"], "m": temporal["motion"], "lt": temporal["local"]}
+    looks = {"l": spatial} | {
+        short: temporal[name] for short, name in (("g", "global"), ("m", "motion"), ("lt", "local")) if name in temporal
+    }
     for short, module in looks.items():
+        if isinstance(module, EvenAttention):
+            continue
         named |= {f"decoder_Wc{short}_att": module.key.weight.T, f"decoder_b{short}_att": module.key.bias}
         named |= {f"decoder_Wd{short}_att": module.query.weight.T, f"decoder_U{short}_att": module.score.weight.T}
         named[f"decoder_c{short}_att"] = module.score.bias
@@ -124,7 +130,10 @@ def reference_steps(model, videos, captions, masks=None, kind="stat"):
         previous = [None, *[word - EOS for word in row[:-1]]]
         previous = [word if word is None or word >= 0 else None for word in previous]
         mask = [float(word != PAD) for word in row]
-        streams = [filled(videos, name, n // captions.captions_per_video) for name in ("frames", "motion", "regions")]
+        b, is_local = n // captions.captions_per_video, model.main == "local"
+        streams = [
+            filled(videos, name, b) if name == "regions" or not is_local else None for name in ("frames", "motion", "regions")
+        ]
         found.append(loops.read(*streams, previous, mask, p, masks[n] if masks else halves(len(row)), kind))
     return found
 
@@ -133,9 +142,10 @@ def likelihood(steps, row):
     return -sum(step["log_probabilities"][word - EOS] for step, word in zip(steps, row, strict=True) if word != PAD)
 
 
+@pytest.mark.parametrize("stat", [{}, {"temporal_pooling": "mean"}, {"global_from": None, "motion_from": None}])
 @pytest.mark.parametrize("kind", ["stat", "stat-mm17"])
-def test_loss_equals_the_loops(kind, videos, captions):
-    model = make(kind).eval()
+def test_loss_equals_the_loops(kind, stat, videos, captions):
+    model = make(kind, stat=stat).eval()
     losses = model.loss(videos, captions)
     steps = reference_steps(model, videos, captions, kind="stat" if kind == "stat" else "mm17")
     expected = sum(likelihood(own, row) for own, row in zip(steps, captions.words.tolist(), strict=True)) / 6
@@ -281,7 +291,7 @@ def test_the_penalty_doubles_with_the_batch_where_it_is_summed(videos, captions)
     )
     both = CaptionBatch(captions.words.repeat(2, 1), 2)
     for penalty_captions, factor in ((None, 2), (32, 1)):
-        model = make(stat={"penalty_captions": penalty_captions}).eval()
+        model = make(penalty_captions=penalty_captions).eval()
         one, two = model.loss(videos, captions), model.loss(doubled, both)
         assert two.parts["caption"].item() == pytest.approx(one.parts["caption"].item(), abs=1e-12)
         penalties = [(loss.total - loss.parts["caption"]).item() for loss in (one, two)]
@@ -290,7 +300,7 @@ def test_the_penalty_doubles_with_the_batch_where_it_is_summed(videos, captions)
 
 
 def test_the_penalty_of_a_batch_of_the_size_it_is_meant_for_is_the_sum(videos, captions):
-    meant, summed = make(stat={"penalty_captions": 6}).eval(), make(stat={"penalty_captions": None}).eval()
+    meant, summed = make(penalty_captions=6).eval(), make(penalty_captions=None).eval()
     assert meant.loss(videos, captions).total.item() == pytest.approx(summed.loss(videos, captions).total.item(), abs=1e-12)
 
 
@@ -328,6 +338,8 @@ SMALL = {
     "temporal only": {"motion_from": None, "local_from": None},
     "without local": {"local_from": None},
     "averaged": {"local_pooling": "mean"},
+    "spatial only": {"temporal_pooling": "mean"},
+    "local only": {"global_from": None, "motion_from": None},
     "no gate": {"gate": False},
 }
 
@@ -353,9 +365,9 @@ class Total(torch.nn.Module):
         return self.model.loss(videos, captions).total
 
 
-@pytest.mark.parametrize("name", ["stat", "masked", "averaged"])
+@pytest.mark.parametrize("name", ["stat", "masked", "averaged", "spatial only", "local only"])
 def test_a_batch_equals_its_items(name, videos, captions):
-    model = make(stat=SMALL[name] | {"penalty_on_padding": False}).eval()
+    model = make(stat=SMALL[name], penalty_on_padding=False).eval()
     together = model.loss(videos, captions)
     alone = []
     for b in range(B):
@@ -462,7 +474,7 @@ def test_a_grid_is_enough(options, grids, captions):
     losses = model.loss(grids, captions)
     assert losses.total.isfinite()
     memory = model.encode(grids)
-    torch.testing.assert_close(memory.states[0], grids.streams["grid"][0, [0, 2, 3, 4]].mean(dim=1))
+    torch.testing.assert_close(memory.look.streams["global"].values[0], grids.streams["grid"][0, [0, 2, 3, 4]].mean(dim=1))
     assert memory.positions[0].tolist() == [0, 2, 3, 4]
     assert memory.is_padding.tolist() == [[False] * 4, [False, False, True, True], [False] * 4]
 
@@ -481,7 +493,7 @@ def test_a_projected_global_stream(videos, captions):
     model = make(sizes=sizes, stat={"project_global": True}).eval()
     assert model.loss(wide, captions).total.isfinite()
     frames = torch.nn.functional.pad(wide.streams["frames"], (0, 0, 0, 1))
-    torch.testing.assert_close(model.encode(wide).states, torch.tanh(model.global_projection(frames)))
+    torch.testing.assert_close(model.encode(wide).look.streams["global"].values, torch.tanh(model.global_projection(frames)))
 
 
 def test_label_smoothing_counts_the_words_that_have_a_row(videos, captions):

@@ -21,9 +21,9 @@ def test_captions_are_learned_by_heart(kind):
         local_from="grid",
         positions=None,
         mask_attention=True,
-        penalty_captions=1,
     )
-    settings = ModelSettings(kind=kind, hidden_size=16, attention_size=16, embedding_size=16, dropout=0.0, stat=stat)
+    sizes = {"hidden_size": 16, "attention_size": 16, "embedding_size": 16}
+    settings = ModelSettings(kind=kind, dropout=0.0, attention_penalty=0.70602, penalty_captions=1, stat=stat, **sizes)
     model = build_model(settings, vocabulary_size=10, feature_sizes={"grid": 16}, grid_size=(2, 2))
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 5])
     grid = torch.randn(3, 5, 4, 16).masked_fill(padding[..., None, None], 0)

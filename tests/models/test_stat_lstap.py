@@ -14,7 +14,8 @@ B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
 
 def make(stat=None, **options):
     torch.manual_seed(1)
-    settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "stat": STATSettings(**(stat or {}))} | options
+    settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "attention_penalty": 0.70602}
+    settings |= {"stat": STATSettings(**(stat or {}))} | options
     model = build_model(
         ModelSettings(kind="lstap-stat", **settings), vocabulary_size=V, feature_size=D, grid_size=(1, R)
     ).double()
@@ -46,7 +47,7 @@ def test_the_decoder_looks_at_lstap_s_states_and_at_the_cells(videos):
     model = make(location_bias=0.3)
     pooled = model.encoder(videos.streams["grid"], videos.is_padding["grid"])
     memory = model.encode(videos)
-    torch.testing.assert_close(memory.states, pooled.states)
+    torch.testing.assert_close(memory.look.streams["global"].values, pooled.states)
     torch.testing.assert_close(memory.start.h, pooled.h)
     torch.testing.assert_close(memory.pooling_weights, pooled.weights)
     cells = torch.tanh(model.local_projection.linear(videos.streams["grid"]) + model.local_projection.location_bias)
@@ -105,7 +106,7 @@ class Total(torch.nn.Module):
 
 
 def test_a_batch_equals_its_items(videos, captions):
-    model = make({"penalty_on_padding": False}, matching_weight=0.0)
+    model = make(penalty_on_padding=False, matching_weight=0.0)
     together, alone = model.loss(videos, captions), []
     for b, length in enumerate([T, 2, T]):
         grid = videos.streams["grid"][b : b + 1, :length]

@@ -209,6 +209,6 @@ def test_stopped_and_continued_they_learn_the_same(tmp_path: Path, corpus: Corpu
 def test_what_cannot_be_divided_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     with pytest.raises(ConfigError, match="2 processes: the smallest batch has 1 videos"):
         fit(recipe_of(batch_size=1), corpus, store, tmp_path / "run", processes=2)
-    stat = {"kind": "lstap-stat", "stat": {"attention_penalty": 0.5, "penalty_captions": None}}
-    with pytest.raises(ConfigError, match=r"Say the number: model\.stat\.penalty_captions=6"):
+    stat = {"kind": "lstap", "attention_penalty": 0.5, "penalty_captions": None}
+    with pytest.raises(ConfigError, match=r"Say the number: model\.penalty_captions=6"):
         fit(recipe_of(**stat), corpus, store, tmp_path / "run", processes=2)

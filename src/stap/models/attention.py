@@ -1,7 +1,8 @@
-"""Additive attention, once, for everybody."""
+"""Additive attention, once, for everybody, and the even attention that it is measured against."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from stap.errors import ShapeError
 
-__all__ = ["AdditiveAttention", "Attended", "attention_weights", "rows_per_video"]
+__all__ = ["AdditiveAttention", "Attended", "Attention", "EvenAttention", "attention_weights", "rows_per_video"]
 
 
 @dataclass(frozen=True)
@@ -22,25 +23,16 @@ class Attended:
     weights: Tensor
 
 
-class AdditiveAttention(nn.Module):
-    """Weigh positions by their relevance to a query and sum them: score = w . tanh(x W_x + q W_q + b).
+class Attention(nn.Module, ABC):
+    """Weigh positions by scores and sum them. The keys do not depend on the query: make them once a video, then call for each word."""
 
-    Bahdanau et al. 2015, section 3.1 and appendix A.1.2; L-STAP paper, equations (15)-(17).
-    The keys x W_x + b do not depend on the query: project them once a video with `keys`, then call for each word.
-
-    score_bias: add a learned constant to all scores. The weights do not depend on it; STAT's released code has it.
-    """
-
-    def __init__(self, value_size: int, query_size: int, attention_size: int, *, score_bias: bool = False) -> None:
-        super().__init__()
-        self.key = nn.Linear(value_size, attention_size)
-        self.query = nn.Linear(query_size, attention_size, bias=False)
-        self.score = nn.Linear(attention_size, 1, bias=score_bias)
-
+    @abstractmethod
     def keys(self, values: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, A): what the queries are compared with."""
-        projected: Tensor = self.key(values)
-        return projected
+
+    @abstractmethod
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor, is_padding: Tensor | None) -> Attended:
         """One look of N queries at B videos; query n looks at video n // (N / B).
@@ -56,6 +48,39 @@ class AdditiveAttention(nn.Module):
         )  # (B, K, T)
         context = torch.bmm(weights, values.to(weights.dtype))  # (B, K, D)
         return Attended(context.view(len(values) * rows, -1), weights.view(len(values) * rows, -1))
+
+
+class EvenAttention(Attention):
+    """The same weight for every position, whatever the query: an average in the place of attention (ablations). It learns nothing."""
+
+    def keys(self, values: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, 0): there is nothing to compare."""
+        return values.new_empty(*values.shape[:-1], 0)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Zeros: (N, Q), (B, K or 1, ..., 0) -> (B, K, ...)."""
+        return query.new_zeros(len(keys), len(query) // len(keys), *keys.shape[2:-1])
+
+
+class AdditiveAttention(Attention):
+    """Weigh positions by their relevance to a query and sum them: score = w . tanh(x W_x + q W_q + b).
+
+    Bahdanau et al. 2015, section 3.1 and appendix A.1.2; L-STAP paper, equations (15)-(17).
+    The keys are x W_x + b.
+
+    score_bias: add a learned constant to all scores. The weights do not depend on it; STAT's released code has it.
+    """
+
+    def __init__(self, value_size: int, query_size: int, attention_size: int, *, score_bias: bool = False) -> None:
+        super().__init__()
+        self.key = nn.Linear(value_size, attention_size)
+        self.query = nn.Linear(query_size, attention_size, bias=False)
+        self.score = nn.Linear(attention_size, 1, bias=score_bias)
+
+    def keys(self, values: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, A): what the queries are compared with."""
+        projected: Tensor = self.key(values)
+        return projected
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""

@@ -28,20 +28,16 @@ class DecoderState:
 
 @dataclass(frozen=True)
 class Memory:
-    """Everything the decoder looks at, computed once a video.
+    """A batch of videos as the decoder sees it, computed once a video. What it attends to is in each decoder's own subclass.
 
-    states: (B, T, H).   keys: (B, T, A), the states projected for the decoder's attention.   is_padding: (B, T) bool.
+    is_padding: (B, T) bool, of the T positions that the attention of a `Step` is over.
     start: the decoder's first state, one row a video.
     embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
     pooling_weights: (B, T, R), where the encoder looked in each frame; None for encoders that do not choose.
-    positions: (B, T) int64, which of the video's frames each of the T states is, for models that choose among the frames; None:
-    state t is frame t.
-
-    A model that looks at more keeps it in a subclass.
+    positions: (B, T) int64, which of the video's frames each of the T positions is, for models that choose among the frames; None:
+    position t is frame t.
     """
 
-    states: Tensor
-    keys: Tensor
     is_padding: Tensor
     start: DecoderState
     embedding: Tensor
@@ -51,13 +47,11 @@ class Memory:
     @property
     def size(self) -> int:
         """B, the number of videos."""
-        return len(self.states)
+        return len(self.is_padding)
 
     def select(self, videos: Tensor) -> Memory:
         """The memory of the given videos, in that order."""
         return Memory(
-            self.states[videos],
-            self.keys[videos],
             self.is_padding[videos],
             self.start.select(videos),
             self.embedding[videos],

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor, nn
 
 from stap.models.attention import AdditiveAttention
 from stap.models.caption_model import DecoderState, Memory, Step
 
-__all__ = ["AttentiveDecoder"]
+__all__ = ["AttentiveDecoder", "StatesMemory", "Taught"]
+
+
+@dataclass(frozen=True)
+class StatesMemory(Memory):
+    """`Memory` and what this decoder attends to.
+
+    states: (B, T, H), of the encoder.   keys: (B, T, A), the states projected for the attention.
+    """
+
+    states: Tensor = field(kw_only=True)
+    keys: Tensor = field(kw_only=True)
+
+    def select(self, videos: Tensor) -> StatesMemory:
+        """The memory of the given videos, in that order."""
+        return StatesMemory(**vars(super().select(videos)), states=self.states[videos], keys=self.keys[videos])
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Captions read under teacher forcing: logits (N, L, V), and where each word looked, (N, L, T)."""
+
+    logits: Tensor
+    attention: Tensor
 
 
 class AttentiveDecoder(nn.Module):
@@ -41,25 +66,25 @@ class AttentiveDecoder(nn.Module):
             self.word_gates.bias.zero_()
             self.word_gates.bias[hidden_size : 2 * hidden_size] = forget_bias
 
-    def step(self, memory: Memory, state: DecoderState, embedded: Tensor) -> Step:
+    def step(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Step:
         """Read one embedded word a row, (N, E), and predict the next: logits (N, V)."""
         state, attention = self._advance(memory, state, self.word_gates(embedded))
         return Step(self.output(self.dropout(state.h)), state, attention)
 
-    def teach(self, memory: Memory, state: DecoderState, embedded: Tensor) -> Tensor:
-        """Read whole captions, (N, L, E), under teacher forcing: logits (N, L, V).
+    def teach(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Taught:
+        """Read whole captions, (N, L, E), under teacher forcing.
 
         What does not depend on the recurrence (the words' share of the gates, the output layer) is one matrix product for
         all words.
         """
-        hidden = []
+        hidden, looks = [], []
         for word_gates in self.word_gates(embedded).unbind(1):
-            state, _ = self._advance(memory, state, word_gates)
+            state, attention = self._advance(memory, state, word_gates)
             hidden.append(state.h)
-        logits: Tensor = self.output(self.dropout(torch.stack(hidden, dim=1)))
-        return logits
+            looks.append(attention)
+        return Taught(self.output(self.dropout(torch.stack(hidden, dim=1))), torch.stack(looks, dim=1))
 
-    def _advance(self, memory: Memory, state: DecoderState, word_gates: Tensor) -> tuple[DecoderState, Tensor]:
+    def _advance(self, memory: StatesMemory, state: DecoderState, word_gates: Tensor) -> tuple[DecoderState, Tensor]:
         seen = self.attention(state.h, memory.keys, memory.states, memory.is_padding)
         gates = word_gates + self.context_gates(seen.context) + self.recurrent_gates(state.h)
         i, f, o, candidate = gates.chunk(4, dim=1)

@@ -7,14 +7,15 @@ from torch.nn.functional import cross_entropy
 
 from stap.config import ModelSettings
 from stap.errors import ShapeError
+from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
-from stap.models.decoder import AttentiveDecoder
+from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.differences import with_differences
 from stap.models.grid_shift import GridShift
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import Negatives, SentenceEncoder, matching_loss
+from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.word_dropout import WordDropout
 
 __all__ = ["EncoderDecoder"]
@@ -36,29 +37,26 @@ class EncoderDecoder(CaptionModel):
     ) -> None:
         super().__init__()
         H, E = settings.hidden_size, settings.embedding_size
+        self.settings = settings
         self.encoder = encoder
         self.grid_shift = GridShift(settings.grid_shift, grid_size)
-        self.frame_differences = settings.frame_differences
         self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.word_dropout = WordDropout(settings.word_dropout)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
-        self.matching_weight = settings.matching_weight
-        self.margin = settings.margin
-        self.negatives: Negatives = settings.negatives
         self.label_smoothing = label_smoothing
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
-    def encode(self, batch: VideoBatch) -> Memory:
+    def encode(self, batch: VideoBatch) -> StatesMemory:
         """Watch the videos."""
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
         grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
-        seen = with_differences(grid) if self.frame_differences else grid
+        seen = with_differences(grid) if self.settings.frame_differences else grid
         pooled: Pooled = self.encoder(seen, padding, batch.streams.get("motion"))
-        return Memory(
+        return StatesMemory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),
             is_padding=padding,
@@ -75,19 +73,21 @@ class EncoderDecoder(CaptionModel):
 
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
         """Read one word a row and predict the next."""
+        assert isinstance(memory, StatesMemory)
         return self.decoder.step(memory, state, self.embedding(words))
 
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
-        """Equation (28): the captions' cross-entropy, equation (26), and the weighted matching loss, equation (27).
+        """Equation (28): the captions' cross-entropy, equation (26), and the weighted matching loss, equation (27); with
+        `attention_penalty`, STAT's penalty on the decoder's attention too.
 
-        Cross-entropy is summed over the words of a caption and averaged over captions. parts: 'caption', 'matching' and,
-        for reading, 'word': the cross-entropy of a word.
+        Cross-entropy is summed over the words of a caption and averaged over captions. parts: 'caption', 'matching', 'attention'
+        (the penalty), those that there are, and, for reading, 'word': the cross-entropy of a word.
         """
         memory = self.encode(batch)
         state = self.start(memory, captions.captions_per_video)
-        logits = self.decoder.teach(memory, state, self.word_dropout(self.embedding(captions.inputs)))
+        taught = self.decoder.teach(memory, state, self.word_dropout(self.embedding(captions.inputs)))
         summed = cross_entropy(
-            logits.flatten(0, 1),
+            taught.logits.flatten(0, 1),
             captions.words.flatten(),
             ignore_index=PAD,
             reduction="sum",
@@ -95,13 +95,24 @@ class EncoderDecoder(CaptionModel):
         )
         caption = summed / len(captions.words)
         parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum()}
-        if self.sentence_encoder is None:
-            return Losses(caption, parts)
-        parts["matching"] = matching = self._matching_loss(memory, batch, captions)
-        return Losses(caption + self.matching_weight * matching, parts)
+        total = caption
+        if weight := penalty_weight(self.settings, len(captions.words)):
+            parts["attention"] = penalty = self._attention_penalty(memory, taught.attention, captions)
+            total = total + weight * penalty
+        if self.sentence_encoder is not None:
+            parts["matching"] = matching = self._matching_loss(memory, batch, captions)
+            total = total + self.settings.matching_weight * matching
+        return Losses(total, parts)
+
+    def _attention_penalty(self, memory: StatesMemory, attention: Tensor, captions: CaptionBatch) -> Tensor:
+        if not self.settings.penalty_on_padding:
+            attention = attention.masked_fill(captions.is_padding.unsqueeze(-1), 0)
+        return attention_penalty({"frames": attention.sum(dim=1)}, {"frames": memory.is_padding}, memory.size)
 
     def _matching_loss(self, memory: Memory, batch: VideoBatch, captions: CaptionBatch) -> Tensor:
         assert self.sentence_encoder is not None
         sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
-        numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        return matching_loss(memory.embedding, sentences, batch.video_numbers, numbers, self.margin, negatives=self.negatives)
+        numbers, settings = batch.video_numbers.repeat_interleave(captions.captions_per_video), self.settings
+        return matching_loss(
+            memory.embedding, sentences, batch.video_numbers, numbers, settings.margin, negatives=settings.negatives
+        )

@@ -48,7 +48,7 @@ class STAT(STATModel):
     the contexts are added. Kind 'stat-mm17' is the paper of 2017 as far as that code shows it: nothing is projected, and the
     contexts stand side by side.
 
-    The start state is made from the mean of the global vectors; nothing else is encoded.
+    The start state is made from the mean of the global vectors (without them, of the places); nothing else is encoded.
     """
 
     def __init__(
@@ -67,23 +67,29 @@ class STAT(STATModel):
         streams = STATStreams(settings.stat, feature_sizes, None if grid_size is None else math.prod(grid_size))
         sizes, H = streams.sizes, settings.hidden_size
         is_projected = settings.kind == "stat"
-        _check_global(sizes["global"], settings)
+        if "global" in sizes:
+            _check_global(sizes["global"], settings)
         seen = dict.fromkeys(sizes, H) if is_projected else sizes
         attention = STATAttention(
             H,
             attention_size=settings.attention_size,
-            global_size=seen["global"],
+            global_size=seen.get("global"),
             motion_size=seen.get("motion"),
             local_size=seen.get("local"),
             fusion="sum" if is_projected else "concat",
             local_pooling=settings.stat.local_pooling,
+            temporal_pooling=settings.stat.temporal_pooling,
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.streams = streams
         self.grid_shift = GridShift(settings.grid_shift, grid_size)
-        self.initial_h = nn.Linear(sizes["global"], H)
-        self.initial_c = nn.Linear(sizes["global"], H)
-        self.global_projection = nn.Linear(sizes["global"], H) if settings.stat.project_global else None
+        self.main = "global" if "global" in sizes else "local"
+        start_size = sizes["global"] if "global" in sizes else seen["local"]
+        self.initial_h = nn.Linear(start_size, H)
+        self.initial_c = nn.Linear(start_size, H)
+        self.global_projection: nn.Linear | None = None
+        if settings.stat.project_global and "global" in sizes:
+            self.global_projection = nn.Linear(sizes["global"], H)
         self.motion_projection = nn.Linear(sizes["motion"], H) if is_projected and "motion" in sizes else None
         self.local_projection: PlaceProjection | None = None
         if is_projected and "local" in sizes:
@@ -97,17 +103,14 @@ class STAT(STATModel):
         selected = self.streams.read(self._shifted(batch))
         raw = {name: self.feature_dropout(stream.values) for name, stream in selected.items()}
         padding = _padding(selected, raw) if self.settings.stat.mask_attention else {}
-        look = self.decoder.attention.keys({name: self._project(name, values) for name, values in raw.items()}, padding)
-        start = self._start(raw["global"])
-        frames = look.streams["global"]
+        projected = {name: self._project(name, values) for name, values in raw.items()}
+        start = self._start(raw, projected)
         return STATMemory(
-            states=frames.values,
-            keys=frames.keys,
-            is_padding=selected["global"].is_padding,
+            is_padding=selected[self.main].is_padding,
             start=start,
             embedding=start.h,
-            positions=selected["global"].positions,
-            look=look,
+            positions=selected[self.main].positions,
+            look=self.decoder.attention.keys(projected, padding),
         )
 
     def _shifted(self, batch: VideoBatch) -> VideoBatch:
@@ -122,10 +125,17 @@ class STAT(STATModel):
         layer = self.motion_projection if name == "motion" else self.global_projection
         return values if layer is None else torch.tanh(layer(values))
 
-    def _start(self, frames: Tensor) -> DecoderState:
-        """From the mean of the global vectors. As in the released code a vector counts if its sum is not zero."""
-        count = (frames.sum(dim=2) != 0).sum(dim=1, keepdim=True).clamp_min(1)  # (B, 1)
-        mean = frames.sum(dim=1) / count
+    def _start(self, raw: Mapping[str, Tensor], projected: Mapping[str, Tensor]) -> DecoderState:
+        """From the mean of the global vectors, or, without them, of the projected places. As in the released code a vector counts
+        if its sum is not zero; a place's before the projection.
+        """
+        if self.main == "global":
+            vectors = raw["global"]
+            counts = vectors.sum(dim=2) != 0
+        else:
+            counts = raw["local"].flatten(1, 2).sum(dim=2) != 0
+            vectors = projected["local"].flatten(1, 2).masked_fill(~counts.unsqueeze(2), 0)  # (B, F * R, H)
+        mean = vectors.sum(dim=1) / counts.sum(dim=1, keepdim=True).clamp_min(1)
         return DecoderState(torch.tanh(self.initial_h(mean)), torch.tanh(self.initial_c(mean)))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import ShapeError
-from stap.models.attention import AdditiveAttention, attention_weights, rows_per_video
+from stap.models.attention import AdditiveAttention, Attention, EvenAttention, attention_weights, rows_per_video
 from stap.models.weighted_sums import WeightedSums
 
 __all__ = ["STATAttended", "STATAttention", "STATKeys"]
@@ -44,7 +44,8 @@ class KeyedPlaces:
 
     def select(self, videos: Tensor) -> KeyedPlaces:
         """The given videos, in that order."""
-        temporal_keys = self.temporal_keys.values.view_as(self.spatial_keys)[videos]
+        values = self.temporal_keys.values
+        temporal_keys = values.view(*self.spatial_keys.shape[:3], values.shape[-1])[videos]
         return KeyedPlaces(
             WeightedSums(self.values.values[videos]),
             self.spatial_keys[videos],
@@ -111,7 +112,8 @@ class STATAttention(nn.Module):
     keys = attention.keys({"global": g, "motion": m, "local": l})  # once a video
     seen = attention(h, keys)  # once a word
 
-    local_pooling 'mean' averages the places instead, so that there are no 'spatial' weights. Keys start Gaussian with standard
+    local_pooling 'mean' averages the places instead, so that there are no 'spatial' weights; temporal_pooling 'mean' gives all positions
+    the same weight. Keys start Gaussian with standard
     deviation 0.01, as do scores; queries start orthogonal where they are square; biases start at 0.
     """
 
@@ -125,6 +127,7 @@ class STATAttention(nn.Module):
         local_size: int | None = None,
         fusion: Literal["sum", "concat"] = "sum",
         local_pooling: Literal["attention", "mean"] = "attention",
+        temporal_pooling: Literal["attention", "mean"] = "attention",
     ) -> None:
         """Raises ValueError if no stream has a size, or sizes to be added differ."""
         super().__init__()
@@ -137,12 +140,16 @@ class STATAttention(nn.Module):
                 f"contexts of different sizes cannot be added: {self.sizes}. Project them, or take fusion='concat'."
             )
         self.fusion = fusion
+
+        def additive(size: int) -> Attention:
+            return AdditiveAttention(size, query_size, attention_size, score_bias=True)
+
         self.temporal = nn.ModuleDict(
-            {name: AdditiveAttention(size, query_size, attention_size, score_bias=True) for name, size in self.sizes.items()}
+            {name: additive(size) if temporal_pooling == "attention" else EvenAttention() for name, size in self.sizes.items()}
         )
-        self.spatial: AdditiveAttention | None = None
+        self.spatial: Attention | None = None
         if local_size is not None and local_pooling == "attention":
-            self.spatial = AdditiveAttention(local_size, query_size, attention_size, score_bias=True)
+            self.spatial = additive(local_size)
         for module in self.modules():
             if isinstance(module, AdditiveAttention):
                 _initialise(module)
@@ -194,12 +201,13 @@ class STATAttention(nn.Module):
 
     def _look_at_places(self, query: Tensor, places: KeyedPlaces) -> tuple[Tensor, Tensor, Tensor]:
         assert self.spatial is not None
-        B, F, R, A = places.spatial_keys.shape
+        B, F, R, _ = places.spatial_keys.shape
         K = rows_per_video(len(query), B)
         missing = None if places.is_missing is None else places.is_missing.unsqueeze(1)  # (B, 1, F, R)
         spatial = attention_weights(self.spatial.scores(query, places.spatial_keys.unsqueeze(1)), missing)  # (B, K, F, R)
         pooled_keys = places.temporal_keys(spatial.transpose(1, 2).reshape(B * F, K, R))  # (B * F, K, A)
-        scores = self._temporal("local").scores(query, pooled_keys.view(B, F, K, A).transpose(1, 2))  # (B, K, F)
+        pooled_keys = pooled_keys.view(B, F, K, pooled_keys.shape[-1]).transpose(1, 2)
+        scores = self._temporal("local").scores(query, pooled_keys)  # (B, K, F)
         temporal = attention_weights(scores, None if missing is None else missing.all(dim=-1))
         both = (temporal.unsqueeze(-1) * spatial).flatten(2)  # (B, K, F * R)
         context = places.values(both)  # (B, K, D); the pooled vectors themselves are never made
@@ -208,9 +216,9 @@ class STATAttention(nn.Module):
     def _keyed(self, name: str, values: Tensor, is_padding: Tensor | None) -> KeyedStream:
         return KeyedStream(values, self._temporal(name).keys(values), is_padding)
 
-    def _temporal(self, name: str) -> AdditiveAttention:
+    def _temporal(self, name: str) -> Attention:
         module = self.temporal[name]
-        assert isinstance(module, AdditiveAttention)
+        assert isinstance(module, Attention)
         return module
 
     def _check(self, streams: Mapping[str, Tensor], padding: Mapping[str, Tensor]) -> None:

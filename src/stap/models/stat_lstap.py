@@ -43,6 +43,7 @@ class LSTAPSTAT(STATModel):
             global_size=H,
             local_size=H,
             local_pooling=settings.stat.local_pooling,
+            temporal_pooling=settings.stat.temporal_pooling,
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.encoder = encoder
@@ -64,8 +65,6 @@ class LSTAPSTAT(STATModel):
             {"global": is_padding, "local": is_padding.unsqueeze(-1).expand(grid.shape[:3])},
         )
         return STATMemory(
-            states=pooled.states,
-            keys=look.streams["global"].keys,
             is_padding=is_padding,
             start=DecoderState(pooled.h, pooled.c),
             embedding=pooled.h,

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from stap.config import ModelSettings
+from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import EOS, PAD, CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.stat_attention import STATAttention, STATKeys
 from stap.models.stat_decoder import STATDecoder, Taught
 from stap.models.word_dropout import WordDropout
 
-__all__ = ["STATMemory", "STATModel", "attention_penalty"]
+__all__ = ["STATMemory", "STATModel"]
 
 
 @dataclass(frozen=True)
 class STATMemory(Memory):
-    """`Memory` and everything that STAT's attention looks at. `states` and `keys` are those of its global stream."""
+    """`Memory` and everything that STAT's attention looks at."""
 
     look: STATKeys = field(kw_only=True)
 
@@ -79,7 +78,7 @@ class STATModel(CaptionModel):
         """The captions' cross-entropy and the weighted doubly stochastic penalty on every attention.
 
         Cross-entropy is summed over the words of a caption and averaged over captions. parts: 'caption', 'attention' (the penalty,
-        averaged over captions) and, for reading, 'word': the cross-entropy of a word.
+        averaged over captions), if it has a weight, and, for reading, 'word': the cross-entropy of a word.
         """
         memory = self.encode(batch)
         assert isinstance(memory, STATMemory)
@@ -95,9 +94,12 @@ class STATModel(CaptionModel):
             label_smoothing=self.label_smoothing,
         )
         caption = summed / len(captions.words)
-        penalty = attention_penalty(taught.attention_sums, memory.look)
-        weight = self.settings.stat.attention_penalty * (self.settings.stat.penalty_captions or len(captions.words))
-        parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum(), "attention": penalty}
+        parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum()}
+        weight, sums = penalty_weight(self.settings, len(captions.words)), taught.attention_sums
+        if not weight:
+            return Losses(caption, parts)
+        padding = {name: memory.look.padding_of(name) for name in sums}
+        parts["attention"] = penalty = attention_penalty(sums, padding, memory.size)
         return Losses(caption + weight * penalty, parts)
 
     def teach(self, memory: STATMemory, captions: CaptionBatch) -> Taught:
@@ -107,22 +109,5 @@ class STATModel(CaptionModel):
             self.start(memory, captions.captions_per_video),
             self.word_dropout(self.embed(captions.inputs)),
             captions.is_padding,
-            sum_over_padding=self.settings.stat.penalty_on_padding,
+            sum_over_padding=self.settings.penalty_on_padding,
         )
-
-
-def attention_penalty(sums: Mapping[str, Tensor], look: STATKeys) -> Tensor:
-    """How far each position is from being attended once in a caption: (1 - sum over words)^2, the mean over positions, the sum
-    over the attentions, the mean over captions (Xu et al. 2015, equation (14); the released code sums over captions).
-
-    sums: each attention's weights added up over the words, (B * K, ...).   Padding that is not attended is left out of the means.
-    """
-    return torch.stack([_missed(total, look.padding_of(name), look.size) for name, total in sums.items()]).sum()
-
-
-def _missed(total: Tensor, is_padding: Tensor | None, videos: int) -> Tensor:
-    missed = ((1 - total) ** 2).view(videos, len(total) // videos, -1)  # (B, K, positions)
-    if is_padding is None:
-        return missed.mean()
-    there = (~is_padding).flatten(1).unsqueeze(1)  # (B, 1, positions)
-    return ((missed * there).sum(dim=2) / there.sum(dim=2).clamp_min(1)).mean()

@@ -65,8 +65,9 @@ class STATStreams:
     @property
     def sizes(self) -> dict[str, int]:
         """The size of a vector of 'global', 'motion' and 'local'; only of those that there are. Raises ConfigError."""
-        chosen = self.settings
-        sizes = {"global": self._size(chosen.global_from, "global_from")}
+        chosen, sizes = self.settings, {}
+        if chosen.global_from:
+            sizes["global"] = self._size(chosen.global_from, "global_from")
         if chosen.motion_from == "differences":
             if self.locations is None:
                 raise ConfigError("model.stat.motion_from is 'differences': expected features with a grid of known size.")
@@ -86,8 +87,11 @@ class STATStreams:
         grid = None
         if "grid" in (chosen.global_from, chosen.local_from):
             grid = select_positions(*self._stream(batch, "grid", places=True), count)
-        frames = select_positions(*self._stream(batch, "frames"), count) if chosen.global_from == "frames" else _mean(grid)
-        selected = {"global": frames}
+        selected = {}
+        if chosen.global_from == "frames":
+            selected["global"] = select_positions(*self._stream(batch, "frames"), count)
+        elif chosen.global_from:
+            selected["global"] = _mean(grid)
         if chosen.motion_from == "differences":
             selected["motion"] = select_positions(*_differences(*self._stream(batch, "grid", places=True)), count)
         elif chosen.motion_from:

@@ -111,6 +111,8 @@ ROWS: tuple[Row, ...] = (
         },
     ),
     Row("stat-averaged-regions", "STAT, regions averaged", STAT_GROUP, (), "An ablation of ours."),
+    Row("stat-spatial-only", "spatial attention only", STAT_GROUP, (), "An ablation of ours."),
+    Row("stat-local-only", "STAT, local features only", STAT_GROUP, (), "An ablation of ours."),
     Row(
         "stat-mm17",
         "STAT, paper of 2017",

@@ -240,16 +240,10 @@ class _Run:
 def _check_parts(recipe: Recipe, batches: Sequence[Sequence[Group]], processes: int) -> None:
     if (smallest := min(map(len, batches))) < processes:
         raise ConfigError(f"{processes} processes: the smallest batch has {smallest} videos, and each process needs one.")
-    stat = recipe.model.stat
-    if (
-        processes > 1
-        and recipe.model.kind.startswith(("stat", "lstap-stat"))
-        and stat.attention_penalty
-        and not stat.penalty_captions
-    ):
+    if processes > 1 and recipe.model.attention_penalty and not recipe.model.penalty_captions:
         raise ConfigError(
-            f"{processes} processes: model.stat.attention_penalty is weighed by the number of captions in a batch, and each has a part. "
-            f"Say the number: model.stat.penalty_captions={recipe.training.batch_size * recipe.training.captions_per_video}."
+            f"{processes} processes: model.attention_penalty is weighed by the number of captions in a batch, and each has a part. "
+            f"Say the number: model.penalty_captions={recipe.training.batch_size * recipe.training.captions_per_video}."
         )
 
 
