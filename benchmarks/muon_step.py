@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from stap.config import load_recipe
 from stap.models.build import build_model
+from stap.recipe_files import load_recipe
 from stap.training.muon import matrices, move_matrices
 
 ROUNDS, STEPS = 7, 5

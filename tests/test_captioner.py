@@ -15,7 +15,7 @@ import torch
 import stap
 from stap import captioner as captioner_module
 from stap.captioner import Captioner, load
-from stap.config import MotionSettings, recipe_from_dict
+from stap.config import MotionSettings
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
@@ -25,6 +25,7 @@ from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
 from stap.models.caption_model import DecoderState, Memory
+from stap.recipe_files import recipe_from_dict
 from stap.text import Vocabulary
 from stap.training.evaluate import caption_clips
 from stap.training.run_folder import Run, load_run, model_for, save_description, save_weights

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from stap.commands.recipes import setting_lines
-from stap.config import MotionSettings, Recipe, RegionSettings, built_in_recipes, load_recipe, recipe_from_dict, recipe_to_yaml
+from stap.config import MotionSettings, Recipe, RegionSettings
 from stap.errors import ConfigError
+from stap.recipe_files import built_in_recipes, load_recipe, recipe_from_dict, recipe_to_yaml
 
 
 @pytest.fixture

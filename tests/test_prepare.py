@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from stap.cli import main
-from stap.config import load_recipe
+from stap.recipe_files import load_recipe
 
 
 @pytest.fixture

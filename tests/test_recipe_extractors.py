@@ -11,8 +11,8 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torchvision.models.detection import faster_rcnn
 
-from stap.config import built_in_recipes, load_recipe
 from stap.features.backbone import GridLayout, build_backbone, find_layout, own_preprocessing
+from stap.recipe_files import built_in_recipes, load_recipe
 
 # Patches a side, features, and prefix tokens (class, and registers) of the modern rows.
 MODERN = {"dinov2": (16, 768, 5), "dinov3": (16, 768, 5), "siglip2": (16, 768, 0), "clip": (14, 768, 1)}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stap.config import DecodingSettings, Recipe, STATSettings, built_in_recipes, load_recipe
+from stap.config import DecodingSettings, Recipe, STATSettings
+from stap.recipe_files import built_in_recipes, load_recipe
 
 ROWS = {
     "lrcn": ("lrcn", "attention", 0.0),  # pooling means nothing to LRCN

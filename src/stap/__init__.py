@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stap.captioner import Captioner, VideoCaption, load
-    from stap.config import Recipe, load_recipe
+    from stap.config import Recipe
     from stap.errors import (
         CheckpointError,
         ConfigError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stap.models.caption_model import CaptionModel
     from stap.models.lstap import LSTAP
     from stap.models.stat_attention import STATAttention
+    from stap.recipe_files import load_recipe
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"

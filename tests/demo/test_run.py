@@ -14,9 +14,9 @@ import torch
 
 import stap.demo
 from stap.cli import main
-from stap.config import load_recipe
 from stap.demo import FULL, QUICK, DemoResult, DemoSize, run_demo
 from stap.errors import CorpusError
+from stap.recipe_files import load_recipe
 
 TINY = DemoSize(
     "demo/quick",

@@ -8,9 +8,9 @@ import safetensors.torch
 import timm
 import torch
 
-from stap.config import recipe_from_dict
 from stap.features.grid import GridExtractor
 from stap.models.build import build_model
+from stap.recipe_files import recipe_from_dict
 from stap.scoring.report import ClipReport, Grid
 from stap.text import Vocabulary
 from stap.training.run_folder import save_description, save_weights

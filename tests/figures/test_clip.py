@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from stap.captioner import load
-from stap.config import recipe_from_dict
 from stap.errors import FeatureError
 from stap.figures.clip import look, watch
 from stap.models.batch import BOS
 from stap.models.build import build_model
+from stap.recipe_files import recipe_from_dict
 from stap.scoring.report import Boxes, Grid
 from stap.text import Vocabulary
 from stap.training.batches import read_videos

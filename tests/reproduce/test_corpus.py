@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stap.config import Recipe, recipe_from_dict
+from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CorpusError
+from stap.recipe_files import recipe_from_dict
 from stap.reproduce.corpus import clips_digest, limited, prepare_corpus
 
 

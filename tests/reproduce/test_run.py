@@ -14,12 +14,12 @@ import timm
 import torch
 
 from stap.cli import main
-from stap.config import load_recipe
 from stap.corpora.scenes import SceneDials, write_scenes
 from stap.corpora.scenes.msvd_layout import write_msvd_layout
 from stap.features.networks.c3d import C3D
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.networks.i3d import I3D
+from stap.recipe_files import load_recipe
 from stap.reproduce.plan import make_plan
 from stap.reproduce.request import Request
 from stap.reproduce.run import reproduce

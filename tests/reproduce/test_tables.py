@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stap.config import built_in_recipes
 from stap.errors import ConfigError
+from stap.recipe_files import built_in_recipes
 from stap.reproduce.tables import CORPORA, METRICS, OTHERS, PAPERS, ROWS, rows_named
 
 # As printed: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr.

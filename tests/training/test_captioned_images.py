@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stap.config import CorpusSettings, FeatureSettings, Recipe, TextSettings, recipe_from_dict
+from stap.config import CorpusSettings, FeatureSettings, Recipe, TextSettings
 from stap.corpora.corpus import load_corpus
 from stap.errors import ConfigError
 from stap.features.grid import GridExtractor
+from stap.recipe_files import recipe_from_dict
 from stap.text import Vocabulary
 from stap.tokenization import TextRules
 from stap.training.captioned_images import CaptionedImages, random_crop

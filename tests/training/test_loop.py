@@ -14,13 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stap.config import Recipe, recipe_from_dict
+from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.batch import BOS
 from stap.models.encoder_decoder import EncoderDecoder
+from stap.recipe_files import recipe_from_dict
 from stap.training import loop, validation
 from stap.training.batches import in_float32, read_videos
 from stap.training.evaluate import caption_clips

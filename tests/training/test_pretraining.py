@@ -14,12 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stap.config import Recipe, TextSettings, recipe_from_dict
+from stap.config import Recipe, TextSettings
 from stap.corpora.corpus import Clip, load_corpus
 from stap.corpora.scenes import write_scenes
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.grid import GridExtractor
 from stap.models.matching import cosine_similarity
+from stap.recipe_files import recipe_from_dict
 from stap.text import Vocabulary
 from stap.tokenization import TextRules
 from stap.training.captioned_frames import CaptionedFrames

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stap.config import MotionSettings, Recipe, RegionSettings, recipe_from_dict
+from stap.config import MotionSettings, Recipe, RegionSettings
 from stap.errors import CheckpointError, FeatureError
 from stap.models.build import build_model
+from stap.recipe_files import recipe_from_dict
 from stap.text import Vocabulary
 from stap.training.run_folder import (
     WEIGHTS_FILES,

@@ -22,7 +22,7 @@ def extract(
     They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run.
     A video without usable frames does not stop the others; it is listed at the end, and the exit status is 1.
     """
-    from stap.config import load_recipe
+    from stap.recipe_files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
 

@@ -117,7 +117,8 @@ def _recipe(
     name: str, overrides: list[str], root: Path | None, videos: Path | None, captions: tuple[Path, ...], available_only: bool
 ) -> Recipe:
     """The recipe that the command line stands for, without the model's part."""
-    from stap.config import CorpusSettings, load_recipe
+    from stap.config import CorpusSettings
+    from stap.recipe_files import load_recipe
 
     base = load_recipe(BASES.get(name, OTHER_BASE), overrides)
     given = {"kind": name, "root": root, "videos": videos, "captions": captions, "available_only": available_only}

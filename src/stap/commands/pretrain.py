@@ -32,7 +32,7 @@ def pretrain(
     --out gets backbone.safetensors, to be used as features.weights. A video without usable frames does not stop the others;
     it is listed at the end, and the exit status is 1.
     """
-    from stap.config import load_recipe
+    from stap.recipe_files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
     writable_folder(out)

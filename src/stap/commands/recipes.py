@@ -23,7 +23,8 @@ def recipes(
     seed: UnusedSeedOption = None,
 ) -> None:
     """List the built-in recipes, print one, or explain every setting."""
-    from stap.config import Recipe, built_in_recipes, load_recipe, recipe_to_yaml
+    from stap.config import Recipe
+    from stap.recipe_files import built_in_recipes, load_recipe, recipe_to_yaml
 
     if settings:
         print("\n".join(setting_lines(Recipe)))

@@ -26,7 +26,7 @@ def train(
     seed: SeedOption = None,
 ) -> None:
     """Train a captioning model on extracted features."""
-    from stap.config import load_recipe
+    from stap.recipe_files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
     writable_folder(out)

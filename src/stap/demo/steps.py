@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stap.config import Recipe, load_recipe
+from stap.config import Recipe
 from stap.corpora.corpus import Corpus
 from stap.corpora.scenes import write_scenes
 from stap.demo.stages import Say, Stages, quarters
@@ -21,6 +21,7 @@ from stap.features.extract import extract
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore
 from stap.features.streams import FeatureStreams, open_streams
+from stap.recipe_files import load_recipe
 from stap.training.pretraining import BACKBONE_FILE, PretrainingResult, PretrainingSummary, pretrain
 from stap.training.resume import state_file
 

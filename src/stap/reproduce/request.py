@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stap.config import CorpusSettings, Recipe, load_recipe
+from stap.config import CorpusSettings, Recipe
 from stap.errors import ConfigError
+from stap.recipe_files import load_recipe
 from stap.reproduce.tables import CorpusName, Row
 
 __all__ = ["NETWORKS", "Request", "motion_start", "network_of"]

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from stap.config import Recipe, recipe_to_yaml
+from stap.config import Recipe
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, CorpusError
 from stap.evaluation import Evaluation, recall_facts
 from stap.features.streams import FeatureStreams
+from stap.recipe_files import recipe_to_yaml
 from stap.reproduce.corpus import clips_digest
 from stap.scoring.metrics import Scorer
 from stap.scoring.report import ScoresRow

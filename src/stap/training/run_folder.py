@@ -31,12 +31,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from stap.config import Recipe, recipe_from_dict
+from stap.config import Recipe
 from stap.errors import CheckpointError, ConfigError, FeatureError
 from stap.features.extractor import tensors_to_carry
 from stap.features.store import FeatureStore
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
+from stap.recipe_files import recipe_from_dict
 from stap.text import Vocabulary
 from stap.training.model_card import model_card
 

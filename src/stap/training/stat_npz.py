@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stap.config import Recipe, load_recipe
+from stap.config import Recipe
 from stap.errors import CheckpointError
 from stap.features.imported import open_imported
 from stap.models.batch import EOS
+from stap.recipe_files import load_recipe
 from stap.safe_pickle import load_plain_pickle
 from stap.text import SPECIAL_WORDS, Vocabulary
 from stap.training.run_folder import Run, load_run, save_description, save_metrics, write_tensors
