@@ -9,7 +9,8 @@ import torch
 
 from stap.cli import main
 from stap.config import CorpusSettings
-from stap.corpora.corpus import Clip, load_corpus
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_corpus
 from stap.text import tokenize
 
 CAPTIONS_LEARNED = 2  # of each clip's twenty or more

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stap.config import CorpusSettings, TextSettings
-from stap.corpora.corpus import Clip, load_annotations
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_annotations
 from stap.errors import CorpusError
 from stap.models.batch import EOS
 from stap.text import SPECIAL_WORDS, Vocabulary

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from stap.corpora.corpus import Clip, load_corpus
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
 from stap.features.streams import open_run_streams
 from stap.scoring.diagnosis import Variety, variety

@@ -5,7 +5,7 @@ import pytest
 
 from stap.config import CorpusSettings, TextSettings
 from stap.corpora.check import check_corpus, count_words
-from stap.corpora.corpus import load_annotations
+from stap.corpora.loading import load_annotations
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 

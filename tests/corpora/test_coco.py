@@ -12,7 +12,7 @@ from PIL import Image
 
 from stap.config import CorpusSettings
 from stap.corpora.coco import LAYOUT
-from stap.corpora.corpus import load_corpus
+from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
 
 Json = dict[str, Any]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import Clip, Corpus, load_corpus
+from stap.corpora.corpus import Clip, Corpus
+from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
 
 

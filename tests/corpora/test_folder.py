@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_annotations, load_corpus
 from stap.corpora.folder import drawn_splits
+from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import ConfigError, CorpusError
 from stap.recipe_files import recipe_from_dict

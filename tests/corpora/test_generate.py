@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_corpus
+from stap.corpora.loading import load_corpus
 from stap.corpora.scenes import SceneDials, write_scenes
 from stap.errors import CorpusError, VideoError
 from stap.video import sample_frames

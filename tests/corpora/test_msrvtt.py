@@ -4,12 +4,16 @@ from collections import Counter
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_annotations, load_corpus
-from stap.corpora.msrvtt import read_msrvtt
+from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 
 LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and a list 'sentences' (video_id, caption)"
+
+
+def load(root, **settings):
+    """The corpus with its videos."""
+    return load_corpus(CorpusSettings(kind="msrvtt", root=root, **settings))
 
 
 def content(videos, sentences, **more):
@@ -62,26 +66,26 @@ def test_videos_may_lie_in_one_other_folder(published, tmp_path_factory):
     videos = tmp_path_factory.mktemp("all")
     for number in range(3):
         (videos / f"video{number}.mp4").touch()
-    corpus = read_msrvtt(published, videos=videos)
+    corpus = load(published, videos=videos)
     assert [clip.path for clip in corpus.clips] == [videos / f"video{number}.mp4" for number in range(3)]
 
 
 def test_missing_videos_are_an_error_or_left_out(published):
     (published / "TrainValVideo" / "video1.avi").unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(published)
+        load(published)
     assert str(caught.value) == (
         f"{published}: 1 of 3 clips have no video file: {published / 'TrainValVideo' / 'video1.mp4'}. "
         "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
-    assert [clip.id for clip in read_msrvtt(published, available_only=True).clips] == ["video0", "video2"]
+    assert [clip.id for clip in load(published, available_only=True).clips] == ["video0", "video2"]
 
 
 def test_no_video_at_all_is_an_error_even_then(published):
     for path in published.rglob("video*.*"):
         path.unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(published, available_only=True)
+        load(published, available_only=True)
     folders = f"{published / 'TestVideo'}, {published / 'TrainValVideo'}"
     assert str(caught.value) == f"{published}: no clip has a video file. Expected them in {folders}."
 
@@ -90,7 +94,7 @@ def test_a_missing_file_is_named(published):
     file = published / "test_videodatainfo.json"
     file.unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(published)
+        load(published)
     assert str(caught.value) == f"{file}: no such file. Expected {LAYOUT}."
 
 
@@ -121,7 +125,7 @@ def test_a_missing_file_is_named(published):
 def test_malformed_files_are_explained(tmp_path, value, message):
     path = whole(tmp_path, value)
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(tmp_path)
+        load(tmp_path)
     assert str(caught.value) == f"{path}: {message.format(layout=LAYOUT)}"
 
 
@@ -129,7 +133,7 @@ def test_another_encoding_is_explained(tmp_path):
     path = whole(tmp_path, "")
     path.write_bytes('{"videos": "café"}'.encode("latin1"))
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(tmp_path)
+        load(tmp_path)
     assert str(caught.value) == (
         f"{path}, line 1: not UTF-8 (byte 0xe9 at 15 of the line). Expected {LAYOUT}. "
         "Convert it, for example: iconv -f latin1 -t utf-8 videodatainfo.json"
@@ -139,18 +143,18 @@ def test_another_encoding_is_explained(tmp_path):
 def test_two_videos_of_one_name_are_refused(tmp_path):
     whole(tmp_path, content([("video0", "train"), ("video0", "test")], [("video0", "a")]))
     with pytest.raises(CorpusError, match="two clips are called video0"):
-        read_msrvtt(tmp_path)
+        load(tmp_path)
 
 
 def test_facts_are_attached_and_must_be_complete(tmp_path):
     whole(tmp_path, content([("video0", "train")], [("video0", "a")], info={"name": "scenes"}))
     (tmp_path / "facts.json").write_text(json.dumps({"video0": {"brief": True}}))
-    corpus = read_msrvtt(tmp_path)
+    corpus = load(tmp_path)
     assert corpus.name == "scenes"
     assert corpus.clips[0].facts == {"brief": True}
     (tmp_path / "facts.json").write_text("{}")
     with pytest.raises(CorpusError) as caught:
-        read_msrvtt(tmp_path)
+        load(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path / 'facts.json'}: no facts of 1 videos, the first is video0. Write the scenes again, or remove the file."
     )

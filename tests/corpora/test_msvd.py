@@ -3,10 +3,15 @@ from collections import Counter
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_annotations, load_corpus
-from stap.corpora.msvd import number_by_bytes, read_msvd
+from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.msvd import number_by_bytes
 from stap.corpora.problems import Problems, refuse
 from stap.errors import CorpusError
+
+
+def load(root, **settings):
+    """The corpus with its videos."""
+    return load_corpus(CorpusSettings(kind="msvd", root=root, **settings))
 
 
 def read(root, **settings):
@@ -44,18 +49,18 @@ def test_the_splits_begin_where_the_papers_begin_them(tmp_path, number, split):
 
 def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_captions(corpus_folder):
     (corpus_folder / "AllVideoDescriptions.txt").write_bytes(b"\xef\xbb\xbfa_2_9 A cat.\r\nb_5_6 x\r\nc_0_1 y\r\n")
-    assert [clip.captions for clip in read_msvd(corpus_folder).clips] == [("A cat.",), ("x",), ("y",)]
+    assert [clip.captions for clip in load(corpus_folder).clips] == [("A cat.",), ("x",), ("y",)]
 
 
 def test_missing_videos_are_an_error_or_left_out(corpus_folder):
     (corpus_folder / "YouTubeClips" / "b_5_6.mp4").unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == (
         f"{corpus_folder}: 1 of 3 clips have no video file: {corpus_folder / 'YouTubeClips' / 'b_5_6.avi'}. "
         "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
-    assert [clip.id for clip in read_msvd(corpus_folder, available_only=True).clips] == ["vid1", "vid1301"]
+    assert [clip.id for clip in load(corpus_folder, available_only=True).clips] == ["vid1", "vid1301"]
 
 
 def test_many_missing_videos_are_counted_not_listed(corpus_folder):
@@ -66,7 +71,7 @@ def test_many_missing_videos_are_counted_not_listed(corpus_folder):
     with (corpus_folder / "AllVideoDescriptions.txt").open("a") as file:
         file.write("d words\n")
     with pytest.raises(CorpusError, match=r"4 of 4 clips have no video file: .*a_2_9.avi, .*d.avi, .*b_5_6.avi and 1 more\. "):
-        read_msvd(corpus_folder)
+        load(corpus_folder)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_wrong_lines_are_named(corpus_folder, file, added, message):
     with (corpus_folder / file).open("a", encoding="utf-8") as stream:
         stream.write(added)
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == f"{corpus_folder / file}{message}"
 
 
@@ -107,7 +112,7 @@ def test_a_clip_without_captions_is_named(corpus_folder):
     with (corpus_folder / "youtube_mapping.txt").open("a") as stream:
         stream.write("d_1_2 vid7")
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == (
         f"{corpus_folder / 'AllVideoDescriptions.txt'}: 1 of 4 clips of youtube_mapping.txt have no caption: d_1_2. "
         "Expected at least one each."
@@ -125,7 +130,7 @@ def test_missing_and_wrongly_encoded_files_are_named(corpus_folder, file, expect
     path = corpus_folder / file
     path.write_bytes("a_2_9 caf\xe9".encode("latin1"))
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == (
         f"{path}, line 1: not UTF-8 (byte 0xe9 at 9 of the line). Expected {expected}. "
         f"Convert it, for example: iconv -f latin1 -t utf-8 {file}"
@@ -136,14 +141,14 @@ def test_a_missing_caption_file_is_named(corpus_folder):
     path = corpus_folder / "AllVideoDescriptions.txt"
     path.unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == f"{path}: no such file. Expected lines of a clip name, a space and a caption."
 
 
 def test_without_a_mapping_and_without_all_clips_nothing_is_numbered(corpus_folder):
     (corpus_folder / "youtube_mapping.txt").unlink()
     with pytest.raises(CorpusError) as caught:
-        read_msvd(corpus_folder)
+        load(corpus_folder)
     assert str(caught.value) == (
         f"{corpus_folder / 'AllVideoDescriptions.txt'}: captions of 3 clips and no youtube_mapping.txt beside it. Expected 1,970 "
         "clips, which can be numbered by their names, or youtube_mapping.txt; without it, the splits would not be those of the "

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import load_annotations, load_corpus
+from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 

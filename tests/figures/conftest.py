@@ -11,7 +11,8 @@ import torch
 from stap.features.grid import GridExtractor
 from stap.models.build import build_model
 from stap.recipe_files import recipe_from_dict
-from stap.scoring.report import ClipReport, Grid
+from stap.scoring.report_clips import ClipReport
+from stap.scoring.report_places import Grid
 from stap.text import Vocabulary
 from stap.training.run_folder import save_description, save_weights
 from stap.video import write_video

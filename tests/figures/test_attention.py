@@ -8,7 +8,8 @@ from matplotlib.collections import LineCollection
 
 from stap.errors import StapError
 from stap.figures.attention import attention_figure
-from stap.scoring.report import Boxes, ClipReport
+from stap.scoring.report_clips import ClipReport
+from stap.scoring.report_places import Boxes
 
 
 def axes_of(figure, title):

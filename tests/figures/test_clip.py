@@ -12,7 +12,7 @@ from stap.figures.clip import look, watch
 from stap.models.batch import BOS
 from stap.models.build import build_model
 from stap.recipe_files import recipe_from_dict
-from stap.scoring.report import Boxes, Grid
+from stap.scoring.report_places import Boxes, Grid
 from stap.text import Vocabulary
 from stap.training.batches import read_videos
 from stap.training.run_folder import Run

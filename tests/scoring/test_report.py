@@ -13,7 +13,10 @@ from PIL import Image
 
 from stap.errors import ShapeError, StapError
 from stap.scoring import report_charts
-from stap.scoring.report import Boxes, ClipReport, Curve, Grid, Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report import Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report_charts import Curve
+from stap.scoring.report_clips import ClipReport
+from stap.scoring.report_places import Boxes, Grid
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle"}
 

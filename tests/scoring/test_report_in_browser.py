@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stap.scoring.report import Boxes, ClipReport, Curve, Grid, Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report import Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report_charts import Curve
+from stap.scoring.report_clips import ClipReport
+from stap.scoring.report_places import Boxes, Grid
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install 'stap[dev]'")
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stap.config import CorpusSettings, FeatureSettings, Recipe, TextSettings
-from stap.corpora.corpus import load_corpus
+from stap.corpora.loading import load_corpus
 from stap.errors import ConfigError
 from stap.features.grid import GridExtractor
 from stap.recipe_files import recipe_from_dict

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from stap.config import Recipe, TextSettings
-from stap.corpora.corpus import Clip, load_corpus
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_corpus
 from stap.corpora.scenes import write_scenes
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.grid import GridExtractor

@@ -68,7 +68,7 @@ def _kinds() -> tuple[Any, ...]:
 
 def _clips(kind: str, captions: Path) -> Sequence[Clip]:
     from stap.config import CorpusSettings
-    from stap.corpora.corpus import load_annotations
+    from stap.corpora.loading import load_annotations
 
     where = {"captions": captions} if captions.is_file() else {"root": captions}
     return load_annotations(CorpusSettings.model_validate({"kind": kind, **where})).clips

@@ -26,7 +26,7 @@ def extract(
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
 
-    from stap.corpora.corpus import load_corpus
+    from stap.corpora.loading import load_corpus
     from stap.device import choose_device
     from stap.features.extract import extract as extract_features
     from stap.features.extractor import build_extractors

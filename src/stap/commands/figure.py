@@ -79,7 +79,8 @@ def figure(
 
 def _find(name: str, captioner: Captioner) -> Clip:
     """The clip of that name: a file, or one of the corpus that the model was trained on."""
-    from stap.corpora.corpus import Clip, load_corpus
+    from stap.corpora.corpus import Clip
+    from stap.corpora.loading import load_corpus
 
     path = Path(name)
     if path.is_file():

@@ -164,7 +164,7 @@ def _words(report: CorpusReport, recipe: Recipe, tokenizers: bool) -> Iterator[s
 
 def _other_tokenizers(report: CorpusReport, recipe: Recipe) -> Iterator[WordCounts]:
     from stap.corpora.check import count_words
-    from stap.corpora.corpus import load_annotations
+    from stap.corpora.loading import load_annotations
     from stap.corpora.problems import Problems
 
     clips = load_annotations(recipe.corpus, Problems()).clips

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stap.config import CorpusSettings, TextSettings
-from stap.corpora.corpus import SPLITS, Annotations, Clip, Split, load_annotations
+from stap.corpora.corpus import SPLITS, Annotations, Clip, Split
 from stap.corpora.files import find_video_files
+from stap.corpora.loading import load_annotations
 from stap.corpora.probe import probe_videos, report_same_files
 from stap.corpora.problems import OnProblem, Problem, Problems
 from stap.corpora.published import CLIPS_AND_CAPTIONS

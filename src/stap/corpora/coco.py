@@ -41,7 +41,7 @@ def read_coco(settings: CorpusSettings, on_problem: OnProblem = refuse) -> Corpu
 
 
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
-    """The same without looking for the images; see `corpus.load_annotations`."""
+    """The same without looking for the images; see `loading.load_annotations`."""
     root = check_folder(settings.root, f"the folder of COCO with {KARPATHY} or annotations/") if settings.root else None
     files = _caption_files(root, settings.captions)
     images = check_folder(settings.videos, "the folder of the images") if settings.videos else root or files[0].parent

@@ -1,4 +1,4 @@
-"""What is captioned: clips with their captions, in three splits; and the one way to load them."""
+"""What is captioned: clips with their captions, in three splits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stap.config import CorpusSettings
-from stap.corpora.problems import OnProblem, Problem, refuse
+from stap.corpora.problems import OnProblem, Problem
 from stap.errors import CorpusError
 
-__all__ = ["SPLITS", "Annotations", "Clip", "Corpus", "Split", "load_annotations", "load_corpus"]
+__all__ = ["SPLITS", "Annotations", "Clip", "Corpus", "Split", "distinct"]
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -61,38 +60,6 @@ class Annotations:
 
     name: str
     clips: tuple[Clip, ...]
-
-
-def load_corpus(settings: CorpusSettings) -> Corpus:
-    """The corpus that a recipe names. Raises CorpusError for anything missing or inconsistent."""
-    from stap.corpora import coco  # they import this module
-    from stap.corpora.files import with_video_files
-
-    if settings.kind == "coco":
-        return coco.read_coco(settings)
-    annotations = load_annotations(settings)
-    where = str(settings.root or settings.videos or annotations.name)
-    return Corpus(annotations.name, with_video_files(annotations.clips, where, available_only=settings.available_only))
-
-
-def load_annotations(settings: CorpusSettings, on_problem: OnProblem = refuse) -> Annotations:
-    """The same without looking for the video files. What else is wrong goes to `on_problem`, and is left out if that returns.
-
-    Raises CorpusError where nothing can be read on: a file that is missing or of another corpus.
-    """
-    from stap.corpora import coco, folder, msrvtt, msvd, vatex  # they import this module
-
-    if settings.root is None and not settings.captions:
-        raise CorpusError("corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt.")
-    readers = {
-        "msrvtt": msrvtt.read_annotations,
-        "msvd": msvd.read_annotations,
-        "vatex": vatex.read_annotations,
-        "folder": folder.read_annotations,
-        "coco": coco.read_annotations,
-    }
-    annotations = readers[settings.kind](settings, on_problem)
-    return Annotations(annotations.name, distinct(annotations.name, annotations.clips, on_problem))
 
 
 def distinct(name: str, clips: Iterable[Clip], on_problem: OnProblem) -> tuple[Clip, ...]:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
+from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem, listed
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
 
-__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations", "read_msrvtt"]
+__all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations"]
 
 PUBLISHED = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 WHOLE = "videodatainfo.json"
@@ -30,18 +30,8 @@ FOLDERS: Mapping[Split, str] = {"train": "TrainValVideo", "validation": "TrainVa
 LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and a list 'sentences' (video_id, caption)"
 
 
-def read_msrvtt(root: Path, *, videos: Path | None = None, available_only: bool = False) -> Corpus:
-    """The corpus in `root`, clips in the order of the files, captions unchanged.
-
-    videos: folder that holds TrainValVideo/ and TestVideo/ or the video files themselves; otherwise `root`.
-    available_only: leave out clips whose video file is missing.
-    Raises CorpusError for a missing or malformed file, a clip without caption or video, a caption of an unknown clip.
-    """
-    return load_corpus(CorpusSettings(kind="msrvtt", root=root, videos=videos, available_only=available_only))
-
-
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
-    """The clips of the caption files; see `corpus.load_annotations`."""
+    """The clips of the caption files; see `loading.load_annotations`."""
     root, files = _caption_files(settings)
     videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root
     name = "MSR-VTT"

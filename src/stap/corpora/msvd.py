@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stap.config import CorpusSettings
-from stap.corpora.corpus import Annotations, Clip, Corpus, Split, load_corpus
+from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_json, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem, listed, shortened
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
 
-__all__ = ["LAST", "MAPPING", "number_by_bytes", "read_annotations", "read_msvd"]
+__all__ = ["LAST", "MAPPING", "number_by_bytes", "read_annotations"]
 
 DESCRIPTIONS = "AllVideoDescriptions.txt"
 TABLES = ("MSR Video Description Corpus.csv", "video_corpus.csv")
@@ -34,18 +34,8 @@ LAST_TRAIN, LAST_VALIDATION, LAST = 1200, 1300, 1970
 Captions = dict[str, list[str]]
 
 
-def read_msvd(root: Path, *, videos: Path | None = None, available_only: bool = False) -> Corpus:
-    """The corpus in `root`, clips in the order vid1, vid2 ..., captions unchanged.
-
-    videos: folder of the video files, named as in YouTubeClips/; otherwise root/YouTubeClips.
-    available_only: leave out clips whose video file is missing.
-    Raises CorpusError for a missing or malformed file, a clip without caption or video, a caption of an unknown clip.
-    """
-    return load_corpus(CorpusSettings(kind="msvd", root=root, videos=videos, available_only=available_only))
-
-
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
-    """The clips of the mapping with their captions; see `corpus.load_annotations`."""
+    """The clips of the mapping with their captions; see `loading.load_annotations`."""
     file, mapping = _caption_files(settings)
     videos = _videos(settings)
     captions = _read_table(file, settings, on_problem) if file.suffix.lower() == ".csv" else _read_lines(file, on_problem)

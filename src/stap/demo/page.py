@@ -14,7 +14,9 @@ from stap.corpora.scenes import facts_recalled
 from stap.demo.outcomes import Outcome, scores_table
 from stap.figures.clip import watch
 from stap.figures.curves import pretraining_curves, training_curves
-from stap.scoring.report import ClipReport, Curve, Report, write_report
+from stap.scoring.report import Report, write_report
+from stap.scoring.report_charts import Curve
+from stap.scoring.report_clips import ClipReport
 from stap.training.loop import TrainingResult
 from stap.training.pretraining import PretrainingResult
 

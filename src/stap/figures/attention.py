@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stap.errors import StapError
-from stap.scoring.report import ClipReport
+from stap.scoring.report_clips import ClipReport
 from stap.scoring.report_places import Places, is_even, stand_out
 
 if TYPE_CHECKING:

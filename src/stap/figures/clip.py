@@ -17,8 +17,8 @@ from stap.decoding import Hypothesis, best_captions
 from stap.errors import FeatureError
 from stap.models.caption_model import Memory, looks_of
 from stap.models.stat_streams import select_positions
-from stap.scoring.report import Boxes, ClipReport, Grid
-from stap.scoring.report_places import Places
+from stap.scoring.report_clips import ClipReport
+from stap.scoring.report_places import Boxes, Grid, Places
 from stap.training.batches import in_float32, read_videos
 from stap.training.run_folder import Run
 from stap.video import sample_frames

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stap.errors import CheckpointError
-from stap.scoring.report import Curve
+from stap.scoring.report_charts import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stap.corpora.corpus import Clip, load_corpus
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_corpus
 from stap.errors import CheckpointError, CorpusError, FeatureError, StapError
 from stap.evaluation import Evaluation
 from stap.features.streams import FeatureStreams, open_run_streams
 from stap.figures.clip import look
 from stap.figures.curves import run_curves
-from stap.scoring.report import ClipReport, Curve, Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report import Report, ScoresRow, ScoresTable, write_report
+from stap.scoring.report_charts import Curve
+from stap.scoring.report_clips import ClipReport
 from stap.training.run_folder import Run
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 
 from stap.config import Recipe
 from stap.corpora.check import check_corpus
-from stap.corpora.corpus import SPLITS, Annotations, Clip, Corpus, load_annotations, load_corpus
+from stap.corpora.corpus import SPLITS, Annotations, Clip, Corpus
 from stap.corpora.files import find_video_files
+from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problem, Problems
 from stap.errors import CorpusError
 from stap.training.run_folder import write_atomically

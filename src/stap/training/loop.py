@@ -12,7 +12,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from stap.config import Recipe
-from stap.corpora.corpus import Clip, Corpus, load_corpus
+from stap.corpora.corpus import Clip, Corpus
+from stap.corpora.loading import load_corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams

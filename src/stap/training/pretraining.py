@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from stap.config import PretrainingSettings, Recipe
-from stap.corpora.corpus import Clip, Corpus, load_corpus
+from stap.corpora.corpus import Clip, Corpus
+from stap.corpora.loading import load_corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor

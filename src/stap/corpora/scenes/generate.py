@@ -18,8 +18,10 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from stap.config import CorpusSettings
 from stap.corpora.corpus import Corpus
-from stap.corpora.msrvtt import FACTS, FOLDERS, SPLIT_NAMES, WHOLE, read_msrvtt
+from stap.corpora.loading import load_corpus
+from stap.corpora.msrvtt import FACTS, FOLDERS, SPLIT_NAMES, WHOLE
 from stap.corpora.scenes.dials import SceneDials
 from stap.corpora.scenes.grammar import references
 from stap.corpora.scenes.plan import Scene, plan_scenes
@@ -64,7 +66,7 @@ def write_scenes(
         raise CorpusError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
         ) from error
-    return read_msrvtt(out)
+    return load_corpus(CorpusSettings(kind="msrvtt", root=out))
 
 
 def _check(videos: int, seed: int, workers: int) -> None:

@@ -7,8 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
+from stap.config import CorpusSettings
 from stap.corpora.corpus import SPLITS, Clip, Corpus
-from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING, read_msvd
+from stap.corpora.loading import load_corpus
+from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING
 from stap.errors import CorpusError
 
 __all__ = ["write_msvd_layout"]
@@ -38,7 +40,7 @@ def write_msvd_layout(corpus: Corpus, out: Path) -> Corpus:
         raise CorpusError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
         ) from error
-    return read_msvd(out)
+    return load_corpus(CorpusSettings(kind="msvd", root=out))
 
 
 def _link(clip: Clip, folder: Path) -> None:
