@@ -38,7 +38,7 @@ class DemoSize:
 
 
 QUICK = DemoSize("demo/quick", videos=4800)
-FULL = DemoSize("demo/full", videos=9000)
+FULL = DemoSize("demo/full", videos=14_000)
 
 
 def demo_recipe(out: Path, size: DemoSize, seed: int) -> Recipe:
