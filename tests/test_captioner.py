@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import torch
 import stap
 from stap import captioner as captioner_module
 from stap.captioner import Captioner, load
-from stap.config import MotionSettings
+from stap.config import ModelSettings, MotionSettings, STATSettings
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
@@ -306,6 +306,25 @@ def test_frames_that_the_model_chose_among(captioner: Captioner) -> None:
     is_frame, times = captioner_module._frames_seen(memory, torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]))
     assert is_frame.tolist() == [True, True, True, False]
     torch.testing.assert_close(times, torch.tensor([0.0, 0.2, 0.4]))
+
+
+def test_the_times_are_those_of_the_stream_that_is_watched(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STAT with its regions alone: other frames than those of its pooled frames, which it has too."""
+    captioner = load(copy, "cpu")
+    stat = STATSettings(global_from=None, motion_from=None, positions=4)
+    settings = ModelSettings(kind="stat", hidden_size=8, attention_size=4, embedding_size=5, stat=stat)
+    sizes = {"frames": 3, "regions": 3}
+    captioner.model = build_model(settings, vocabulary_size=len(captioner.run.vocabulary), feature_sizes=sizes).eval()
+    times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0])}
+    found = [SimpleNamespace(arrays={"times_seconds": times[name]}, warnings=()) for name in times]
+    monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(streams=(name,)) for name in times])
+    monkeypatch.setattr(captioner, "_features", lambda path, videos: found)
+    monkeypatch.setattr(
+        captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(4, 2, 3)}
+    )
+    caption = captioner.caption("clip.mp4", beam_width=1)
+    assert torch.equal(caption.times_seconds, times["regions"])
+    assert caption.attention.shape == (len(caption.words), 4)
 
 
 def test_a_damaged_folder_names_the_file(copy: Path) -> None:

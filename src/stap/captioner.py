@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.decoding import best_captions
 from stap.device import choose_device
 from stap.errors import CheckpointError, FeatureError, StapError
 from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of
@@ -23,7 +22,8 @@ from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.models.caption_model import Memory
-from stap.training.batches import in_float32, read_ahead, read_videos
+from stap.training.batches import read_ahead
+from stap.training.evaluate import caption_streams
 from stap.training.run_folder import WEIGHTS_FILES, Run, check_features, load_run
 
 __all__ = ["Captioner", "VideoCaption", "load"]
@@ -158,11 +158,10 @@ class Captioner:
         features = self._features(path, videos)
         streams = self._streams(path, features)
         settings = self.run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-        with torch.inference_mode():
-            batch = read_videos(lambda _: streams, [path.name])
-            memory = self.model.encode(in_float32(batch.to(self.device)))
-            [best] = best_captions(self.model, memory, settings)
-        is_frame, times = _frames_seen(memory, features[0].arrays["times_seconds"])
+        memory, best = caption_streams(self.model, streams, settings, self.device)
+        made = zip(self.extractors, features, strict=True)
+        watched = next(found for extractor, found in made if memory.stream in extractor.streams)
+        is_frame, times = _frames_seen(memory, watched.arrays["times_seconds"])
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,

@@ -475,6 +475,8 @@ def test_a_grid_is_enough(options, grids, captions):
     assert losses.total.isfinite()
     memory = model.encode(grids)
     torch.testing.assert_close(memory.look.streams["global"].values[0], grids.streams["grid"][0, [0, 2, 3, 4]].mean(dim=1))
+    assert memory.stream == "grid"
+    assert memory.select(torch.tensor([0])).stream == "grid"
     assert memory.positions[0].tolist() == [0, 2, 3, 4]
     assert memory.is_padding.tolist() == [[False] * 4, [False, False, True, True], [False] * 4]
 

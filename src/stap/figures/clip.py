@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stap.decoding import Hypothesis, best_captions
+from stap.decoding import Hypothesis
 from stap.errors import FeatureError
 from stap.models.caption_model import Memory, looks_of
 from stap.models.stat_streams import select_positions
 from stap.scoring.report_clips import ClipReport
 from stap.scoring.report_places import Boxes, Grid, Places
-from stap.training.batches import in_float32, read_videos
+from stap.training.evaluate import caption_streams
 from stap.training.run_folder import Run
 from stap.video import sample_frames
 
@@ -113,17 +113,14 @@ def look(
     )
 
 
-@torch.inference_mode()
 def _look(run: Run, arrays: Arrays, beam_width: int | None, device: torch.device | str) -> tuple[Hypothesis, Looked]:
     settings = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-    batch = read_videos(lambda _: {name: found[name] for name, found in arrays.items()}, ["video"])
-    memory = run.model.encode(in_float32(batch.to(device)))
-    [best] = best_captions(run.model, memory, settings)
+    memory, best = caption_streams(run.model, {name: found[name] for name, found in arrays.items()}, settings, device)
     looks: dict[str, Tensor] = {}
     if best.words:
         words = torch.tensor([best.words], dtype=torch.int64, device=device)
         looks = {name: weights[0].float().cpu() for name, weights in looks_of(run.model, memory, words).items()}
-    looked = _in_places(run, looks, arrays) if "spatial" in looks else _in_frames(memory, best, arrays)
+    looked = _in_places(run, looks, arrays) if "spatial" in looks else _in_frames(memory, best)
     return best, looked
 
 
@@ -136,13 +133,12 @@ def _in_places(run: Run, looks: Mapping[str, Tensor], arrays: Arrays) -> Looked:
     return Looked(stream, chosen.positions[0, seen], looks["local"][:, seen], looks["spatial"][:, seen])
 
 
-def _in_frames(memory: Memory, best: Hypothesis, arrays: Arrays) -> Looked:
+def _in_frames(memory: Memory, best: Hypothesis) -> Looked:
     """One attention over the frames, and L-STAP's pooling weights, which are the same for all words."""
-    stream = next(name for name in ("grid", "frames", "regions") if name in arrays)
     states = best.attention.shape[1]
     positions = torch.arange(states) if memory.positions is None else memory.positions[0, :states].cpu()
     pooling = None if memory.pooling_weights is None else memory.pooling_weights[0, :states].float().cpu()
-    return Looked(stream, positions, best.attention.float().cpu(), pooling)
+    return Looked(memory.stream, positions, best.attention.float().cpu(), pooling)
 
 
 def _places(made: Mapping[str, Any], kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:

@@ -34,8 +34,8 @@ class Memory:
     start: the decoder's first state, one row a video.
     embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
     pooling_weights: (B, T, R), where the encoder looked in each frame; None for encoders that do not choose.
-    positions: (B, T) int64, which of the video's frames each of the T positions is, for models that choose among the frames; None:
-    position t is frame t.
+    stream: the name of the one that the T positions are of.
+    positions: (B, T) int64, which of its positions each of the T is, for models that choose among them; None: t is t.
     """
 
     is_padding: Tensor
@@ -43,6 +43,7 @@ class Memory:
     embedding: Tensor
     pooling_weights: Tensor | None = None
     positions: Tensor | None = None
+    stream: str = "grid"
 
     @property
     def size(self) -> int:
@@ -57,6 +58,7 @@ class Memory:
             self.embedding[videos],
             None if self.pooling_weights is None else self.pooling_weights[videos],
             None if self.positions is None else self.positions[videos],
+            self.stream,
         )
 
 

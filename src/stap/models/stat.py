@@ -110,6 +110,7 @@ class STAT(STATModel):
             start=start,
             embedding=start.h,
             positions=selected[self.main].positions,
+            stream=str(self.settings.stat.global_from or self.settings.stat.local_from),
             look=self.decoder.attention.keys(projected, padding),
         )
 

@@ -1,16 +1,17 @@
-"""Captions for clips whose features are in a store: for validation, `stap evaluate` and the demo."""
+"""Captions from features: of clips in a store, for validation, `stap evaluate` and the demo; of one video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from stap.config import DecodingSettings
 from stap.decoding import Hypothesis, best_captions
-from stap.models.caption_model import CaptionModel
+from stap.models.caption_model import CaptionModel, Memory
 from stap.text import Vocabulary
 from stap.training.batches import in_float32, read_ahead, read_videos
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.streams import FeatureStreams
 
-__all__ = ["ClipCaption", "caption_clips"]
+__all__ = ["ClipCaption", "caption_clips", "caption_streams"]
 
 CLIPS_PER_BATCH = 64
 
@@ -59,3 +60,14 @@ def caption_clips(
     finally:
         model.train(was_training)
     return captions
+
+
+@torch.inference_mode()
+def caption_streams(
+    model: CaptionModel, streams: Mapping[str, Tensor], decoding: DecodingSettings, device: torch.device | str = "cpu"
+) -> tuple[Memory, Hypothesis]:
+    """One video from its features at hand: what the model made of it, and its best caption. The model should be in eval mode."""
+    batch = read_videos(lambda _: dict(streams), ["video"])
+    memory = model.encode(in_float32(batch.to(device)))
+    [best] = best_captions(model, memory, decoding)
+    return memory, best
