@@ -6,6 +6,7 @@ A recipe is a YAML file; what it leaves out takes the defaults below, which are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,12 @@ __all__ = [
     "TrainingSettings",
 ]
 
+_PLACES: Mapping[str, tuple[str, ...]] = {
+    "corpus": ("root", "videos", "captions"),
+    "features": ("store", "weights", "imported"),
+    "motion": ("weights",),
+    "regions": ("weights",),
+}
 Precision = Literal["float32", "bfloat16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -486,3 +493,14 @@ class Recipe(Section):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     decoding: DecodingSettings = DecodingSettings()
+
+    def without_places(self) -> dict[str, Any]:
+        """All settings, JSON-able, but those that say where files lie, which do not change what is computed.
+
+        What lies there is known by digests of the captions and fingerprints of the features.
+        """
+        settings = self.model_dump(mode="json")
+        for section, names in _PLACES.items():
+            for name in names if settings[section] else ():
+                del settings[section][name]
+        return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -151,6 +152,15 @@ def test_a_finished_demo_is_found_by_the_command(
     assert re.sub(r"Seconds: .*", "", answer.out) == f"\n{without_times}\n\nTry next:\n  stap {finished.result.try_next}\n"
     seconds = json.loads((finished.out / "stages.json").read_text())
     assert all(seconds[name] > before for name, before in finished.result.seconds.items())
+
+
+@pytest.mark.slow
+def test_a_finished_demo_is_found_where_it_was_moved_to(finished: Finished, tmp_path: Path) -> None:
+    moved, told = tmp_path / "moved", Told()
+    shutil.copytree(finished.out, moved)
+    result = run_demo(moved, size=TINY, compare=True, seed=3, progress=told)
+    assert not any(line.startswith("  epoch ") for line in told)
+    assert [outcome.captions for outcome in result.outcomes] == [outcome.captions for outcome in finished.result.outcomes]
 
 
 @pytest.mark.slow

@@ -400,6 +400,16 @@ def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpu
     )
 
 
+def test_continuing_where_the_files_lie_elsewhere(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    """The same captions and features under another path are the same; that they are is known by their digests."""
+    there, here = (recipe_of(epochs=1).model_dump() for _ in range(2))
+    there["corpus"]["root"], here["corpus"]["root"] = "there", "here"
+    here["features"] |= {"store": "elsewhere", "weights": "moved.safetensors"}
+    fit(recipe_from_dict(there), corpus, store, tmp_path / "run")
+    result = fit(recipe_from_dict(here), corpus, store, tmp_path / "run", resume=True)
+    assert len(result.history) == 1
+
+
 def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     first, *others = corpus.clips

@@ -17,7 +17,9 @@ from stap.commands.outputs import writable_folder
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")] = Path("stap-demo"),
-    full: Annotated[bool, typer.Option("--full", help="More videos and a larger model: about half an hour on two cores.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="More videos and a larger model: about half an hour on two cores.")
+    ] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Train the baseline (LRCN) for the same epochs and print both.")
     ] = False,

@@ -28,13 +28,6 @@ __all__ = ["CAPTIONS_FILE", "OUTCOME_FILE", "RECIPE_FILE", "REPORT_FILE", "Outco
 
 OUTCOME_FILE = "outcome.json"  # written last: with it the run is done
 CAPTIONS_FILE, RECIPE_FILE, REPORT_FILE = "captions.json", "recipe.yaml", "report.html"
-# Where things are does not change what is computed; weights are known by the features' fingerprints.
-PLACES: Mapping[str, tuple[str, ...]] = {
-    "corpus": ("root", "videos", "captions"),
-    "features": ("store", "weights", "imported"),
-    "motion": ("weights",),
-    "regions": ("weights",),
-}
 
 
 @dataclass(frozen=True)
@@ -145,10 +138,8 @@ def _write_page(
 
 def _made_with(recipe: Recipe, corpus: Corpus, store: FeatureStreams) -> dict[str, Any]:
     """What an outcome depends on."""
-    settings = recipe.model_dump(mode="json", exclude={"name", "description"})
-    for section, names in PLACES.items():
-        for name in names if settings.get(section) else ():
-            del settings[section][name]
+    settings = recipe.without_places()
+    del settings["name"], settings["description"]
     return {"recipe": settings, "clips": clips_digest(corpus.clips), "features": store.digest}
 
 

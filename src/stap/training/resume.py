@@ -97,7 +97,7 @@ def load_state(
 
 
 def _begun_with(recipe: Recipe, data: Mapping[str, Any] | None) -> dict[str, Any]:
-    return recipe.model_dump(mode="json") | {"data": dict(data or {})}
+    return recipe.without_places() | {"data": dict(data or {})}
 
 
 def _check_begun_with(run: Path, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
