@@ -60,7 +60,8 @@ __all__ = [
 
 _HOMES = {
     "stap.captioner": ("Captioner", "VideoCaption", "load"),
-    "stap.config": ("Recipe", "load_recipe"),
+    "stap.config": ("Recipe",),
+    "stap.recipe_files": ("load_recipe",),
     "stap.errors": (
         "CheckpointError",
         "ConfigError",
