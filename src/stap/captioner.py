@@ -157,8 +157,7 @@ class Captioner:
     def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
         features = self._features(path, videos)
         streams = self._streams(path, features)
-        settings = self.run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-        memory, best = caption_streams(self.model, streams, settings, self.device)
+        memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
         made = zip(self.extractors, features, strict=True)
         watched = next(found for extractor, found in made if memory.stream in extractor.streams)
         is_frame, times = _frames_seen(memory, watched.arrays["times_seconds"])

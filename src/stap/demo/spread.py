@@ -12,11 +12,9 @@ from stap.features.streams import FeatureStreams
 from stap.models.batch import EOS
 from stap.models.caption_model import CaptionModel, looks_of
 from stap.training.batches import in_float32, pad_words, read_videos
-from stap.training.evaluate import ClipCaption
+from stap.training.evaluate import ClipCaption, id_batches
 
 __all__ = ["attention_spread", "perplexity"]
-
-CLIPS_PER_BATCH = 64
 
 
 def perplexity(weights: Tensor) -> Tensor:
@@ -38,24 +36,24 @@ def attention_spread(
 ) -> dict[str, float | None]:
     """The mean perplexity of the attention over frames and of that over the places of a frame, in captions that are there.
 
-    'frames': over all words. 'places': of STAT's models over all words, the end included, and frames, of L-STAP, whose encoder pools, over all frames;
-    None for models that do not choose among places, and where no caption has a word.
+    'frames': over all words. 'places': of STAT's models over all words, the end included, and frames; of L-STAP, whose encoder pools,
+    over all frames. None for models that do not choose among places, and where no caption has a word.
     """
     frames = [perplexity(captions[clip.id].hypothesis.attention) for clip in clips]
-    places = [spread for batch in _batches(clips) for spread in _of_places(model, store, batch, captions, device)]
+    places = [spread for ids in id_batches(clips) for spread in _of_places(model, store, ids, captions, device)]
     return {"frames": _mean(frames), "places": _mean(places)}
 
 
 def _of_places(
     model: CaptionModel,
     store: FeatureStreams,
-    clips: Sequence[Clip],
+    ids: Sequence[str],
     captions: Mapping[str, ClipCaption],
     device: torch.device | str,
 ) -> Iterator[Tensor]:
     """The perplexities of each clip, flat; none where the model does not choose."""
-    memory = model.encode(in_float32(read_videos(store.read, [clip.id for clip in clips]).to(device)))
-    said = [[*captions[clip.id].hypothesis.words, EOS] for clip in clips]
+    memory = model.encode(in_float32(read_videos(store.read, ids).to(device)))
+    said = [[*captions[video_id].hypothesis.words, EOS] for video_id in ids]
     spatial = looks_of(model, memory, pad_words(said).to(device)).get("spatial")  # (B, L, F, R)
     is_frame = ~memory.is_padding
     for b, own in enumerate(said):
@@ -68,7 +66,3 @@ def _of_places(
 def _mean(parts: Sequence[Tensor]) -> float | None:
     together = torch.cat([torch.empty(0), *parts])
     return float(together.mean()) if len(together) else None
-
-
-def _batches(clips: Sequence[Clip]) -> Iterator[Sequence[Clip]]:
-    return (clips[first : first + CLIPS_PER_BATCH] for first in range(0, len(clips), CLIPS_PER_BATCH))

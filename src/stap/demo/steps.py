@@ -21,9 +21,10 @@ from stap.features.extract import extract
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore
 from stap.features.streams import FeatureStreams, open_streams
-from stap.recipe_files import load_recipe, recipe_from_dict
+from stap.recipe_files import load_recipe
 from stap.training.pretraining import BACKBONE_FILE, PretrainingResult, PretrainingSummary, pretrain
 from stap.training.resume import state_file
+from stap.training.run_folder import read_recipe
 
 __all__ = ["FULL", "QUICK", "DemoSize", "Prepared", "demo_recipe", "prepare"]
 
@@ -75,7 +76,7 @@ def prepare(out: Path, size: DemoSize, stages: Stages, device: torch.device, see
 def _pretrain(recipe: Recipe, folder: Path, device: torch.device, progress: Say) -> PretrainingResult:
     """Train the encoder; one that is finished is found, without decoding its videos again."""
     weights = folder / BACKBONE_FILE  # written last
-    if weights.is_file() and _recipe_of(folder).without_places() == recipe.without_places():
+    if weights.is_file() and read_recipe(folder).without_places() == recipe.without_places():
         history = _read(folder / "metrics.json")["history"]
         return PretrainingResult(weights, tuple(PretrainingSummary(**record) for record in history), ())
     return pretrain(
@@ -92,11 +93,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _recipe_of(folder: Path) -> Recipe:
-    file = folder / "config.json"
-    return recipe_from_dict(_read(file)["recipe"], source=str(file))
 
 
 def _read(file: Path) -> dict[str, Any]:

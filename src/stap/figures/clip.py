@@ -114,8 +114,8 @@ def look(
 
 
 def _look(run: Run, arrays: Arrays, beam_width: int | None, device: torch.device | str) -> tuple[Hypothesis, Looked]:
-    settings = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-    memory, best = caption_streams(run.model, {name: found[name] for name, found in arrays.items()}, settings, device)
+    streams = {name: found[name] for name, found in arrays.items()}
+    memory, best = caption_streams(run.model, streams, run.recipe.decoding, beam_width=beam_width, device=device)
     looks: dict[str, Tensor] = {}
     if best.words:
         words = torch.tensor([best.words], dtype=torch.int64, device=device)

@@ -84,7 +84,7 @@ class STAT(STATModel):
         self.streams = streams
         self.grid_shift = GridShift(settings.grid_shift, grid_size)
         self.main = "global" if "global" in sizes else "local"
-        start_size = sizes["global"] if "global" in sizes else seen["local"]
+        start_size = sizes["global"] if self.main == "global" else seen["local"]
         self.initial_h = nn.Linear(start_size, H)
         self.initial_c = nn.Linear(start_size, H)
         self.global_projection: nn.Linear | None = None

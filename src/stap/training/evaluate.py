@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.streams import FeatureStreams
 
-__all__ = ["ClipCaption", "caption_clips", "caption_streams"]
+__all__ = ["ClipCaption", "caption_clips", "caption_streams", "id_batches"]
 
 CLIPS_PER_BATCH = 64
 
@@ -31,6 +31,12 @@ class ClipCaption:
     caption: str
     words: tuple[str, ...]
     hypothesis: Hypothesis
+
+
+def id_batches(clips: Sequence[Clip]) -> list[list[str]]:
+    """The ids of the clips, as many at a time as are encoded together."""
+    ids = [clip.id for clip in clips]
+    return [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
 
 
 @torch.inference_mode()
@@ -48,11 +54,9 @@ def caption_clips(
     """
     was_training = model.training
     model.eval()
-    ids = [clip.id for clip in clips]
-    parts = [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
     captions = {}
     try:
-        for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), parts):
+        for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), id_batches(clips)):
             memory = model.encode(in_float32(batch.to(device)))
             for video_id, hypothesis in zip(part, best_captions(model, memory, decoding), strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
@@ -64,9 +68,19 @@ def caption_clips(
 
 @torch.inference_mode()
 def caption_streams(
-    model: CaptionModel, streams: Mapping[str, Tensor], decoding: DecodingSettings, device: torch.device | str = "cpu"
+    model: CaptionModel,
+    streams: Mapping[str, Tensor],
+    decoding: DecodingSettings,
+    *,
+    beam_width: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Memory, Hypothesis]:
-    """One video from its features at hand: what the model made of it, and its best caption. The model should be in eval mode."""
+    """One video from its features at hand: what the model made of it, and its best caption. The model should be in eval mode.
+
+    beam_width: instead of that of the settings.
+    """
+    if beam_width is not None:
+        decoding = decoding.model_copy(update={"beam_width": beam_width})
     batch = read_videos(lambda _: dict(streams), ["video"])
     memory = model.encode(in_float32(batch.to(device)))
     [best] = best_captions(model, memory, decoding)

@@ -48,6 +48,7 @@ __all__ = [
     "grid_size_of",
     "load_run",
     "model_for",
+    "read_recipe",
     "read_tensors",
     "save_description",
     "save_metrics",
@@ -113,7 +114,7 @@ def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
-    recipe = _read_recipe(folder)
+    recipe = read_recipe(folder)
     vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
     fingerprint = _read_fingerprint(folder / "features.json")
     model = model_for(recipe, vocabulary, fingerprint)
@@ -200,7 +201,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     write_atomically(path, safetensors.torch.save(on_cpu, metadata))
 
 
-def _read_recipe(folder: Path) -> Recipe:
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe in a folder's config.json. Raises CheckpointError."""
     path = folder / "config.json"
     settings = _read_json(path).get("recipe")
     if not isinstance(settings, dict):
