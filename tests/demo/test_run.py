@@ -15,7 +15,7 @@ import torch
 
 import stap.demo
 from stap.cli import main
-from stap.demo import FULL, QUICK, DemoResult, DemoSize, run_demo
+from stap.demo import FULL, QUICK, DemoResult, DemoSize, run_demo, steps
 from stap.errors import CorpusError
 from stap.recipe_files import load_recipe
 
@@ -155,8 +155,11 @@ def test_a_finished_demo_is_found_by_the_command(
 
 
 @pytest.mark.slow
-def test_a_finished_demo_is_found_where_it_was_moved_to(finished: Finished, tmp_path: Path) -> None:
+def test_a_finished_demo_is_found_where_it_was_moved_to(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved, told = tmp_path / "moved", Told()
+    monkeypatch.delattr(steps, "pretrain")  # which would decode every video again
     shutil.copytree(finished.out, moved)
     result = run_demo(moved, size=TINY, compare=True, seed=3, progress=told)
     assert not any(line.startswith("  epoch ") for line in told)
