@@ -18,12 +18,12 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from stap.config import FeatureSettings
-from stap.device import choose_device
 from stap.features.backbone import build_backbone
+from stap.features.device import choose_device
 from stap.features.extract import extract
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore
+from stap.recipes.settings import FeatureSettings
 from stap.video import write_video
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from stap.models.build import build_model
-from stap.recipe_files import load_recipe
+from stap.recipes.files import load_recipe
 from stap.training.muon import matrices, move_matrices
 
 ROUNDS, STEPS = 7, 5

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stap.config import ModelSettings, STATSettings
-from stap.models.batch import EOS, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
+from stap.recipes.settings import ModelSettings, STATSettings
+from stap.text.special_ids import EOS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Fixtures for every test: the folder of real data, and small videos whose frames tell which frame they are."""
+"""Fixtures for every test: the folder of real data, a cache of this run (never the user's own), and small videos whose frames tell which frame they are."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,15 @@ _BITS = 12  # a frame's number as a row of black and white bars, lowest bit firs
 _BAR_WIDTH, _HEIGHT = 8, 32
 
 MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder; tests that count runs of Java name one of their own in STAP_CACHE."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STAP_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import typer
 
 from stap import cli
 from stap.cli import app, main
-from stap.commands import console
-from stap.commands.outputs import result_file, writable_folder
+from stap.commands.shared import console
+from stap.commands.shared.outputs import result_file, writable_folder
 from stap.errors import StapError
 
 VERBS = [

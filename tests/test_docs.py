@@ -12,7 +12,7 @@ import typer
 
 import stap
 from stap.cli import app, main
-from stap.recipe_files import load_recipe
+from stap.recipes.files import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stap.captioner import Captioner, VideoCaption, load
-    from stap.config import Recipe
+    from stap.captioning.captioner import Captioner, VideoCaption, load
     from stap.errors import (
         CheckpointError,
         ConfigError,
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from stap.models.caption_model import CaptionModel
     from stap.models.lstap import LSTAP
     from stap.models.stat_attention import STATAttention
-    from stap.recipe_files import load_recipe
+    from stap.recipes.files import load_recipe
+    from stap.recipes.settings import Recipe
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"
@@ -59,9 +59,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "stap.captioner": ("Captioner", "VideoCaption", "load"),
-    "stap.config": ("Recipe",),
-    "stap.recipe_files": ("load_recipe",),
+    "stap.captioning.captioner": ("Captioner", "VideoCaption", "load"),
+    "stap.recipes.settings": ("Recipe",),
+    "stap.recipes.files": ("load_recipe",),
     "stap.errors": (
         "CheckpointError",
         "ConfigError",

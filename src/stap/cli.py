@@ -13,7 +13,6 @@ import typer
 
 from stap.commands.caption import caption
 from stap.commands.compare import compare
-from stap.commands.console import complain
 from stap.commands.demo import demo
 from stap.commands.doctor import doctor
 from stap.commands.evaluate import evaluate
@@ -27,6 +26,7 @@ from stap.commands.recipes import recipes
 from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
+from stap.commands.shared.console import complain
 from stap.commands.train import train
 from stap.errors import StapError
 

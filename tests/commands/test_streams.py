@@ -14,10 +14,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from stap.captioning.model_folder import load_run
 from stap.cli import main
 from stap.errors import VideoError
 from stap.features.store import FeatureStore, VideoFeatures
-from stap.training.run_folder import load_run
 
 Run = Callable[..., tuple[int, str, list[str]]]
 

@@ -3,11 +3,11 @@ from collections import Counter
 
 import pytest
 
-from stap.config import CorpusSettings, TextSettings
 from stap.corpora.check import check_corpus, count_words
 from stap.corpora.loading import load_annotations
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings, TextSettings
 
 
 @pytest.fixture

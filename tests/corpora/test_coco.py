@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stap.config import CorpusSettings
 from stap.corpora.coco import LAYOUT
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 Json = dict[str, Any]
 

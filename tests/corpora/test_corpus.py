@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import Clip, Corpus
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 
 def clip(name, split="train", captions=("a cat",)):
@@ -55,7 +55,7 @@ def test_a_missing_folder_is_named(kind, name, tmp_path):
 
 def test_readers_and_facts_import_nothing_heavy():
     code = (
-        "import sys, stap.corpora.corpus, stap.corpora.msrvtt, stap.corpora.msvd, stap.corpora.scenes.facts,"
+        "import sys, stap.corpora.corpus, stap.corpora.msrvtt, stap.corpora.msvd, stap.scenes.facts,"
         "stap.corpora.vatex, stap.corpora.folder, stap.corpora.published;"
         "print([name for name in ('torch', 'timm', 'av') if name in sys.modules])"
     )

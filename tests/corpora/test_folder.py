@@ -3,12 +3,12 @@ from collections import Counter
 
 import pytest
 
-from stap.config import CorpusSettings
 from stap.corpora.folder import drawn_splits
 from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import ConfigError, CorpusError
-from stap.recipe_files import recipe_from_dict
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import CorpusSettings
 
 LAYOUT = "a table of captions (.csv, .tsv or .jsonl) with the columns video and caption, and split if you like"
 VIDEOS = ("a.mp4", "more/b.c.webm", "d.avi", "d.mp4")

@@ -3,10 +3,10 @@ from collections import Counter
 
 import pytest
 
-from stap.config import CorpusSettings
 from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and a list 'sentences' (video_id, caption)"
 

@@ -2,11 +2,11 @@ from collections import Counter
 
 import pytest
 
-from stap.config import CorpusSettings
 from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.msvd import number_by_bytes
 from stap.corpora.problems import Problems, refuse
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 
 def load(root, **settings):

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from stap.config import CorpusSettings
 from stap.corpora.loading import load_annotations, load_corpus
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 LAYOUT = "VATEX's layout: a list of objects with 'videoID', 'enCap' and 'chCap'"
 TRAIN, VALIDATION, TEST = "vatex_training_v1.0.json", "vatex_validation_v1.0.json", "vatex_public_test_english_v1.1.json"

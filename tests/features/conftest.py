@@ -9,7 +9,7 @@ import safetensors.torch
 import timm
 import torch
 
-from stap.config import FeatureSettings
+from stap.recipes.settings import FeatureSettings
 from stap.video import write_video
 
 

@@ -9,18 +9,18 @@ import pytest
 import safetensors.torch
 import torch
 
-from stap.captioner import load
-from stap.config import FeatureSettings
+from stap.captioning.batches import in_float32, read_videos
+from stap.captioning.captioner import load
+from stap.captioning.model_folder import model_for, save_description, save_weights
 from stap.features.extract import extract
 from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of, weights_files
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.networks.i3d import I3D
 from stap.features.store import FeatureStore
 from stap.features.streams import open_streams
-from stap.recipe_files import recipe_from_dict
-from stap.text import Vocabulary
-from stap.training.batches import in_float32, read_videos
-from stap.training.run_folder import model_for, save_description, save_weights
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import FeatureSettings
+from stap.text.vocabulary import Vocabulary
 
 DETECTOR = "fasterrcnn_mobilenet_v3_large_320_fpn"
 

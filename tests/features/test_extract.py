@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from stap.config import FeatureSettings
 from stap.errors import FeatureError, VideoError
 from stap.features.extract import ExtractionReport, extract
 from stap.features.grid import GridExtractor, PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.recipes.settings import FeatureSettings
 
 
 class CountingExtractor:

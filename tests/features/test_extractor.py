@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stap.config import FeatureSettings, MotionSettings, Recipe, RegionSettings
 from stap.errors import ConfigError
 from stap.features.extract import extract
 from stap.features.extractor import (
@@ -25,6 +24,7 @@ from stap.features.extractor import (
 )
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.recipes.settings import FeatureSettings, MotionSettings, Recipe, RegionSettings
 
 
 class OneStep:

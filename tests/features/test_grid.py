@@ -11,9 +11,9 @@ import timm
 import torch
 from PIL import Image
 
-from stap.config import FeatureSettings
 from stap.errors import CheckpointError, ConfigError, FeatureError, ShapeError, VideoError
 from stap.features.grid import GridExtractor, PreparedVideo
+from stap.recipes.settings import FeatureSettings
 from stap.video import Frames, sample_frames
 
 

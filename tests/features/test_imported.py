@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from stap.errors import FeatureError
-from stap.features.array_files import find_files
 from stap.features.imported import import_features, open_imported, read_mapping
 from stap.features.store import FeatureStore
+from stap.importers.array_files import find_files
 
 Arrays = dict[str, np.ndarray]
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
-from stap.config import MotionSettings
 from stap.errors import CheckpointError, ConfigError, FeatureError, VideoError
 from stap.features import motion
 from stap.features.clip_preprocessing import ClipPreprocessing
@@ -24,6 +23,7 @@ from stap.features.motion_networks import C3D_PREPROCESSING, I3D_PREPROCESSING, 
 from stap.features.networks.torchvision_video import known_networks, sampling_of
 from stap.features.store import FeatureStore
 from stap.features.streams import check_array
+from stap.recipes.settings import MotionSettings
 
 # torchvision's smallest network on small pictures: 0.1 s a clip.
 SMALL = MotionSettings(

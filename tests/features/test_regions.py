@@ -10,13 +10,13 @@ from torchvision.models import get_model_weights
 from torchvision.models.detection import FasterRCNN, faster_rcnn
 from torchvision.ops import box_iou, roi_align
 
-from stap.config import RegionSettings
+from stap.captioning.batches import read_videos
 from stap.errors import CheckpointError, FeatureError
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.regions import DecodedVideo, RegionExtractor, category_name
 from stap.features.store import FeatureStore
 from stap.features.streams import FeatureStreams
-from stap.training.batches import read_videos
+from stap.recipes.settings import RegionSettings
 from stap.video import sample_frames
 
 SMALL, LARGE = "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn"

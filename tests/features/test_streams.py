@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from stap.config import FeatureSettings
 from stap.errors import FeatureError
 from stap.features.imported import import_features
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams, open_run_streams, open_streams
+from stap.recipes.settings import FeatureSettings
 
 GRID = {"kind": "grid", "grid": [2, 2], "feature_size": 3}
 MOTION = {"kind": "motion", "feature_size": 5}

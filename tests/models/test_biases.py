@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.biases import smooth_courses, smooth_maps
 from stap.models.build import build_model
 from stap.models.lstap import LSTAP
+from stap.recipes.settings import ModelSettings
 
 
 def test_the_maps_are_standardised_plane_waves():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings
-from stap.models.batch import EOS, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.differences import with_differences
+from stap.recipes.settings import ModelSettings
+from stap.text.special_ids import EOS
 
 
 def test_each_location_beside_its_change():

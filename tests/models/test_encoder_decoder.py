@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings
-from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
+from stap.recipes.settings import ModelSettings
+from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
 

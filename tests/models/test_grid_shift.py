@@ -5,11 +5,11 @@ import re
 import pytest
 import torch
 
-from stap.config import ModelSettings, STATSettings
 from stap.errors import ConfigError, ShapeError
 from stap.models.batch import VideoBatch
 from stap.models.build import build_model
 from stap.models.grid_shift import GridShift, shifted
+from stap.recipes.settings import ModelSettings, STATSettings
 
 ROWS, COLUMNS = 3, 4
 OVER_A_GRID = STATSettings(

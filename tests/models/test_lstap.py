@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings
 from stap.errors import ShapeError
 from stap.models.build import build_model
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP
 from stap.models.recurrence import pooled_recurrence
+from stap.recipes.settings import ModelSettings
 
 B, T, R, D, H, A = 2, 4, 3, 5, 4, 3
 

@@ -8,14 +8,15 @@ import pathlib
 import pytest
 import torch
 
-from stap.config import ModelSettings, STATSettings
-from stap.decoding import beam_search, greedy
+from stap.decoding.beam import beam_search, greedy
 from stap.errors import ConfigError, ShapeError
 from stap.models.attention import EvenAttention
-from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.caption_model import looks_of
 from stap.models.stat_decoder import DropoutMasks
+from stap.recipes.settings import ModelSettings, STATSettings
+from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, H, E, A, V = 3, 5, 2, 4, 3, 6, 9  # V counts PAD and BOS, which have no row
 POSITIONS = 6

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings, STATSettings
-from stap.decoding import greedy
-from stap.models.batch import EOS, PAD, CaptionBatch, VideoBatch
+from stap.decoding.beam import greedy
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
+from stap.recipes.settings import ModelSettings, STATSettings
+from stap.text.special_ids import EOS, PAD
 
 CAPTIONS = [(4, 5, 6), (4, 7), (8, 5, 9, 6)]
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings, STATSettings
-from stap.decoding import beam_search
+from stap.decoding.beam import beam_search
 from stap.errors import ShapeError
-from stap.models.batch import BOS, EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
+from stap.recipes.settings import ModelSettings, STATSettings
+from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from stap.config import STATSettings
 from stap.models.batch import VideoBatch
 from stap.models.stat_streams import STATStreams, select_positions
+from stap.recipes.settings import STATSettings
 
 
 def first_of_chunks(length: int, count: int) -> list[int]:

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from stap.config import ModelSettings
-from stap.models.batch import EOS, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.word_dropout import WordDropout
+from stap.recipes.settings import ModelSettings
+from stap.text.special_ids import EOS
 
 
 def test_whole_words_are_hidden_with_that_probability_and_none_is_scaled():

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from stap.errors import MissingDependencyError, ScoringError
-from stap.scoring import measures, tokenizer
+from stap.scoring import measures
 from stap.scoring import meteor as meteor_module
 from stap.scoring.metrics import METRICS, Scorer
 from stap.scoring.predictions import read_predictions
 from stap.scoring.references import read_references
-from stap.scoring.tokenizer import PTBTokenizer
+from stap.text import ptb as tokenizer
+from stap.text.ptb import PTBTokenizer
 
 WITHOUT_METEOR = ("bleu", "rouge", "cider")
 

@@ -14,20 +14,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stap.config import Recipe
+from stap.captioning.batches import in_float32, read_videos
+from stap.captioning.captions import caption_clips
+from stap.captioning.model_folder import load_run, read_tensors
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
-from stap.models.batch import BOS
 from stap.models.encoder_decoder import EncoderDecoder
-from stap.recipe_files import recipe_from_dict
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import Recipe
+from stap.text.special_ids import BOS
 from stap.training import loop, validation
-from stap.training.batches import in_float32, read_videos
-from stap.training.evaluate import caption_clips
 from stap.training.loop import EpochSummary, fit
 from stap.training.resume import state_file
-from stap.training.run_folder import load_run, read_tensors
 
 FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6, "grid": [1, 2]}
 COLOURS, ACTS = ("red", "green", "blue", "white"), ("rises", "falls", "spins")

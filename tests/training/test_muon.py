@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from stap.config import ModelSettings, OptimizerSettings, Recipe
 from stap.models.build import build_model
+from stap.recipes.settings import ModelSettings, OptimizerSettings, Recipe
 from stap.training.muon import MuonAndAdam, matrices, move_matrices, orthogonalised
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, load_state, save_state

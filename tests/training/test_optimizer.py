@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from stap.config import OptimizerSettings, TrainingSettings
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import Losses
+from stap.recipes.settings import OptimizerSettings, TrainingSettings
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import TensorFlowRMSProp, build_optimizer, learning_rate
 

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stap.config import ModelSettings, Recipe
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import ConfigError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
@@ -21,7 +20,8 @@ from stap.features.streams import FeatureStreams
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
-from stap.recipe_files import recipe_from_dict
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import ModelSettings, Recipe
 from stap.training.loop import fit
 from stap.training.processes import ALONE, Processes, several_processes
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from stap.commands.console import complain, interruptible, warn
-from stap.commands.options import DeviceOption, ModelOption, UnusedSeedOption
-from stap.commands.outputs import result_file
+from stap.commands.shared.console import complain, interruptible, warn
+from stap.commands.shared.options import DeviceOption, ModelOption, UnusedSeedOption
+from stap.commands.shared.outputs import result_file
 from stap.errors import StapError
 
 if TYPE_CHECKING:
-    from stap.captioner import VideoCaption
+    from stap.captioning.captioner import VideoCaption
 
 
 class Format(StrEnum):
@@ -52,7 +52,7 @@ def caption(
         videos = _videos(paths, report)
         total = len(videos) + len(failures)
         if videos:
-            from stap.captioner import load
+            from stap.captioning.captioner import load
 
             captions = load(model, device).caption_many(videos, beam_width=beam, on_error=report)
             write = _write_text if output_format is Format.text else _write_json

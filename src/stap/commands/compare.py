@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.console import interruptible, say
-from stap.commands.options import DeviceOption, OverridesArgument
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.console import interruptible, say
+from stap.commands.shared.options import DeviceOption, OverridesArgument
+from stap.commands.shared.outputs import writable_folder
 
 
 def compare(
@@ -34,10 +34,10 @@ def compare(
 
     from dataclasses import replace
 
-    from stap.demo import FULL, QUICK
-    from stap.demo.compare import ROWS, rows_named
-    from stap.demo.compare import compare as compare_systems
-    from stap.device import choose_device
+    from stap.experiments.demo import FULL, QUICK
+    from stap.experiments.demo.compare import ROWS, rows_named
+    from stap.experiments.demo.compare import compare as compare_systems
+    from stap.features.device import choose_device
 
     size = FULL if full else QUICK
     with interruptible("Run the same line again; finished rows are kept."):

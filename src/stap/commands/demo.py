@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.console import interruptible, say
-from stap.commands.options import DeviceOption
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.console import interruptible, say
+from stap.commands.shared.options import DeviceOption
+from stap.commands.shared.outputs import writable_folder
 
 
 def demo(
@@ -32,8 +32,8 @@ def demo(
     """
     writable_folder(out)
 
-    from stap.demo import FULL, QUICK, run_demo
-    from stap.device import choose_device
+    from stap.experiments.demo import FULL, QUICK, run_demo
+    from stap.features.device import choose_device
 
     with interruptible("Run the same line again; finished stages are kept."):
         size = FULL if full else QUICK

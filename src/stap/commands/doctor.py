@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.options import DeviceOption, UnusedSeedOption
+from stap.commands.shared.options import DeviceOption, UnusedSeedOption
 
 
 def doctor(
@@ -21,7 +21,7 @@ def doctor(
 
     For what is missing it says how to get it; the exit status is 1 if it is needed.
     """
-    from stap.doctor import examine
+    from stap.commands.shared.doctor import examine
 
     findings = examine(device=device, online=online)
     if as_json:

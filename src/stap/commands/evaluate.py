@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.console import warn
-from stap.commands.options import DeviceOption
-from stap.commands.outputs import result_file, writable_folder
-from stap.commands.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
+from stap.commands.shared.console import warn
+from stap.commands.shared.options import DeviceOption
+from stap.commands.shared.outputs import result_file, writable_folder
+from stap.commands.shared.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
 
 
 def evaluate(
@@ -43,15 +43,15 @@ def evaluate(
     if report is not None:
         writable_folder(report.parent)  # said before the work, not after it
     with result_file(out) as file:
-        from stap.device import choose_device
-        from stap.evaluation import evaluate as evaluate_model
+        from stap.experiments.evaluate import evaluate as evaluate_model
+        from stap.features.device import choose_device
 
         found = evaluate_model(model, split, corpus=corpus, store=store, beam_width=beam, device=choose_device(device))
         ranges = Drawing(draws, seed=seed).intervals(found.scores)
         if out is not None:
             print(json.dumps(found.to_json() | plain("intervals", ranges), indent=2, ensure_ascii=False), file=file)
     if report is not None:
-        from stap.figures.evaluation_page import write_evaluation_report
+        from stap.experiments.evaluation_page import write_evaluation_report
 
         remarks = write_evaluation_report(
             report, found, intervals=ranges, corpus=corpus, store=store, beam_width=beam, device=choose_device(device)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.console import complain, interruptible, progress, say, warn
-from stap.commands.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
+from stap.commands.shared.console import complain, interruptible, progress, say, warn
+from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
 
 
 def extract(
@@ -22,12 +22,12 @@ def extract(
     They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run.
     A video without usable frames does not stop the others; it is listed at the end, and the exit status is 1.
     """
-    from stap.recipe_files import load_recipe
+    from stap.recipes.files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
 
     from stap.corpora.loading import load_corpus
-    from stap.device import choose_device
+    from stap.features.device import choose_device
     from stap.features.extract import extract as extract_features
     from stap.features.extractor import build_extractors
     from stap.features.store import FeatureStore

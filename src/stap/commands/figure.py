@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stap.commands.options import DeviceOption, UnusedSeedOption
+from stap.commands.shared.options import DeviceOption, UnusedSeedOption
 from stap.errors import CheckpointError, CorpusError, StapError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from stap.captioner import Captioner
+    from stap.captioning.captioner import Captioner
     from stap.corpora.corpus import Clip
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -60,15 +60,15 @@ def figure(
     if kind is Kind.curves:
         if clip is not None:
             raise StapError(f"curves are those of a whole run, and {clip!r} names a clip. Leave it out, or draw `attention`.")
-        from stap.figures.curves import curves_figure, run_curves
+        from stap.reports.curves import curves_figure, run_curves
 
         _save(curves_figure(run_curves(run)), out)
         return
     if clip is None:
         raise StapError("attention is drawn for one clip. Name a video file or a clip of the run's corpus after the run.")
-    from stap.captioner import load
-    from stap.figures.attention import attention_figure
-    from stap.figures.clip import watch
+    from stap.captioning.captioner import load
+    from stap.reports.attention import attention_figure
+    from stap.reports.clip import watch
 
     if not run.is_dir():
         raise CheckpointError(f"{run}: no such folder. Expected a model folder, as `stap train` writes it.")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.options import RunOption, UnusedDeviceOption, UnusedSeedOption
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.options import RunOption, UnusedDeviceOption, UnusedSeedOption
+from stap.commands.shared.outputs import writable_folder
 
 
 class Kind(StrEnum):
@@ -38,7 +38,7 @@ def import_(
     """
     writable_folder(out)
 
-    from stap.training.stat_npz import import_stat_npz
+    from stap.importers.stat_npz import import_stat_npz
 
     run = import_stat_npz(file, words, out, features=features)
     count = sum(parameter.numel() for parameter in run.model.parameters())

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from stap.commands.console import complain, interruptible, progress, say
-from stap.commands.options import UnusedDeviceOption, UnusedSeedOption
+from stap.commands.shared.console import complain, interruptible, progress, say
+from stap.commands.shared.options import UnusedDeviceOption, UnusedSeedOption
 
 
 class StoredAs(StrEnum):

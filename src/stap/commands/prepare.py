@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stap.commands.console import complain, interruptible, progress, say
-from stap.commands.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
-from stap.commands.outputs import result_file
+from stap.commands.shared.console import complain, interruptible, progress, say
+from stap.commands.shared.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
+from stap.commands.shared.outputs import result_file
 
 if TYPE_CHECKING:
-    from stap.config import Recipe
     from stap.corpora.check import CorpusReport, WordCounts
     from stap.corpora.problems import Kind, Problem
+    from stap.recipes.settings import Recipe
 
 SHOWN = 5  # problems of one kind that are printed
 BASES = {"msrvtt": "msrvtt/lstap-attention"}
@@ -117,8 +117,8 @@ def _recipe(
     name: str, overrides: list[str], root: Path | None, videos: Path | None, captions: tuple[Path, ...], available_only: bool
 ) -> Recipe:
     """The recipe that the command line stands for, without the model's part."""
-    from stap.config import CorpusSettings
-    from stap.recipe_files import load_recipe
+    from stap.recipes.files import load_recipe
+    from stap.recipes.settings import CorpusSettings
 
     base = load_recipe(BASES.get(name, OTHER_BASE), overrides)
     given = {"kind": name, "root": root, "videos": videos, "captions": captions, "available_only": available_only}
@@ -192,7 +192,7 @@ def _next_command(recipe: Recipe, write: Path | None) -> str:
     """The line to type next; with `write`, the recipe is written and named in it."""
     import yaml
 
-    from stap.config import CorpusSettings, TextSettings
+    from stap.recipes.settings import CorpusSettings, TextSettings
 
     corpus = recipe.corpus.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.corpus.kind}
     text = recipe.text.model_dump(mode="json", exclude_defaults=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from stap.commands.console import complain, interruptible, say
-from stap.commands.options import (
+from stap.commands.shared.console import complain, interruptible, say
+from stap.commands.shared.options import (
     DeviceOption,
     OverridesArgument,
     ProcessesOption,
@@ -15,7 +15,7 @@ from stap.commands.options import (
     SeedOption,
     with_seed,
 )
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.outputs import writable_folder
 
 
 def pretrain(
@@ -32,13 +32,13 @@ def pretrain(
     --out gets backbone.safetensors, to be used as features.weights. A video without usable frames does not stop the others;
     it is listed at the end, and the exit status is 1.
     """
-    from stap.recipe_files import load_recipe
+    from stap.recipes.files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
     writable_folder(out)
 
-    from stap.device import choose_device
-    from stap.training.pretraining import pretrain as pretrain_backbone
+    from stap.features.device import choose_device
+    from stap.training.pretraining.pretrain import pretrain as pretrain_backbone
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):
         result = pretrain_backbone(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from stap.commands.options import UnusedDeviceOption, UnusedSeedOption
+from stap.commands.shared.options import UnusedDeviceOption, UnusedSeedOption
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,8 +23,8 @@ def recipes(
     seed: UnusedSeedOption = None,
 ) -> None:
     """List the built-in recipes, print one, or explain every setting."""
-    from stap.config import Recipe
-    from stap.recipe_files import built_in_recipes, load_recipe, recipe_to_yaml
+    from stap.recipes.files import built_in_recipes, load_recipe, recipe_to_yaml
+    from stap.recipes.settings import Recipe
 
     if settings:
         print("\n".join(setting_lines(Recipe)))

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from stap.commands.console import interruptible, say
-from stap.commands.options import DeviceOption, OverridesArgument
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.console import interruptible, say
+from stap.commands.shared.options import DeviceOption, OverridesArgument
+from stap.commands.shared.outputs import writable_folder
 from stap.errors import ConfigError
 
 FEWEST_TOLD = 50  # videos, of which progress is shown
@@ -57,8 +57,8 @@ def reproduce(
     line continues after an interruption. Ask with --plan first: it says what is missing and where to get it. The exit status is 1 if a
     row is not finished.
     """
-    from stap.reproduce.request import Request
-    from stap.reproduce.tables import rows_named
+    from stap.experiments.reproduce.request import Request
+    from stap.experiments.reproduce.tables import rows_named
 
     place: dict[str, Any] = {"root": root, "videos": videos, "captions": tuple(captions or ())}
     request = Request(
@@ -74,16 +74,16 @@ def reproduce(
     )
     request.recipes()  # wrong settings: before the work
 
-    from stap.device import choose_device
+    from stap.features.device import choose_device
 
     where = choose_device(device)
     if plan:
-        from stap.reproduce.plan import make_plan
+        from stap.experiments.reproduce.plan import make_plan
 
         print(make_plan(request, device=where, say=say))
         return
     writable_folder(request.out)
-    from stap.reproduce.run import reproduce as run
+    from stap.experiments.reproduce.run import reproduce as run
 
     with interruptible("What is finished stays; run the same line again to continue."):
         found = run(request, device=where, say=say, on_progress=_tenths())

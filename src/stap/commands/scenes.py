@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stap.commands.console import interruptible, progress, say
-from stap.commands.options import UnusedDeviceOption
+from stap.commands.shared.console import interruptible, progress, say
+from stap.commands.shared.options import UnusedDeviceOption
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Corpus
@@ -60,14 +60,14 @@ def scenes(
     }
     from dataclasses import replace
 
-    from stap.corpora.scenes import SceneDials, write_scenes
+    from stap.scenes import SceneDials, write_scenes
 
     dials = replace(SceneDials(), **{name: value for name, value in given.items() if value is not None})
     with interruptible("Run the same line again to continue."), progress("scenes") as report:
         corpus = write_scenes(out, videos=videos, seed=seed, dials=dials, workers=workers, on_progress=report)
     say(f"{len(corpus.clips)} videos in {out} ({_counts(corpus)}).")
     if layout is Layout.msvd:
-        from stap.corpora.scenes.msvd_layout import write_msvd_layout
+        from stap.scenes.msvd_layout import write_msvd_layout
 
         say(f"In MSVD's layout too: {_counts(write_msvd_layout(corpus, out))}.")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stap.commands.caption_sources import CaptionSource, read_source
-from stap.commands.console import say
-from stap.commands.options import UnusedDeviceOption
-from stap.commands.outputs import result_file
-from stap.commands.scores_shown import (
+from stap.commands.shared.caption_sources import CaptionSource, read_source
+from stap.commands.shared.console import say
+from stap.commands.shared.options import UnusedDeviceOption
+from stap.commands.shared.outputs import result_file
+from stap.commands.shared.scores_shown import (
     Drawing,
     note_wordless,
     plain,
@@ -186,7 +186,7 @@ def _check(scorer: Scorer, path: Path, predictions: Mapping[str, str]) -> None:
 def _facts(source: CaptionSource, predictions: Mapping[str, str]) -> dict[str, Any]:
     if not any(clip.facts for clip in source.clips):
         return {}
-    from stap.evaluation import recall_facts
+    from stap.experiments.evaluate import recall_facts
 
     facts = recall_facts(source.clips, predictions)
     print_facts(facts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stap.commands.console import interruptible, say
-from stap.commands.options import (
+from stap.commands.shared.console import interruptible, say
+from stap.commands.shared.options import (
     DeviceOption,
     OverridesArgument,
     ProcessesOption,
@@ -13,7 +13,7 @@ from stap.commands.options import (
     SeedOption,
     with_seed,
 )
-from stap.commands.outputs import writable_folder
+from stap.commands.shared.outputs import writable_folder
 
 
 def train(
@@ -26,12 +26,12 @@ def train(
     seed: SeedOption = None,
 ) -> None:
     """Train a captioning model on extracted features."""
-    from stap.recipe_files import load_recipe
+    from stap.recipes.files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
     writable_folder(out)
 
-    from stap.device import choose_device
+    from stap.features.device import choose_device
     from stap.training.loop import train as train_model
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):

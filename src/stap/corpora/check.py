@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stap.config import CorpusSettings, TextSettings
 from stap.corpora.corpus import SPLITS, Annotations, Clip, Split
 from stap.corpora.files import find_video_files
 from stap.corpora.loading import load_annotations
 from stap.corpora.probe import probe_videos, report_same_files
 from stap.corpora.problems import OnProblem, Problem, Problems
 from stap.corpora.published import CLIPS_AND_CAPTIONS
-from stap.text import SPECIAL_WORDS
-from stap.tokenization import TextRules
+from stap.recipes.settings import CorpusSettings, TextSettings
+from stap.text.rules import TextRules
+from stap.text.vocabulary import SPECIAL_WORDS
 
 __all__ = ["CorpusReport", "SplitCounts", "WordCounts", "check_corpus", "count_words"]
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Corpus, Split, distinct
 from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["IMAGE_SUFFIXES", "read_annotations", "read_coco"]
 

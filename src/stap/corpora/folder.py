@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import SPLITS, Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["drawn_splits", "read_annotations"]
 

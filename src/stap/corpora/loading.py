@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from stap.config import CorpusSettings
 from stap.corpora import coco, folder, msrvtt, msvd, vatex
 from stap.corpora.corpus import Annotations, Corpus, distinct
 from stap.corpora.files import with_video_files
 from stap.corpora.problems import OnProblem, refuse
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["load_annotations", "load_corpus"]
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem, listed
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["FACTS", "FOLDERS", "SPLIT_NAMES", "WHOLE", "read_annotations"]
 

@@ -15,12 +15,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_json, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem, listed, shortened
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["LAST", "MAPPING", "number_by_bytes", "read_annotations"]
 

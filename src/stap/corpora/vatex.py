@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stap.config import CorpusSettings
 from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_each, read_json
 from stap.corpora.problems import OnProblem, Problem
 from stap.corpora.recognise import looks_like
 from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
 
 __all__ = ["PUBLISHED", "read_annotations"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from stap.config import Recipe
 from stap.errors import ConfigError
+from stap.recipes.settings import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -130,11 +130,11 @@ def tensors_to_carry(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError.
     """
-    from stap.features.networks.tensorflow_checkpoint import is_tensorflow_checkpoint
     from stap.features.weights import read_weights
+    from stap.importers.tensorflow_checkpoint import is_tensorflow_checkpoint
 
     if not is_tensorflow_checkpoint(path):
         return read_weights(path)
-    from stap.features.networks.i3d_weights import load_i3d  # the only network that is read from such checkpoints
+    from stap.importers.i3d import load_i3d  # the only network that is read from such checkpoints
 
     return dict(load_i3d(path).state_dict())

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.config import FeatureSettings
 from stap.errors import ConfigError, FeatureError, ShapeError
 from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout, last_map, own_preprocessing
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
+from stap.recipes.settings import FeatureSettings
 from stap.video import Frames, sample_frames
 
 __all__ = ["GridExtractor", "PreparedVideo", "VideoFeatures"]

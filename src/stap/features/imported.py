@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from stap.errors import FeatureError
-from stap.features.array_files import FoundArray, find_files, list_arrays, read_array
 from stap.features.shapes import AXES, check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
+from stap.importers.array_files import FoundArray, find_files, list_arrays, read_array
 
 __all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
 

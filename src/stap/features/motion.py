@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.config import MotionSettings
 from stap.errors import ConfigError, FeatureError
 from stap.features.motion_networks import build_motion_network
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
+from stap.recipes.settings import MotionSettings
 from stap.video.clips import FrameStream
 
 __all__ = ["MotionExtractor", "StreamedVideo", "choose_clips"]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from stap.config import MotionSettings
 from stap.errors import CheckpointError, ConfigError
 from stap.features.clip_preprocessing import ClipPreprocessing
 from stap.features.networks import i3d
 from stap.features.networks.c3d import C3D, CLIP_FRAMES, IMAGE_SIZE
-from stap.features.networks.c3d_weights import load_c3d
-from stap.features.networks.i3d_weights import load_i3d
 from stap.features.networks.torchvision_video import known_networks, load_torchvision, sampling_of, transforms_of
+from stap.importers.c3d import load_c3d
+from stap.importers.i3d import load_i3d
+from stap.recipes.settings import MotionSettings
 
 __all__ = ["MotionNetwork", "build_motion_network"]
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from stap.config import RegionSettings
 from stap.errors import FeatureError
 from stap.features.networks.faster_rcnn import CATEGORIES, build_detector, fc7_size
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
+from stap.recipes.settings import RegionSettings
 from stap.video import sample_frames
 
 __all__ = ["DecodedVideo", "FrameRegions", "RegionExtractor", "category_name"]

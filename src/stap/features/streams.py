@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from stap.config import FeatureSettings
 from stap.errors import FeatureError
 from stap.features.extractor import Extractor, fingerprints_of
 from stap.features.imported import open_imported
 from stap.features.shapes import check_array
 from stap.features.store import FeatureStore
+from stap.recipes.settings import FeatureSettings
 
 __all__ = ["FeatureStreams", "open_run_streams", "open_streams"]
 

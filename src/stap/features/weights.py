@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import CheckpointError
-from stap.features.networks import vsepp
-from stap.features.networks.foreign import is_foreign, read_foreign
+from stap.importers import vsepp
+from stap.importers.foreign import is_foreign, read_foreign
 
 __all__ = ["load_weights", "read_weights", "weights_sha256"]
 

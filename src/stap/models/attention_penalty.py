@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from stap.config import ModelSettings
+from stap.recipes.settings import ModelSettings
 
 __all__ = ["attention_penalty", "penalty_weight"]
 

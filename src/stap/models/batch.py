@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from stap.errors import ShapeError
+from stap.text.special_ids import BOS, PAD
 
-__all__ = ["BOS", "EOS", "PAD", "UNK", "CaptionBatch", "VideoBatch"]
-
-PAD, BOS, EOS, UNK = 0, 1, 2, 3  # ids of the special words, the same in every vocabulary
+__all__ = ["CaptionBatch", "VideoBatch"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.caption_model import CaptionModel
 from stap.models.encoder_decoder import EncoderDecoder
@@ -12,6 +11,7 @@ from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP
 from stap.models.stat import STAT
 from stap.models.stat_lstap import LSTAPSTAT
+from stap.recipes.settings import ModelSettings
 
 __all__ = ["build_model"]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from stap.models.batch import BOS, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
+from stap.text.special_ids import BOS
 
 __all__ = ["CaptionModel", "DecoderState", "Losses", "Memory", "Step", "looks_of"]
 

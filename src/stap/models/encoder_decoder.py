@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from stap.config import ModelSettings
 from stap.errors import ShapeError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
-from stap.models.batch import PAD, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.differences import with_differences
@@ -17,6 +16,8 @@ from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.word_dropout import WordDropout
+from stap.recipes.settings import ModelSettings
+from stap.text.special_ids import PAD
 
 __all__ = ["EncoderDecoder"]
 

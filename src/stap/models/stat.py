@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stap.config import ModelSettings
 from stap.errors import ConfigError
 from stap.models.batch import VideoBatch
 from stap.models.biases import learned_location_bias
@@ -18,6 +17,7 @@ from stap.models.stat_attention import STATAttention
 from stap.models.stat_decoder import normal_or_orthogonal
 from stap.models.stat_model import STATMemory, STATModel
 from stap.models.stat_streams import Selected, STATStreams
+from stap.recipes.settings import ModelSettings
 
 __all__ = ["STAT", "PlaceProjection"]
 

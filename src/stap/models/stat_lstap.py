@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stap.config import ModelSettings
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses
@@ -15,6 +14,7 @@ from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.stat import PlaceProjection
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_model import STATMemory, STATModel
+from stap.recipes.settings import ModelSettings
 
 __all__ = ["LSTAPSTAT"]
 

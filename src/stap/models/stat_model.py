@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from stap.config import ModelSettings
 from stap.models.attention_penalty import attention_penalty, penalty_weight
-from stap.models.batch import EOS, PAD, CaptionBatch, VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.stat_attention import STATAttention, STATKeys
 from stap.models.stat_decoder import STATDecoder, Taught
 from stap.models.word_dropout import WordDropout
+from stap.recipes.settings import ModelSettings
+from stap.text.special_ids import EOS, PAD
 
 __all__ = ["STATMemory", "STATModel"]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from stap.config import STATSettings
 from stap.errors import ConfigError, ShapeError
 from stap.models.batch import VideoBatch
+from stap.recipes.settings import STATSettings
 
 __all__ = ["STATStreams", "Selected", "select_positions"]
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from stap.errors import ScoringError
 from stap.scoring.measures import Kept, Table, mean_score, pycocoevalcap
-from stap.scoring.tokenizer import PTBTokenizer
+from stap.text.ptb import PTBTokenizer
 
 __all__ = [
     "Cider",

@@ -15,10 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from stap.errors import MissingDependencyError, ScoringError
-from stap.scoring import cache
-from stap.scoring.java import archive_digest
 from stap.scoring.meteor import ARCHIVE, OPTIONS, MeteorRunner
 from stap.scoring.sums import Sums, bleu, mean, meteor
+from stap.text import cache
+from stap.text.java import archive_digest
 
 __all__ = ["Bleu", "Kept", "Measure", "Meteor", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
 

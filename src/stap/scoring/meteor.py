@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from stap.errors import ScoringError
-from stap.scoring.java import archive, java_command
+from stap.text.java import archive, java_command
 
 __all__ = ["ARCHIVE", "OPTIONS", "MeteorProcess", "MeteorRunner"]
 

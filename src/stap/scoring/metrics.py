@@ -22,7 +22,7 @@ from stap.scoring.measures import Bleu, Measure, Meteor, Rouge, Table
 from stap.scoring.meteor import MeteorRunner
 from stap.scoring.spice import Spice
 from stap.scoring.sums import Sums
-from stap.scoring.tokenizer import PTBTokenizer
+from stap.text.ptb import PTBTokenizer
 
 __all__ = ["ALL_METRICS", "METRICS", "Scorer", "Scores"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import MissingDependencyError, ScoringError
-from stap.scoring.java import archive, java_command
 from stap.scoring.measures import Kept, Table, mean_score
+from stap.text.java import archive, java_command
 
 __all__ = ["Spice", "check_spice"]
 

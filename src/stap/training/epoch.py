@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from stap.config import TrainingSettings
+from stap.captioning.batches import in_float32
 from stap.errors import StapError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel
-from stap.training.batches import in_float32
+from stap.recipes.settings import TrainingSettings
 from stap.training.optimizer import set_learning_rates
 from stap.training.processes import ALONE, Processes
 

@@ -11,20 +11,20 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from stap.config import Recipe
+from stap.captioning.batches import CaptionedVideos, Group, read_ahead
+from stap.captioning.model_folder import model_for, save_description, save_metrics, save_weights
 from stap.corpora.corpus import Clip, Corpus
 from stap.corpora.loading import load_corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.tokenization import TextRules
-from stap.training.batches import CaptionedVideos, Group, read_ahead
+from stap.recipes.settings import Recipe
+from stap.text.rules import TextRules
 from stap.training.epoch import train_epoch
 from stap.training.optimizer import build_optimizer
 from stap.training.processes import Processes, several_processes
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.run_folder import model_for, save_description, save_metrics, save_weights
 from stap.training.validation import LOG_LIKELIHOOD, Validator, choose_clips
 
 __all__ = ["EpochSummary", "TrainingResult", "fit", "train"]

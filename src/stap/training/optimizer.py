@@ -10,7 +10,7 @@ from typing import Any, cast, overload
 import torch
 from torch import Tensor, nn
 
-from stap.config import OptimizerSettings
+from stap.recipes.settings import OptimizerSettings
 from stap.training.muon import MuonAndAdam
 
 __all__ = ["TensorFlowRMSProp", "build_optimizer", "learning_rate", "set_learning_rates"]

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stap.config import Recipe
+from stap.captioning.model_folder import read_tensors, write_tensors
 from stap.errors import CheckpointError, ConfigError
 from stap.features.store import FeatureStore
-from stap.training.run_folder import read_tensors, write_tensors
+from stap.recipes.settings import Recipe
 
 __all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
 

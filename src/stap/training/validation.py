@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stap.config import DecodingSettings, Recipe
+from stap.captioning.batches import CaptionedVideos, in_float32, read_ahead
+from stap.captioning.captions import caption_clips
 from stap.models.caption_model import CaptionModel
+from stap.recipes.settings import DecodingSettings, Recipe
 from stap.scoring.metrics import Scorer
-from stap.text import Vocabulary
-from stap.tokenization import TextRules
-from stap.training.batches import CaptionedVideos, in_float32, read_ahead
+from stap.text.rules import TextRules
+from stap.text.vocabulary import Vocabulary
 from stap.training.epoch import mean_losses
-from stap.training.evaluate import caption_clips
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip

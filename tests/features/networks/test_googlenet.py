@@ -8,10 +8,10 @@ import pytest
 import torch
 from torchvision.models import GoogLeNet
 
-from stap.config import FeatureSettings
 from stap.errors import CheckpointError, ConfigError
 from stap.features.backbone import build_backbone
 from stap.features.grid import GridExtractor
+from stap.recipes.settings import FeatureSettings
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from stap.errors import CheckpointError
-from stap.features.networks.importing import fill
 from stap.features.pretrained import fetch_torchvision
 from stap.features.weights import read_weights
+from stap.importers.importing import fill
 
 __all__ = ["Sampling", "TorchvisionVideo", "known_networks", "load_torchvision", "sampling_of", "transforms_of"]
 

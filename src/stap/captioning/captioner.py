@@ -1,0 +1,231 @@
+"""A video file -> a caption: the whole path, owned in one place.
+
+captioner = stap.load("runs/demo")
+print(captioner.caption("clip.mp4").caption)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stap.captioning.batches import read_ahead
+from stap.captioning.captions import caption_streams
+from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
+from stap.errors import CheckpointError, FeatureError, StapError
+from stap.features.device import choose_device
+from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of
+from stap.features.grid import GridExtractor
+from stap.features.shapes import check_array
+from stap.features.store import VideoFeatures
+from stap.models.caption_model import Memory
+
+__all__ = ["Captioner", "VideoCaption", "load"]
+
+# All that a model folder holds; nothing else is fetched from the Hub.
+MODEL_FILES = (
+    "README.md",
+    *WEIGHTS_FILES.values(),
+    "config.json",
+    "features.json",
+    "metrics.json",
+    "model.safetensors",
+    "vocabulary.json",
+)
+
+
+@dataclass(frozen=True)
+class VideoCaption:
+    """The caption of one video, and where the model looked.
+
+    score: log-probability of the caption and its end.   words: the caption's L words.
+    attention: (L, T) float32, over the frames that the model looks at, for each word; rows sum to 1, or to less where a model
+    (STAT, without masks) also attends to padding.   times_seconds: (T,) float32, of these frames.
+    pooling_weights: (T, R) float32, over the locations of each frame; None for models that do not choose.
+    """
+
+    path: Path
+    caption: str
+    score: float
+    words: tuple[str, ...]
+    attention: Tensor
+    times_seconds: Tensor
+    pooling_weights: Tensor | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `stap caption --format json` writes for a video."""
+        words = [
+            {"word": word, "attention": _rounded(weights)} for word, weights in zip(self.words, self.attention, strict=True)
+        ]
+        return {
+            "path": str(self.path),
+            "caption": self.caption,
+            "score": round(self.score, 4),
+            "times_seconds": _rounded(self.times_seconds),
+            "words": words,
+            "warnings": list(self.warnings),
+        }
+
+
+class Captioner:
+    """A trained model and the extractors of its features."""
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        """Build the extractors that the run's recipe names.
+
+        Raises FeatureError unless they make the features of the training; features made by others cannot be made here.
+        """
+        self.run = run
+        self.device = device
+        self.model = run.model.to(device).eval()
+        _refuse_imported(run)
+        self.extractors = build_extractors(run.recipe, device)
+        check_features(run, fingerprints_of(self.extractors))
+
+    @property
+    def extractor(self) -> GridExtractor:
+        """The extractor of the frames' features, for drawing what the model looked at."""
+        [found] = [extractor for extractor in self.extractors if isinstance(extractor, GridExtractor)]
+        return found
+
+    def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
+        """The caption of a video file. Raises VideoError if no frame of it can be had."""
+        return self._describe(Path(path), self._read(Path(path)), beam_width)
+
+    def caption_many(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        beam_width: int | None = None,
+        on_error: Callable[[Path, StapError], None] | None = None,
+    ) -> Iterator[VideoCaption]:
+        """The captions, in order, each as soon as it is made; a thread decodes the next file meanwhile.
+
+        A file that cannot be captioned is given to `on_error` and left out; without `on_error` its error is raised.
+        """
+        for path, videos in read_ahead(self._read_or_error, map(Path, paths), depth=1):
+            try:
+                if isinstance(videos, StapError):
+                    raise videos
+                caption = self._describe(path, videos, beam_width)
+            except StapError as error:
+                if on_error is None:
+                    raise
+                on_error(path, error)
+            else:
+                yield caption
+
+    def _read(self, path: Path) -> list[Any]:
+        """What each extractor reads of a file before its network is needed."""
+        return [extractor.read(path) if isinstance(extractor, TwoStepExtractor) else None for extractor in self.extractors]
+
+    def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | StapError]:
+        try:
+            return path, self._read(path)
+        except StapError as error:
+            return path, error
+
+    def _features(self, path: Path, videos: list[Any]) -> list[VideoFeatures]:
+        """Of each extractor, rounded to the stored type as in training."""
+        return [
+            extractor.finish(video, name=str(path)) if isinstance(extractor, TwoStepExtractor) else extractor.extract(path)
+            for extractor, video in zip(self.extractors, videos, strict=True)
+        ]
+
+    def _streams(self, path: Path, features: list[VideoFeatures]) -> dict[str, Tensor]:
+        """What the model is given, checked as it was in training."""
+        streams = {}
+        for extractor, found in zip(self.extractors, features, strict=True):
+            for name in extractor.streams:
+                check_array(
+                    name,
+                    found.arrays[name],
+                    extractor.fingerprint,
+                    source=str(path),
+                    remedy="Such a video cannot be captioned.",
+                )
+                streams[name] = found.arrays[name]
+        return streams
+
+    def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
+        features = self._features(path, videos)
+        streams = self._streams(path, features)
+        memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
+        made = zip(self.extractors, features, strict=True)
+        watched = next(found for extractor, found in made if memory.stream in extractor.streams)
+        is_frame, times = _frames_seen(memory, watched.arrays["times_seconds"])
+        words = tuple(self.run.vocabulary.decode(best.words))
+        return VideoCaption(
+            path,
+            " ".join(words),
+            best.score,
+            words,
+            best.attention.float().cpu()[:, is_frame],
+            times,
+            None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
+            tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
+        )
+
+
+def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
+    """The captioner of a model folder, or of 'user/name' on the Hugging Face Hub.
+
+    Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be made here.
+    """
+    chosen = choose_device(device)
+    return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
+
+
+def _frames_seen(memory: Memory, times_seconds: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the states of a single video are frames and not padding, (T',) bool, and the times of these frames."""
+    is_frame = ~memory.is_padding[0].cpu()
+    positions = torch.arange(len(is_frame)) if memory.positions is None else memory.positions[0].cpu()
+    return is_frame, times_seconds[positions[is_frame]]
+
+
+def _refuse_imported(run: Run) -> None:
+    """A file has no features that others made: the imported ones are of the corpus only."""
+    imported = [stream for stream, made in run.fingerprint.items() if made.get("kind") == "imported"]
+    if imported:
+        raise FeatureError(
+            f"{run.folder}: was trained on imported features ({', '.join(imported)}), and these cannot be made of a video file. "
+            "Caption clips whose features were imported with `stap evaluate`, or train on features that stap extracts."
+        )
+
+
+def _model_folder(name: str | Path) -> Path:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"{name}: is a file, expected a model folder. Name the folder that holds config.json.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise CheckpointError(
+            f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+        )
+    return _from_hub(str(name))
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({reason}). "
+            "Check the name and the network."
+        ) from error
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]

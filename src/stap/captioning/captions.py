@@ -1,0 +1,87 @@
+"""Captions from features: of clips in a store, for validation, `stap evaluate` and the demo; of one video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stap.captioning.batches import in_float32, read_ahead, read_videos
+from stap.decoding.beam import Hypothesis, best_captions
+from stap.models.caption_model import CaptionModel, Memory
+from stap.recipes.settings import DecodingSettings
+from stap.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+    from stap.features.streams import FeatureStreams
+
+__all__ = ["ClipCaption", "caption_clips", "caption_streams", "id_batches"]
+
+CLIPS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ClipCaption:
+    """The caption of a clip: its text, its words, and the hypothesis they come from (score, attention)."""
+
+    caption: str
+    words: tuple[str, ...]
+    hypothesis: Hypothesis
+
+
+def id_batches(clips: Sequence[Clip]) -> list[list[str]]:
+    """The ids of the clips, as many at a time as are encoded together."""
+    ids = [clip.id for clip in clips]
+    return [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
+
+
+@torch.inference_mode()
+def caption_clips(
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    store: FeatureStreams,
+    clips: Sequence[Clip],
+    decoding: DecodingSettings,
+    device: torch.device | str = "cpu",
+) -> dict[str, ClipCaption]:
+    """The best caption of each clip, by clip id. A beam width of 1 is greedy.
+
+    Puts the model in eval mode meanwhile. Raises FeatureError if features are missing or damaged.
+    """
+    was_training = model.training
+    model.eval()
+    captions = {}
+    try:
+        for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), id_batches(clips)):
+            memory = model.encode(in_float32(batch.to(device)))
+            for video_id, hypothesis in zip(part, best_captions(model, memory, decoding), strict=True):
+                words = tuple(vocabulary.decode(hypothesis.words))
+                captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
+    finally:
+        model.train(was_training)
+    return captions
+
+
+@torch.inference_mode()
+def caption_streams(
+    model: CaptionModel,
+    streams: Mapping[str, Tensor],
+    decoding: DecodingSettings,
+    *,
+    beam_width: int | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Memory, Hypothesis]:
+    """One video from its features at hand: what the model made of it, and its best caption. The model should be in eval mode.
+
+    beam_width: instead of that of the settings.
+    """
+    if beam_width is not None:
+        decoding = decoding.model_copy(update={"beam_width": beam_width})
+    batch = read_videos(lambda _: dict(streams), ["video"])
+    memory = model.encode(in_float32(batch.to(device)))
+    [best] = best_captions(model, memory, decoding)
+    return memory, best

@@ -1,0 +1,62 @@
+"""The README.md of a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stap.recipes.settings import Recipe
+
+__all__ = ["model_card"]
+
+HEADER = """---
+library_name: stap
+pipeline_tag: video-text-to-text
+tags: [video-captioning]
+---
+"""
+KINDS = {
+    "lstap": "L-STAP (Francis & Huet 2019), {pooling} pooling",
+    "lrcn": "LRCN (average-pooled frames into an LSTM)",
+    "stat": "STAT, as its authors' released code (Tu et al. 2017; Yan et al. 2020)",
+    "stat-mm17": "STAT, as in the paper of 2017 (Tu et al. 2017)",
+    "lstap-stat": "STAT's attention over the states of L-STAP, {pooling} pooling",
+}
+
+
+def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+    """A page in Markdown: what the model is, how to use it, how it scored and where it stops being good.
+
+    metrics: as in metrics.json, {"best": {"epoch": ..., "scores": {...}} or None, ...}.
+    """
+    best = metrics.get("best") or {}
+    parts = [
+        HEADER + f"# {recipe.name}",
+        recipe.description,
+        f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {_watched(recipe)}, "
+        f"trained on a corpus in the layout of {recipe.corpus.kind}, seed {recipe.seed}.",
+        "## Use\n\n    stap caption video.mp4 --model THIS_FOLDER\n\nor, in Python, `stap.load(\"THIS_FOLDER\").caption(\"video.mp4\")`.",
+        "## Scores\n\n" + (_scores(best) if metrics.get("history", True) else "None: the weights were not trained here."),
+        "## Limits\n\nOne sentence a video, in the language and the words of its training captions (`vocabulary.json`); it is fluent about videos "
+        "unlike those it was trained on, and wrong. `config.json` holds every setting and the versions of the software, `features.json` "
+        "how the features were made, `metrics.json` the course of the training.",
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _watched(recipe: Recipe) -> str:
+    imported = recipe.features.imported
+    if imported:
+        return f"features made elsewhere ({', '.join(imported)})"
+    return f"{recipe.features.frames} frames of features of {recipe.features.backbone}"
+
+
+def _scores(best: Mapping[str, Any]) -> str:
+    scores = best.get("scores") or {}
+    if not scores:
+        return "None: the corpus has no validation clips."
+    if "log-likelihood" in scores:
+        row = f"| log-likelihood | {scores['log-likelihood']:.2f} |"
+        return f"Validation split, mean over captions, epoch {best['epoch']}:\n\n| measure | |\n|---|---|\n{row}"
+    rows = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in scores.items())
+    return f"Validation split, greedy decoding, epoch {best['epoch']}:\n\n| metric | % |\n|---|---|\n{rows}"

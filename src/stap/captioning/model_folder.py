@@ -1,0 +1,258 @@
+"""The model folder: what training writes and captioning reads, complete in itself.
+
+    config.json             the recipe, and the versions of what made it
+    model.safetensors       weights
+    vocabulary.json         words in the order of their ids
+    features.json           how the training features were made: the fingerprint of the extractor, by stream
+    metrics.json            best epoch and the history of all epochs
+    README.md               model card
+    backbone.safetensors    the weights of the extractor of frames, where they came from a file of one's own;
+    motion.safetensors      those of motion, and
+    regions.safetensors     of regions, likewise
+
+Only JSON and safetensors are read, so that a folder from a stranger cannot run code. No path in it points out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stap.captioning.model_card import model_card
+from stap.errors import CheckpointError, ConfigError, FeatureError
+from stap.features.extractor import tensors_to_carry
+from stap.features.store import FeatureStore
+from stap.files import one_line, write_atomically, write_json
+from stap.models.build import build_model
+from stap.models.caption_model import CaptionModel
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import Recipe
+from stap.text.vocabulary import Vocabulary
+
+__all__ = [
+    "WEIGHTS_FILES",
+    "Run",
+    "check_features",
+    "grid_size_of",
+    "load_run",
+    "model_for",
+    "read_recipe",
+    "read_tensors",
+    "save_description",
+    "save_metrics",
+    "save_weights",
+    "write_tensors",
+]
+
+# The recipe's section of an extractor, and the file of its weights.
+WEIGHTS_FILES = {"features": "backbone.safetensors", "motion": "motion.safetensors", "regions": "regions.safetensors"}
+PACKAGES = ("stap", "torch", "timm", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and what it needs.
+
+    recipe: its weights files are paths inside `folder` where they came with it.   fingerprint: of the features, by stream.
+    """
+
+    model: CaptionModel
+    vocabulary: Vocabulary
+    recipe: Recipe
+    fingerprint: dict[str, dict[str, Any]]
+    folder: Path
+
+
+def save_description(
+    folder: Path,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    fingerprint: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, Path] | None = None,
+) -> None:
+    """Write all but the weights of the model and the metrics.
+
+    fingerprint: of the features, by stream.   weights: files of extractors to copy in, as safetensors, by the recipe's section.
+    Raises CheckpointError if the folder cannot be written or such a file cannot be read.
+    """
+    settings = recipe.model_dump(mode="json")
+    for section, path in (weights or {}).items():
+        settings[section]["weights"] = WEIGHTS_FILES[section]
+        write_tensors(folder / WEIGHTS_FILES[section], tensors_to_carry(path))
+    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    write_json(folder / "config.json", {"recipe": settings, "versions": versions}, CheckpointError)
+    write_json(folder / "features.json", {stream: dict(made) for stream, made in fingerprint.items()}, CheckpointError)
+    write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode(), CheckpointError)
+
+
+def save_weights(folder: Path, model: nn.Module) -> None:
+    """Write model.safetensors, whole or not at all. Raises CheckpointError if it cannot be written."""
+    write_tensors(folder / "model.safetensors", model.state_dict())
+
+
+def save_metrics(folder: Path, recipe: Recipe, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json, and the model card that shows its best epoch."""
+    write_json(folder / "metrics.json", dict(metrics), CheckpointError)
+    write_atomically(folder / "README.md", model_card(recipe, metrics).encode(), CheckpointError)
+
+
+def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
+    """The model of a folder, on the device and in eval mode. Raises CheckpointError that names the file and what is wrong."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
+    recipe = read_recipe(folder)
+    vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
+    fingerprint = _read_fingerprint(folder / "features.json")
+    model = model_for(recipe, vocabulary, fingerprint)
+    _load_weights(model, folder / "model.safetensors")
+    return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
+
+
+def model_for(
+    recipe: Recipe, vocabulary: Vocabulary, fingerprint: Mapping[str, Mapping[str, Any]], label_smoothing: float = 0.0
+) -> CaptionModel:
+    """The recipe's model for features of these streams, with fresh weights. Raises ConfigError if it needs another stream."""
+    return build_model(
+        recipe.model,
+        vocabulary_size=len(vocabulary),
+        feature_sizes={stream: made["feature_size"] for stream, made in fingerprint.items()},
+        grid_size=grid_size_of(fingerprint.get("grid", {})),
+        frames=_frames_of(fingerprint.get("grid", {})),
+        label_smoothing=label_smoothing,
+    )
+
+
+def grid_size_of(fingerprint: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """(rows, columns) of the grids of this fingerprint; (R,) of imported ones, of which no more is known; None if it states none."""
+    grid = fingerprint.get("grid")
+    return tuple(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
+
+
+def _frames_of(fingerprint: Mapping[str, Any]) -> int | None:
+    """The most frames that a video has by this fingerprint; None if it states none."""
+    frames = fingerprint.get("frames")
+    return frames if isinstance(frames, int) else None
+
+
+def check_features(run: Run, fingerprint: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises FeatureError that names every difference if these features were made another way than those of the training."""
+    differences = [
+        f"stream {stream}: {difference}"
+        for stream in [*run.fingerprint, *(stream for stream in fingerprint if stream not in run.fingerprint)]
+        for difference in _differences(fingerprint.get(stream), run.fingerprint.get(stream))
+    ]
+    if differences:
+        raise FeatureError(
+            f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(differences)}. "
+            "Extract them with the backbone, weights and settings that features.json in the model folder names."
+        )
+
+
+def _differences(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> list[str]:
+    if here is None or there is None:
+        return ["absent here" if here is None else "absent there"]
+    return FeatureStore.differences(here, there)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. Raises CheckpointError if it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _unusable(path, f"damaged ({one_line(error)})") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all. Raises CheckpointError if it cannot be written."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(on_cpu, metadata), CheckpointError)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe in a folder's config.json. Raises CheckpointError."""
+    path = folder / "config.json"
+    settings = _read_json(path).get("recipe")
+    if not isinstance(settings, dict):
+        raise _unusable(path, "'recipe' is missing")
+    try:
+        recipe = recipe_from_dict(settings, source=str(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{error}\nLoad the folder with the version of stap that config.json names.") from error
+    carried = {
+        section: settings.model_copy(update={"weights": str(folder / name)})
+        for section, name in WEIGHTS_FILES.items()
+        if (settings := getattr(recipe, section)) is not None and settings.weights == name
+    }
+    return recipe.model_copy(update=carried)
+
+
+def _read_fingerprint(path: Path) -> dict[str, dict[str, Any]]:
+    """By stream, each checked for what models are built from."""
+    fingerprint = _read_json(path)
+    if isinstance(fingerprint.get("kind"), str):
+        raise CheckpointError(
+            f"{path}: holds one fingerprint, as stap wrote it before models could have several streams of features; expected "
+            "one for each stream. Train the model again."
+        )
+    for stream, made in fingerprint.items():
+        if not isinstance(made, dict):
+            raise _unusable(path, f"{stream} holds a {type(made).__name__}, expected an object")
+        size = made.get("feature_size")
+        if not isinstance(size, int) or size < 1:
+            raise _unusable(path, f"feature_size of the stream {stream} is {size!r}, expected a whole number from 1")
+    return fingerprint
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    weights, _ = read_tensors(path)
+    own = model.state_dict()
+    problems = [
+        *(f"{name} is missing" for name in own if name not in weights),
+        *(f"{name} is not known" for name in weights if name not in own),
+        *(
+            f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in weights and weights[name].shape != own[name].shape
+        ),
+    ]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems[:5])}{more}")
+    model.load_state_dict(weights)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, f"cannot be read ({one_line(error)})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise _unusable(path, f"not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise _unusable(path, f"holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _unusable(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path}: {reason}. Copy the model folder again, whole.")

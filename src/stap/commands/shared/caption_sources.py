@@ -1,0 +1,82 @@
+"""References as a command line names them: a file, or a split of a corpus whose caption files are in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from stap.errors import ScoringError
+
+if TYPE_CHECKING:
+    from stap.corpora.corpus import Clip
+
+__all__ = ["CaptionSource", "read_source"]
+
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class CaptionSource:
+    """Captions of videos by video id, in the order of the split; and the clips, if a corpus was named (some have facts)."""
+
+    references: Mapping[str, Sequence[str]]
+    clips: tuple[Clip, ...] = ()
+
+
+def read_source(
+    name: str, captions: Path | None, *, split: str | None = None, like: Collection[str] | None = None
+) -> CaptionSource:
+    """The captions of a file, or of `msvd:test`, `msrvtt:train` and the like.
+
+    captions: the folder of the corpus's caption files, or the one file, for a corpus that is named; its videos need not be there.
+    split, like: see stap.scoring.references.read_references.
+
+    Raises ScoringError for a name that is neither, or a split that is not there; CorpusError as the corpus's reader does.
+    """
+    kind, colon, part = name.partition(":")
+    if Path(name).is_file() or kind not in _kinds():
+        from stap.scoring.references import read_references
+
+        _check_file(name)
+        return CaptionSource(read_references(name, split=split, like=like))
+    if colon and split is not None and part != split:
+        raise ScoringError(f"{name} names one split and --split {split} another. Give one of them.")
+    chosen = part if colon else split
+    if chosen not in _SPLITS:
+        raise ScoringError(f"{name}: no split of a corpus. Expected {kind}:train, {kind}:validation or {kind}:test.")
+    if captions is None:
+        raise ScoringError(
+            f"{name}: where are the captions? Give the folder of the corpus's caption files with --captions DIR."
+        )
+    clips = tuple(clip for clip in _clips(kind, captions) if clip.split == chosen)
+    if not clips:
+        raise ScoringError(f"{captions}: no clip of {name}. Choose another split.")
+    by_file_name = (
+        like is not None and not {clip.id for clip in clips} & set(like) and {clip.path.stem for clip in clips} & set(like)
+    )
+    ids = [clip.path.stem if by_file_name else clip.id for clip in clips]
+    return CaptionSource({video: clip.captions for video, clip in zip(ids, clips, strict=True)}, () if by_file_name else clips)
+
+
+def _kinds() -> tuple[Any, ...]:
+    from stap.recipes.settings import CorpusSettings
+
+    return get_args(CorpusSettings.model_fields["kind"].annotation)
+
+
+def _clips(kind: str, captions: Path) -> Sequence[Clip]:
+    from stap.corpora.loading import load_annotations
+    from stap.recipes.settings import CorpusSettings
+
+    where = {"captions": captions} if captions.is_file() else {"root": captions}
+    return load_annotations(CorpusSettings.model_validate({"kind": kind, **where})).clips
+
+
+def _check_file(name: str) -> None:
+    if not Path(name).exists():
+        raise ScoringError(
+            f"{name}: neither a file nor a corpus. Name a file with captions, or a split of a corpus, such as msvd:test, "
+            "with --captions DIR."
+        )

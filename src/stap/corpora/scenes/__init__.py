@@ -1,7 +1,0 @@
-"""A generated corpus of real video files, with captions and facts, for learning, demonstration and diagnosis."""
-
-from stap.corpora.scenes.dials import SceneDials
-from stap.corpora.scenes.facts import facts_recalled
-from stap.corpora.scenes.generate import write_scenes
-
-__all__ = ["SceneDials", "facts_recalled", "write_scenes"]

@@ -1,0 +1,68 @@
+"""How many frames and places attention takes in at a time: whether it has learned to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from stap.captioning.batches import in_float32, pad_words, read_videos
+from stap.captioning.captions import ClipCaption, id_batches
+from stap.corpora.corpus import Clip
+from stap.features.streams import FeatureStreams
+from stap.models.caption_model import CaptionModel, looks_of
+from stap.text.special_ids import EOS
+
+__all__ = ["attention_spread", "perplexity"]
+
+
+def perplexity(weights: Tensor) -> Tensor:
+    """exp of the entropy of the last axis, (..., N) -> (...): N if all weights are equal, 1 if one of them is everything.
+
+    Weights of 0 (padding) add nothing; a row of zeros gives 1.
+    """
+    entropy: Tensor = torch.special.entr(weights.double()).sum(dim=-1)
+    return entropy.exp()
+
+
+@torch.inference_mode()
+def attention_spread(
+    model: CaptionModel,
+    store: FeatureStreams,
+    clips: Sequence[Clip],
+    captions: Mapping[str, ClipCaption],
+    device: torch.device | str = "cpu",
+) -> dict[str, float | None]:
+    """The mean perplexity of the attention over frames and of that over the places of a frame, in captions that are there.
+
+    'frames': over all words. 'places': of STAT's models over all words, the end included, and frames; of L-STAP, whose encoder pools,
+    over all frames. None for models that do not choose among places, and where no caption has a word.
+    """
+    frames = [perplexity(captions[clip.id].hypothesis.attention) for clip in clips]
+    places = [spread for ids in id_batches(clips) for spread in _of_places(model, store, ids, captions, device)]
+    return {"frames": _mean(frames), "places": _mean(places)}
+
+
+def _of_places(
+    model: CaptionModel,
+    store: FeatureStreams,
+    ids: Sequence[str],
+    captions: Mapping[str, ClipCaption],
+    device: torch.device | str,
+) -> Iterator[Tensor]:
+    """The perplexities of each clip, flat; none where the model does not choose."""
+    memory = model.encode(in_float32(read_videos(store.read, ids).to(device)))
+    said = [[*captions[video_id].hypothesis.words, EOS] for video_id in ids]
+    spatial = looks_of(model, memory, pad_words(said).to(device)).get("spatial")  # (B, L, F, R)
+    is_frame = ~memory.is_padding
+    for b, own in enumerate(said):
+        if spatial is not None:
+            yield perplexity(spatial[b, : len(own), is_frame[b]]).flatten()
+        elif memory.pooling_weights is not None:
+            yield perplexity(memory.pooling_weights[b, is_frame[b]])
+
+
+def _mean(parts: Sequence[Tensor]) -> float | None:
+    together = torch.cat([torch.empty(0), *parts])
+    return float(together.mean()) if len(together) else None

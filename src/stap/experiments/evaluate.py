@@ -1,0 +1,105 @@
+"""A model folder and a split of a corpus -> captions, scores and facts recalled: what `stap evaluate` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stap.captioning.captions import ClipCaption, caption_clips
+from stap.captioning.model_folder import Run, load_run
+from stap.corpora.corpus import Clip
+from stap.corpora.loading import load_corpus
+from stap.errors import CorpusError
+from stap.features.streams import open_run_streams
+from stap.scoring.diagnosis import Variety, variety
+from stap.scoring.metrics import Scorer, Scores
+
+__all__ = ["Evaluation", "evaluate", "recall_facts"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says about a split, and what it is worth.
+
+    captions: by clip id.   references: the clips' own captions.
+    words: the captions as the metrics see them, by clip id: see Scorer.words.
+    facts: kind of fact -> (recalled, in all), over the clips that come with facts (generated scenes); empty without any.
+    """
+
+    run: Run
+    split: str
+    captions: Mapping[str, ClipCaption]
+    references: Mapping[str, Sequence[str]]
+    scores: Scores
+    words: Mapping[str, str]
+    facts: Mapping[str, tuple[int, int]]
+
+    def variety(self) -> Variety:
+        """What the captions are like: lengths, distinct words, repetition."""
+        return variety(self.words.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """What `stap evaluate --out` writes; `stap score` reads its captions."""
+        return {
+            "model": str(self.run.folder),
+            "split": self.split,
+            "scores": self.scores.corpus,
+            "facts": {kind: {"recalled": recalled, "total": total} for kind, (recalled, total) in self.facts.items()},
+            "captions": [
+                {
+                    "video_id": video_id,
+                    "caption": found.caption,
+                    "score": found.hypothesis.score,
+                    "scores": self.scores.per_video[video_id],
+                    "references": list(self.references[video_id]),
+                }
+                for video_id, found in self.captions.items()
+            ],
+        }
+
+
+def evaluate(
+    model: Path | str,
+    split: str = "test",
+    *,
+    corpus: Path | None = None,
+    store: Path | None = None,
+    beam_width: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Caption a split with the features in the store, and score the captions with all metrics.
+
+    corpus, store: where these are now, if not where the model's recipe says.   beam_width: instead of the recipe's.
+    Raises CorpusError if the split has no clips, FeatureError if their features are not in the store.
+    """
+    run = load_run(model, device)
+    settings = run.recipe.corpus.model_copy(update={} if corpus is None else {"root": corpus, "videos": None})
+    clips = load_corpus(settings).split(split)
+    if not clips:
+        raise CorpusError(f"{settings.root}: no clips in the split {split!r}. Choose another split.")
+    decoding = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
+    features = open_run_streams(run.recipe.features, run.fingerprint, store)
+    captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
+    references = {clip.id: clip.captions for clip in clips}
+    predictions = {video_id: found.caption for video_id, found in captions.items()}
+    with Scorer(references, remember=True) as scorer:
+        scores, words = scorer.score(predictions), scorer.words(predictions)
+    return Evaluation(run, split, captions, references, scores, words, recall_facts(clips, predictions))
+
+
+def recall_facts(clips: Sequence[Clip], captions: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Facts of the clips that their captions state: kind -> (recalled, in all)."""
+    from stap.scenes.facts import facts_recalled
+
+    recalled, total = Counter[str](), Counter[str]()
+    for clip in clips:
+        if clip.facts is not None:
+            for kind, (found, present) in facts_recalled(captions[clip.id], clip.facts).items():
+                recalled[kind] += found
+                total[kind] += present
+    return {kind: (recalled[kind], total[kind]) for kind in total}

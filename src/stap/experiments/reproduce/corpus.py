@@ -1,0 +1,155 @@
+"""The corpus of a reproduction: checked once as `stap prepare` does, and read without the clips that have no video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stap.corpora.check import check_corpus
+from stap.corpora.corpus import SPLITS, Annotations, Clip, Corpus
+from stap.corpora.files import find_video_files
+from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.problems import Problem, Problems
+from stap.errors import CorpusError
+from stap.files import write_json
+from stap.recipes.settings import Recipe
+
+__all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "limited", "look", "prepare_corpus"]
+
+CHECK_FILE = "check.json"
+ABOUT_VIDEOS = frozenset({"no video", "video", "same video"})  # these clips are left out, and the others go on
+SHOWN = 5
+
+OnProgress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class CheckedCorpus:
+    """A corpus that can be trained on.
+
+    corpus: the clips with a video, at most as many as wanted.   in_all: clips of each split in the caption files.
+    problems: findings about single videos, for people.
+    """
+
+    corpus: Corpus
+    in_all: Mapping[str, int]
+    problems: tuple[str, ...]
+
+
+def look(recipe: Recipe) -> tuple[Annotations, list[Clip], list[Clip]]:
+    """What the caption files say, and the clips with and without a video file. Nothing is decoded. Raises CorpusError."""
+    annotations = load_annotations(recipe.corpus, Problems())
+    here, missing = find_video_files(annotations.clips)
+    return annotations, here, missing
+
+
+def prepare_corpus(
+    recipe: Recipe,
+    out: Path,
+    *,
+    limit: int | None = None,
+    other_counts: bool = False,
+    say: Callable[[str], None] = print,
+    on_progress: OnProgress | None = None,
+) -> CheckedCorpus:
+    """Check the corpus, or find that these very files were checked, and read it.
+
+    limit: of the videos; their files are then not decoded for the check.
+    Raises CorpusError if anything but single videos must be repaired, or nothing is left.
+    """
+    annotations, here, _ = look(recipe)
+    mark = _mark(recipe, here, decoded=limit is None)
+    problems = _found_before(out / CHECK_FILE, mark)
+    if problems is None:
+        problems = _check(recipe, frames=0 if limit else 3, on_progress=on_progress)
+        content = {"of": mark, "problems": [vars(problem) for problem in problems]}
+        write_json(out / CHECK_FILE, content)
+    _refuse(problems, other_counts, out / CHECK_FILE)
+    videos = [problem.sentence for problem in problems if problem.kind in ABOUT_VIDEOS and problem.must_be_repaired]
+    for sentence in videos[:SHOWN]:
+        say(f"  {sentence}")
+    if len(videos) > SHOWN:
+        say(f"  and {len(videos) - SHOWN:,} more; {out / CHECK_FILE} lists them all")
+    corpus = load_corpus(recipe.corpus)
+    in_all: dict[str, int] = {split: sum(clip.split == split for clip in annotations.clips) for split in SPLITS}
+    return CheckedCorpus(corpus if limit is None else limited(corpus, limit), in_all, tuple(videos))
+
+
+def limited(corpus: Corpus, count: int) -> Corpus:
+    """At most `count` clips, spread evenly over each split, and the splits in their proportions with at least one clip each.
+
+    Raises CorpusError if there are fewer than one for each split.
+    """
+    parts = [part for split in SPLITS if (part := corpus.split(split))]
+    if count < len(parts):
+        raise CorpusError(f"--data {count}: {corpus.name} has clips in {len(parts)} splits. Give at least {len(parts)}.")
+    if count >= len(corpus.clips):
+        return corpus
+    sizes = [1] * len(parts)
+    for _ in range(count - len(parts)):  # each to the split that has the smallest share of its clips
+        open_parts = [place for place in range(len(parts)) if sizes[place] < len(parts[place])]
+        sizes[min(open_parts, key=lambda place: sizes[place] / len(parts[place]))] += 1
+    kept = {clip.id for part, size in zip(parts, sizes, strict=True) for clip in _spread(part, size)}
+    return Corpus(corpus.name, tuple(clip for clip in corpus.clips if clip.id in kept))
+
+
+def clips_digest(clips: Iterable[Clip]) -> str:
+    """A hash of ids, splits and captions: whether two runs saw the same data."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(json.dumps([clip.id, clip.split, clip.captions]).encode())
+    return digest.hexdigest()
+
+
+def _spread(clips: Sequence[Clip], count: int) -> list[Clip]:
+    return [clips[place * len(clips) // count] for place in range(count)]
+
+
+def _check(recipe: Recipe, *, frames: int, on_progress: OnProgress | None) -> tuple[Problem, ...]:
+    settings = recipe.corpus.model_copy(update={"available_only": False})  # missing videos are found, and told
+    report = check_corpus(settings, recipe.text, frames=frames, on_progress=on_progress)
+    return report.must_be_repaired
+
+
+def _refuse(problems: Sequence[Problem], other_counts: bool, file: Path) -> None:
+    """Raise CorpusError for what concerns every row."""
+    passed_over = ABOUT_VIDEOS | ({"count"} if other_counts else frozenset())
+    blocking = [problem for problem in problems if problem.kind not in passed_over]
+    if not blocking:
+        return
+    lines = "".join(f"\n  - {problem.sentence}" for problem in blocking[:SHOWN])
+    more = f"\n  and {len(blocking) - SHOWN:,} more" if len(blocking) > SHOWN else ""
+    counts = " With --other-counts another number of clips is accepted." if any(p.kind == "count" for p in blocking) else ""
+    raise CorpusError(
+        f"{len(blocking):,} findings in the caption files must be repaired before anything is trained:{lines}{more}\n"
+        f"{file} lists everything; `stap prepare` explains it.{counts}"
+    )
+
+
+def _mark(recipe: Recipe, here: Iterable[Clip], *, decoded: bool) -> dict[str, Any]:
+    """What tells these files from others, or from the same after a repair."""
+    digest = hashlib.sha256()
+    for path in [*_caption_files(recipe), *(clip.path for clip in here)]:
+        state = path.stat()
+        digest.update(json.dumps([str(path), state.st_size, state.st_mtime_ns]).encode())
+    corpus = recipe.corpus.model_dump(mode="json", include={"kind", "language", "sources"})
+    return {"files": digest.hexdigest(), "videos_decoded": decoded, "text": recipe.text.model_dump(mode="json"), **corpus}
+
+
+def _caption_files(recipe: Recipe) -> list[Path]:
+    root = recipe.corpus.root
+    given = [file if root is None or file.is_absolute() else root / file for file in recipe.corpus.captions]
+    beside = root.iterdir() if root is not None else ()
+    return sorted({*given, *(path for path in beside if path.suffix in (".txt", ".csv", ".json"))})
+
+
+def _found_before(file: Path, mark: Mapping[str, Any]) -> tuple[Problem, ...] | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(Problem(**problem) for problem in content["problems"]) if content["of"] == mark else None
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not as written here: it is made again
+        return None

@@ -1,0 +1,136 @@
+"""The networks that the rows' features come from: where their weights are, and the extraction of what rows share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stap.corpora.corpus import Clip
+from stap.errors import StapError
+from stap.experiments.reproduce.request import NETWORKS, network_of
+from stap.features.extract import extract
+from stap.features.extractor import Extractor
+from stap.features.store import FeatureStore
+from stap.recipes.settings import Recipe
+
+__all__ = ["Extracted", "Need", "build", "extract_all", "needs_of"]
+
+Say = Callable[[str], None]
+OnProgress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Need:
+    """One way of making features: a section of a recipe. Rows with the same settings share its store."""
+
+    section: str
+    settings: Any = field(hash=False)
+    key: str = ""
+
+    @property
+    def network(self) -> str:
+        """The name of the network."""
+        return network_of(self.section, self.settings)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What became of a need.
+
+    stores: by stream.   weights_file: for model folders to carry.   failed: clip id to reason.   error: why nothing was
+    extracted; the rest is then empty.
+    """
+
+    need: Need
+    stores: Mapping[str, FeatureStore] = field(default_factory=dict)
+    weights_file: Path | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+def needs_of(recipe: Recipe) -> tuple[Need, ...]:
+    """What the extractors of a recipe are made from, less streams that are imported."""
+    imported = recipe.features.imported.keys()
+    replaced = {"features": {"grid", "frames"}, "motion": {"motion"}, "regions": {"regions"}}
+    return tuple(
+        Need(section, settings, _key(section, settings))
+        for section in NETWORKS
+        if (settings := getattr(recipe, section)) is not None and not imported & replaced[section]
+    )
+
+
+def build(need: Need, device: torch.device | str, *, weights: str | None = None) -> Extractor:
+    """The extractor.   weights: instead of the settings', such as 'random'. Raises CheckpointError, ConfigError or FeatureError."""
+    settings = need.settings if weights is None else need.settings.model_copy(update={"weights": weights})
+    if need.section == "motion":
+        from stap.features.motion import MotionExtractor
+
+        return MotionExtractor(settings, device)
+    if need.section == "regions":
+        from stap.features.regions import RegionExtractor
+
+        return RegionExtractor(settings, device)
+    from stap.features.grid import GridExtractor
+
+    return GridExtractor(settings, device)
+
+
+def extract_all(
+    needs: Iterable[Need],
+    clips: Sequence[Clip],
+    store: Path,
+    device: torch.device,
+    *,
+    say: Say,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Extracted]:
+    """Bring the features of all clips into the store, need by need; by the needs' keys. What is there is left alone.
+
+    A network that cannot be built, as its weights are missing, damaged or another network's, does not stop the others.
+    Raises FeatureError if the store cannot be written.
+    """
+    done: dict[str, Extracted] = {}
+    for need in needs:
+        if need.key not in done:
+            done[need.key] = _extract(need, clips, store, device, say, on_progress)
+    return done
+
+
+def _extract(
+    need: Need,
+    clips: Sequence[Clip],
+    store: Path,
+    device: torch.device,
+    say: Say,
+    on_progress: OnProgress | None,
+) -> Extracted:
+    try:
+        extractor = build(need, device)
+    except StapError as error:
+        say(f"  {need.section}, {need.network}: not extracted. {error}")
+        return Extracted(need, error=str(error))
+    folder = FeatureStore(store, extractor.fingerprint)
+    name = ", ".join(extractor.streams)
+    report = extract(
+        [(clip.id, clip.path) for clip in clips],
+        extractor,
+        folder,
+        on_progress=on_progress,
+    )
+    say(
+        f"  {name} ({need.network}): {report.written} written, {report.already_there} already there, {len(report.failed)} failed"
+    )
+    for video_id, reason in report.failed:
+        say(f"    {video_id}: {reason}")
+    return Extracted(need, dict.fromkeys(extractor.streams, folder), extractor.weights_file, dict(report.failed))
+
+
+def _key(section: str, settings: Any) -> str:
+    """The same for the same features: without the place of the store."""
+    left_out = {"store", "imported"}
+    return f"{section} {json.dumps(settings.model_dump(mode='json', exclude=left_out), sort_keys=True)}"

@@ -1,0 +1,1 @@
+"""Recipes: typed settings, recipe files, and the recipes that ship with stap."""

@@ -1,0 +1,175 @@
+"""A clip as people see it: its caption with the frames that the model saw and what it looked at for each word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stap.captioning.captions import caption_streams
+from stap.captioning.model_folder import Run
+from stap.decoding.beam import Hypothesis
+from stap.errors import FeatureError
+from stap.models.caption_model import Memory, looks_of
+from stap.models.stat_streams import select_positions
+from stap.reports.page_clips import ClipReport
+from stap.reports.places import Boxes, Grid, Places
+from stap.video import sample_frames
+
+if TYPE_CHECKING:
+    from stap.captioning.captioner import Captioner
+
+__all__ = ["Arrays", "look", "watch"]
+
+Arrays = Mapping[str, Mapping[str, Tensor]]
+"""Stream -> all that is kept of it for a video: the stream itself, times_seconds, boxes, labels."""
+
+_SHORT_SIDE = 256  # pixels, at most: of pictures for people
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Where a model looked, in the positions of the stream that it looked at.
+
+    positions: (F,) indices of frames.   attention: (L, F).   spatial: (F, R), (L, F, R) or None.
+    """
+
+    stream: str
+    positions: Tensor
+    attention: Tensor
+    spatial: Tensor | None
+
+
+def watch(
+    captioner: Captioner,
+    path: Path,
+    *,
+    video_id: str | None = None,
+    references: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+    beam_width: int | None = None,
+) -> ClipReport:
+    """Caption a video file and keep its frames and what was looked at; see `look`.
+
+    video_id: its name in the report; the file's, if not given. Raises VideoError or FeatureError where it cannot be captioned.
+    """
+    arrays: dict[str, Mapping[str, Tensor]] = {}
+    for extractor in captioner.extractors:
+        features = extractor.extract(path)
+        arrays |= dict.fromkeys(extractor.streams, features.arrays)
+    return look(
+        captioner.run,
+        arrays,
+        path,
+        video_id=video_id or path.stem,
+        references=references,
+        extra=extra,
+        beam_width=beam_width,
+        device=captioner.device,
+    )
+
+
+def look(
+    run: Run,
+    arrays: Arrays,
+    path: Path,
+    *,
+    video_id: str,
+    references: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+    beam_width: int | None = None,
+    device: torch.device | str = "cpu",
+) -> ClipReport:
+    """Caption a video from its features, and keep the frames that they were made of and what was looked at.
+
+    Of L-STAP: its attention over the frames and its pooling weights. Of STAT: the attention over the places of a frame, and over
+    the frames in which these are. extra: what else is worth knowing about the clip.
+    Raises FeatureError if the file does not give as many frames as its features are of, VideoError if it cannot be read.
+    """
+    best, looked = _look(run, arrays, beam_width, device)
+    made, kept = run.fingerprint[looked.stream], arrays[looked.stream]
+    rgb_uint8, times = _frames(path, made, len(kept[looked.stream]))
+    times = kept["times_seconds"].numpy() if "times_seconds" in kept else times
+    order = looked.positions.numpy()
+    places = None if looked.spatial is None else _places(made, kept, order)
+    return ClipReport(
+        video_id=video_id,
+        caption_words=tuple(run.vocabulary.decode(best.words)),
+        references=tuple(references),
+        rgb_uint8=np.ascontiguousarray(rgb_uint8[order]),
+        times_seconds=times[order],
+        word_attention=looked.attention.numpy(),
+        spatial_weights=None if looked.spatial is None or places is None else looked.spatial.numpy(),
+        places=places,
+        score=best.score,
+        extra=extra or {},
+    )
+
+
+def _look(run: Run, arrays: Arrays, beam_width: int | None, device: torch.device | str) -> tuple[Hypothesis, Looked]:
+    streams = {name: found[name] for name, found in arrays.items()}
+    memory, best = caption_streams(run.model, streams, run.recipe.decoding, beam_width=beam_width, device=device)
+    looks: dict[str, Tensor] = {}
+    if best.words:
+        words = torch.tensor([best.words], dtype=torch.int64, device=device)
+        looks = {name: weights[0].float().cpu() for name, weights in looks_of(run.model, memory, words).items()}
+    looked = _in_places(run, looks, arrays) if "spatial" in looks else _in_frames(memory, best)
+    return best, looked
+
+
+def _in_places(run: Run, looks: Mapping[str, Tensor], arrays: Arrays) -> Looked:
+    """STAT's two attentions: over the places (L, F, R), and over the frames (L, F) in which they are."""
+    stream = "grid" if run.recipe.model.kind == "lstap-stat" else str(run.recipe.model.stat.local_from)
+    T, F = len(arrays[stream][stream]), looks["local"].shape[1]
+    chosen = select_positions(torch.zeros(1, T, 1), torch.zeros(1, T, dtype=torch.bool), F)
+    seen = ~chosen.is_padding[0]  # (F,): the rest is what a short video was filled up with
+    return Looked(stream, chosen.positions[0, seen], looks["local"][:, seen], looks["spatial"][:, seen])
+
+
+def _in_frames(memory: Memory, best: Hypothesis) -> Looked:
+    """One attention over the frames, and L-STAP's pooling weights, which are the same for all words."""
+    states = best.attention.shape[1]
+    positions = torch.arange(states) if memory.positions is None else memory.positions[0, :states].cpu()
+    pooling = None if memory.pooling_weights is None else memory.pooling_weights[0, :states].float().cpu()
+    return Looked(memory.stream, positions, best.attention.float().cpu(), pooling)
+
+
+def _places(made: Mapping[str, Any], kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:
+    """What the places are; None where nobody knows, as of imported regions without their boxes."""
+    if isinstance(made.get("grid"), list):
+        return Grid(*made["grid"])
+    if "boxes" not in kept:
+        return None
+    names: tuple[tuple[str, ...], ...] = ()
+    if "labels" in kept and isinstance(made.get("labels"), int):
+        from stap.features.regions import category_name
+
+        names = tuple(tuple(category_name(label, made["labels"]) for label in row) for row in kept["labels"][order].tolist())
+    return Boxes(kept["boxes"][order].float().numpy(), names)
+
+
+def _frames(path: Path, made: Mapping[str, Any], count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """The frames that features were made of, (T, height, width, 3) uint8, as the network saw them; and their times."""
+    size, crop = made.get("image_size") or _SHORT_SIDE, made.get("crop")
+    short_side = min(_SHORT_SIDE, math.floor(size / (crop or 1) + 1e-6))
+    frames = sample_frames(path, made.get("frames") or count, short_side=short_side)
+    if len(frames.rgb_uint8) != count:
+        raise FeatureError(
+            f"{path}: gives {len(frames.rgb_uint8)} frames, and its features are of {count}. "
+            "They were made of another file or in another way, so its frames cannot be shown."
+        )
+    return frames.rgb_uint8 if crop is None else _centre(frames.rgb_uint8, round(crop * short_side)), frames.times_seconds
+
+
+def _centre(rgb_uint8: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """The central square of the frames, as the grid's extractor cuts it."""
+    _, height, width, _ = rgb_uint8.shape
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    return rgb_uint8[:, top : top + side, left : left + side]

@@ -1,0 +1,131 @@
+"""The report: scores, clips with what the model looked at for each word, training curves, and how it was made, in one file.
+
+`report.html` needs nothing beside it: pictures, style and script are inside, and it asks the network for nothing. It reads
+on a phone, in the dark, with the keyboard alone and with a screen reader: whatever pointing at a word shows is also said in
+a sentence and in a table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+
+from stap.errors import ShapeError, StapError
+from stap.reports.charts import Curve, charts
+from stap.reports.page_clips import ClipReport, clip_views
+
+__all__ = ["Report", "ScoresRow", "ScoresTable", "write_report"]
+
+
+@dataclass(frozen=True)
+class ScoresRow:
+    """One system in the table of scores."""
+
+    name: str
+    values: tuple[float | None, ...]
+    """A fraction for each column; None where there is no value."""
+    note: str = ""
+    is_published: bool = False
+    """Whether the numbers come from a paper; such rows stand under a heading of their own, and the note says which paper."""
+    intervals: tuple[tuple[float, float] | None, ...] = ()
+    """The confidence interval of each value, as fractions; or none at all."""
+
+
+@dataclass(frozen=True)
+class ScoresTable:
+    """Systems by metrics. Values are fractions and shown times 100; the best of each column is marked."""
+
+    columns: tuple[str, ...]
+    rows: tuple[ScoresRow, ...]
+    caption: str = "Scores, times 100; higher is better."
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything in a report. Parts that are empty are left out of the page."""
+
+    title: str
+    intro: str
+    scores: ScoresTable | None = None
+    clips: tuple[ClipReport, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    how_made: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(path: str | Path, report: Report) -> None:
+    """Write the report as one HTML file; `path` holds the whole of it, or what it held before.
+
+    Raises StapError if the file cannot be written, ShapeError if a row of scores does not fit the columns.
+    """
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            score_groups=_score_groups(report.scores) if report.scores else [],
+            clips=clip_views(report.clips),
+            charts=charts(report.curves),
+        )
+    )
+    _replace(Path(path), html)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    interval: str = ""
+    is_best: bool = False
+
+
+def _score_groups(table: ScoresTable) -> list[tuple[str, list[tuple[ScoresRow, list[_Cell]]]]]:
+    """The rows under their headings, each with its cells; no heading where there are no published rows or only those."""
+    for row in table.rows:
+        for what, values in (("values", row.values), ("intervals", row.intervals or row.values)):
+            if len(values) != len(table.columns):
+                raise ShapeError(f"row {row.name!r} has {len(values)} {what} for {len(table.columns)} columns.")
+    columns = zip(*(row.values for row in table.rows), strict=True)
+    best = [max((round(value, 3) for value in column if value is not None), default=None) for column in columns]
+    rows = [(row, _cells(row, best if len(table.rows) > 1 else [None] * len(table.columns))) for row in table.rows]
+    groups: dict[str, list[tuple[ScoresRow, list[_Cell]]]] = {"Measured here": [], "Published": []}
+    for row, cells in rows:
+        groups["Published" if row.is_published else "Measured here"].append((row, cells))
+    filled = [(heading, found) for heading, found in groups.items() if found]
+    return filled if len(filled) > 1 else [("", found) for _, found in filled]
+
+
+def _cells(row: ScoresRow, best: Sequence[float | None]) -> list[_Cell]:
+    def cell(value: float | None, interval: tuple[float, float] | None, top: float | None) -> _Cell:
+        if value is None:
+            return _Cell("–")
+        between = "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+        return _Cell(f"{100 * value:.1f}", between, is_best=round(value, 3) == top)
+
+    intervals = row.intervals or (None,) * len(row.values)
+    return [cell(*parts) for parts in zip(row.values, intervals, best, strict=True)]
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StapError(f"{path}: the report cannot be written ({error.strerror}). Name a file where you may write.") from error

@@ -1,0 +1,64 @@
+"""Generated scenes in MSVD's layout too, beside MSR-VTT's in the same folder: what is made for MSVD can be tried on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from stap.corpora.corpus import SPLITS, Clip, Corpus
+from stap.corpora.loading import load_corpus
+from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING
+from stap.errors import CorpusError
+from stap.recipes.settings import CorpusSettings
+
+__all__ = ["write_msvd_layout"]
+
+# The numbers N of vidN that each split may have, first and last.
+NUMBERS = {"train": (1, LAST_TRAIN), "validation": (LAST_TRAIN + 1, LAST_VALIDATION), "test": (LAST_VALIDATION + 1, LAST)}
+
+
+def write_msvd_layout(corpus: Corpus, out: Path) -> Corpus:
+    """Write youtube_mapping.txt, AllVideoDescriptions.txt and YouTubeClips/ (links, or copies) into `out`, and read them back.
+
+    MSVD has room for 1,200, 100 and 670 clips; those that go beyond are left out. The facts are not part of this layout.
+    Raises CorpusError if `out` cannot be written.
+    """
+    numbered = [
+        (clip, number)
+        for split in SPLITS
+        for clip, number in zip(corpus.split(split), range(NUMBERS[split][0], NUMBERS[split][1] + 1), strict=False)
+    ]
+    try:
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        for clip, _ in numbered:
+            _link(clip, out / FOLDER)
+        _write(out / MAPPING, "".join(f"{clip.id} vid{number}\n" for clip, number in numbered))
+        _write(out / DESCRIPTIONS, "".join(f"{clip.id} {line}\n" for clip, _ in numbered for line in clip.captions))
+    except OSError as error:
+        raise CorpusError(
+            f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
+        ) from error
+    return load_corpus(CorpusSettings(kind="msvd", root=out))
+
+
+def _link(clip: Clip, folder: Path) -> None:
+    """The video file under its clip's name: a second name for it, or where there are none, a copy."""
+    there = folder / f"{clip.id}{clip.path.suffix}"
+    unfinished = folder / f".{there.name}.unfinished"
+    if there.exists() and there.stat().st_size == clip.path.stat().st_size:
+        return
+    unfinished.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(clip.path, unfinished)
+    if not unfinished.exists():
+        shutil.copyfile(clip.path, unfinished)
+    unfinished.replace(there)
+
+
+def _write(path: Path, text: str) -> None:
+    """Complete or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""Captions as words and word ids: special ids, rules, tokenizers, vocabulary."""

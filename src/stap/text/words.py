@@ -1,0 +1,59 @@
+"""From a caption to its words by fixed rules (L-STAP paper, section 4.1)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+__all__ = ["SpecialCharacters", "part_characters", "tokenize"]
+
+APOSTROPHES = "'’ʼ＇"
+
+SpecialCharacters = Literal["part", "remove"]
+
+_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # CJK unified ideographs and those for compatibility
+_HAN_OR_OTHERS = re.compile(f"[{_HAN}]|[^{_HAN}]+")
+
+
+class _Kept(dict[int, str]):
+    """A table for str.translate: letters, digits and marks stay, apostrophes too if they may, and other characters become `gap`.
+
+    White space becomes a space, whatever the gap.
+    """
+
+    def __init__(self, gap: str, apostrophe: str) -> None:
+        super().__init__()
+        self.gap, self.apostrophe = gap, apostrophe
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character in APOSTROPHES:
+            self[code] = self.apostrophe
+        elif unicodedata.category(character)[0] in "LNM":  # marks (M): vowel signs of Hindi or Tamil belong to their word
+            self[code] = character
+        else:
+            self[code] = " " if character.isspace() else self.gap
+        return self[code]
+
+
+_TABLES: Mapping[SpecialCharacters, _Kept] = {"part": _Kept(" ", "'"), "remove": _Kept("", "")}
+
+
+def tokenize(caption: str, *, lowercase: bool = True, special_characters: SpecialCharacters = "part") -> list[str]:
+    """The words of a caption, by default in lower case, without special characters.
+
+    special_characters: "part": a special character parts words ("t-shirt" gives t and shirt). An apostrophe inside a word stays
+        ("man's"), because the scorers' tokenizer knows such words. "remove": what is beside it grows together (tshirt, mans).
+        The paper does not say which of the two it means.
+    Unicode is brought to its composed form (NFC).
+    """
+    text = unicodedata.normalize("NFC", caption.lower() if lowercase else caption)
+    words = text.translate(_TABLES[special_characters]).split()
+    return [word for word in (word.strip("'") for word in words) if word]
+
+
+def part_characters(words: Iterable[str]) -> list[str]:
+    """The same words, but each Chinese character is a word of its own: written Chinese has no spaces between words."""
+    return [part for word in words for part in _HAN_OR_OTHERS.findall(word)]

@@ -1,0 +1,85 @@
+"""A few frames of every video in memory, with the video's captions: what frame-sentence matching learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stap.captioning.batches import pad_words
+from stap.corpora.corpus import Clip
+from stap.errors import VideoError
+from stap.features.grid import GridExtractor
+from stap.text.rules import TextRules
+from stap.text.vocabulary import Vocabulary
+
+__all__ = ["CaptionedFrames"]
+
+
+class CaptionedFrames:
+    """Frames and captions of a split.
+
+    images: (videos, F, S, S, 3) uint8, of a video with fewer frames some twice.   captions: word ids, by video.
+    left_out: clips without a usable video or caption, (clip id, reason).   shown: how many of the F frames an epoch shows.
+    """
+
+    def __init__(
+        self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...], *, shown: int = 1
+    ) -> None:
+        self.images, self.captions, self.left_out, self.shown = images, captions, left_out, shown
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @classmethod
+    def read(
+        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules, *, shown: int = 1
+    ) -> CaptionedFrames:
+        """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
+        size = extractor.image_size
+        images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
+        captions: list[list[list[int]]] = []
+        left_out: list[tuple[str, str]] = []
+        with ThreadPoolExecutor() as threads:
+            encoded, pictures = rules.encoded(clips, vocabulary), threads.map(lambda clip: _read(clip, extractor), clips)
+            for clip, words, read in zip(clips, encoded, pictures, strict=True):
+                if isinstance(read, VideoError):
+                    left_out.append((clip.id, str(read)))
+                elif not words:
+                    left_out.append((clip.id, f"{clip.id}: none of its captions has a word."))
+                else:
+                    images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
+                    captions.append(words)
+        return cls(images[: len(captions)], captions, tuple(left_out), shown=shown)
+
+    def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every video once, in so many batches, of N each: `shown` frames, (N*shown, S, S, 3), and K captions, (N*K, L).
+
+        N may differ by one. Row n is of the batch's video n // shown, and of n // K. The seed alone decides which frames and captions; several frames of
+        a video lie evenly over it. A video with fewer than K captions shows some twice.
+        """
+        random = np.random.default_rng(list(seed))
+        order, kept = random.permutation(len(self)), self.images.shape[1]
+        steps = np.arange(self.shown) * kept // self.shown
+        for videos in np.array_split(order, batches):
+            frames = (random.integers(kept, size=len(videos))[:, None] + steps) % kept  # (N, shown)
+            rows = [
+                self.captions[video][number]
+                for video in videos
+                for number in np.resize(random.permutation(len(self.captions[video])), captions_per_frame)
+            ]
+            yield self.images[torch.from_numpy(videos)[:, None], torch.from_numpy(frames)].flatten(0, 1), pad_words(rows)
+
+    def middle_frames(self, count: int) -> Iterator[Tensor]:
+        """The middle one of the frames kept of each video, (<= count, S, S, 3) uint8 at a time."""
+        yield from torch.split(self.images[:, self.images.shape[1] // 2], count)
+
+
+def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
+    try:
+        return extractor.read(clip.path, threads=1).images_uint8  # as many videos at a time as cores
+    except VideoError as error:
+        return error

@@ -1,0 +1,276 @@
+"""Frame-sentence matching: the stage that made the paper's ResNet-152.
+
+An image encoder (any timm backbone) and a recurrent sentence encoder learn to place a frame near the sentences of its video
+and away from all others, with the hardest-negative ranking loss of VSE++ (Faghri et al. 2018). The backbone is then frozen, and
+its last map gives the grid features of captioning (L-STAP paper, section 4.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stap.captioning.batches import pad_words
+from stap.captioning.model_folder import write_tensors
+from stap.corpora.corpus import Clip, Corpus
+from stap.corpora.loading import load_corpus
+from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
+from stap.features.backbone import last_map
+from stap.features.grid import GridExtractor
+from stap.files import write_json
+from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, matching_loss
+from stap.recipes.settings import PretrainingSettings, Recipe
+from stap.text.rules import TextRules
+from stap.text.special_ids import PAD
+from stap.training.optimizer import build_optimizer, set_learning_rates
+from stap.training.pretraining.captioned_frames import CaptionedFrames
+from stap.training.pretraining.captioned_images import CaptionedImages
+from stap.training.processes import Processes, several_processes
+from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
+from stap.training.validation import choose_clips
+
+__all__ = ["FrameSentenceModel", "PretrainingResult", "PretrainingSummary", "pretrain", "recall_at"]
+
+RANKS = (1, 5, 10)
+BACKBONE_FILE = "backbone.safetensors"
+ENCODED_AT_ONCE = 64
+
+
+class FrameSentenceModel(nn.Module):
+    """Two encoders into one space (Faghri et al. 2018, section 3.1). The frame's is its pooled grid, projected."""
+
+    def __init__(self, extractor: GridExtractor, vocabulary_size: int, settings: PretrainingSettings) -> None:
+        super().__init__()
+        self.backbone = extractor.network
+        self.layout = extractor.layout
+        self.frame_pooling = settings.frame_pooling
+        self.projection = nn.Linear(extractor.feature_size, settings.joint_size)
+        self.embedding = nn.Embedding(vocabulary_size, settings.embedding_size)
+        self.sentence_encoder = SentenceEncoder(settings.embedding_size, settings.joint_size, settings.forget_bias)
+
+    def embed_frames(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images -> (N, J)."""
+        grid = self.layout.grid(last_map(self.backbone, images))  # (N, R, D)
+        embedded: Tensor = self.projection(grid.mean(dim=1) if self.frame_pooling == "mean" else grid.amax(dim=1))
+        return embedded
+
+    def embed_sentences(self, words: Tensor) -> Tensor:
+        """(N, L) word ids, PAD after the end -> (N, J)."""
+        embedded: Tensor = self.sentence_encoder(self.embedding(words), words == PAD)
+        return embedded
+
+
+@dataclass(frozen=True)
+class PretrainingSummary:
+    """One epoch. recall: of the validation split by name, 'sentence->frame R@1' ..., as fractions; empty without such a split."""
+
+    epoch: int
+    epochs: int
+    seconds: float
+    loss: float
+    recall: dict[str, float]
+
+    def __str__(self) -> str:
+        shown = "  ".join(
+            f"{name} {100 * value:.1f} %" for name, value in self.recall.items() if name.endswith(("R@1", "R@10"))
+        )
+        return "  ".join(
+            filter(None, [f"epoch {self.epoch}/{self.epochs}", f"ranking loss {self.loss:.3f}", shown, f"{self.seconds:.1f} s"])
+        )
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """weights: the trained backbone, to be named as features.weights.   left_out: clips without a usable video, and why."""
+
+    weights: Path
+    history: tuple[PretrainingSummary, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.weights}: backbone after {len(self.history)} epochs"
+
+
+def pretrain(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    processes: int = 1,
+    resume: bool = False,
+    on_epoch: Callable[[PretrainingSummary], None] | None = None,
+) -> PretrainingResult:
+    """Train the recipe's backbone on its corpus by frame-sentence matching, and write it to `out`/backbone.safetensors.
+
+    `out` also gets config.json and metrics.json. resume: continue after the last whole epoch, exactly.
+    processes: how many train together; each has its part of the clips, and of every batch (see `training.processes`).
+    Seeds torch's global generators. A clip that cannot be decoded is left out and named in the result.
+    Raises CorpusError (no usable clips), CheckpointError (`out` holds such a run, or cannot be written), ConfigError, and
+    StapError if the loss is no longer a number.
+    """
+    settings = recipe.pretraining
+    if settings.random_crops and recipe.corpus.kind != "coco":
+        raise ConfigError(
+            "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
+        )
+    if settings.frames_shown > 1 and recipe.corpus.kind == "coco":
+        raise ConfigError("pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos.")
+    if not resume and state_file(out).exists():
+        raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
+    corpus = load_corpus(recipe.corpus)
+    with several_processes(processes, torch.device(device), _follow, recipe, corpus, out, resume=resume) as among:
+        run = _Run(recipe, corpus, among)
+        progress = run.resumed(out) if resume else Progress()
+        validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
+        validation = run.read(validation_clips, crops=False)
+        if not resume:
+            run.save_state(out, progress)
+        history = [PretrainingSummary(**record) for record in progress.history]
+        for epoch in range(progress.epoch + 1, settings.epochs + 1):
+            started = time.perf_counter()
+            loss = run.epoch(epoch)
+            recall = _validate(run.model, validation, run.extractor) if len(validation) else {}
+            history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
+            progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
+            run.save_state(out, progress)
+            if on_epoch:
+                on_epoch(history[-1])
+        _save(out, recipe, run.model, progress)
+    return PretrainingResult(out / BACKBONE_FILE, tuple(history), run.left_out + validation.left_out)
+
+
+def _follow(processes: Processes, recipe: Recipe, corpus: Corpus, out: Path, *, resume: bool) -> None:
+    """What the other processes do of `pretrain`."""
+    run = _Run(recipe, corpus, processes)
+    done = run.resumed(out).epoch if resume else 0
+    for epoch in range(done + 1, recipe.pretraining.epochs + 1):
+        run.epoch(epoch)
+
+
+class _Run:
+    """The model, its optimiser and this process's part of what it learns from.   left_out: clips of all processes, (id, reason)."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, processes: Processes) -> None:
+        settings = recipe.pretraining
+        self.recipe, self.processes = recipe, processes
+        self.rules = TextRules(recipe.text)
+        self.vocabulary = self.rules.vocabulary(corpus.clips)
+        torch.manual_seed(epoch_seed(recipe.seed, 0))
+        features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
+        self.extractor = GridExtractor(features, processes.device)
+        self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
+        self.optimizer, self.digest = build_optimizer(settings.optimizer, self.model), _digest(corpus)
+        clips = processes.part(corpus.split("train"))
+        self.data = self.read(clips, crops=settings.random_crops, shown=settings.frames_shown)
+        found = processes.together((len(self.data), self.data.left_out))
+        counts = [count for count, _ in found]
+        self.left_out = tuple(clip for _, left_out in found for clip in left_out)
+        _check_usable(corpus.name, counts, self.left_out)
+        # As many batches for each, which may hold a few clips more or fewer.
+        self.batches = max(1, sum(counts) // settings.batch_size)
+        if min(counts) < self.batches:
+            raise ConfigError(f"{processes.size} processes: one has {min(counts)} clips for {self.batches} batches. Use fewer.")
+
+    def read(self, clips: Sequence[Clip], *, crops: bool, shown: int = 1) -> CaptionedFrames | CaptionedImages:
+        """Images are decoded whenever they are shown, frames of videos kept in memory."""
+        if self.recipe.corpus.kind == "coco":
+            return CaptionedImages.read(clips, self.extractor, self.vocabulary, self.rules, crops=crops)
+        return CaptionedFrames.read(clips, self.extractor, self.vocabulary, self.rules, shown=shown)
+
+    def resumed(self, out: Path) -> Progress:
+        """What was done of the run in the folder."""
+        return load_state(out, self.recipe, self.model, self.optimizer, self.digest)
+
+    def save_state(self, out: Path, progress: Progress) -> None:
+        """For `resumed`."""
+        save_state(out, self.recipe, progress, self.model, self.optimizer, self.digest)
+
+    def epoch(self, epoch: int) -> float:
+        """Train; the mean loss."""
+        settings, model, device = self.recipe.pretraining, self.model, self.processes.device
+        torch.manual_seed(epoch_seed(self.recipe.seed, epoch) + self.processes.rank)
+        model.train()
+        is_frozen = epoch <= settings.frozen_epochs
+        model.backbone.requires_grad_(not is_frozen).train(not is_frozen)
+        factor = 0.1 if settings.rate_falls_after and epoch > settings.rate_falls_after else 1.0
+        negatives: Negatives = "hardest" if epoch > settings.hardest_after else settings.early_negatives
+        losses, counts = [], []
+        batches = self.data.epoch(self.batches, settings.captions_per_frame, [self.recipe.seed, epoch, self.processes.rank])
+        for number, (images, words) in enumerate(batches, start=(epoch - 1) * self.batches):
+            set_learning_rates(self.optimizer, settings.optimizer, number, settings.epochs * self.batches, factor)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                frames = model.embed_frames(self.extractor.normalise(images))
+                sentences = model.embed_sentences(words.to(device))
+            numbers = self.processes.numbers(len(images) // settings.frames_shown)
+            of_frame = numbers.repeat_interleave(settings.frames_shown)
+            of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
+            loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.processes.backward(loss, len(words), model.parameters())
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            self.optimizer.step()
+            losses.append(loss.detach())
+            counts.append(len(words))
+        mean = self.processes.mean(torch.stack(losses)[:, None], counts).mean().item()
+        if not np.isfinite(mean):
+            raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
+        return mean
+
+
+def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tensor) -> dict[str, float]:
+    """Recall at 1, 5 and 10, both ways, from the similarity (F, S) of frames and sentences of numbered videos.
+
+    A sentence is recalled if a frame of its video is among the nearest K frames; a frame, if any of its sentences is among
+    the nearest K sentences (Faghri et al. 2018, section 4).
+    """
+    right = frame_numbers[:, None] == sentence_numbers[None, :]  # (F, S)
+    recalls = {}
+    for name, scores, hits in (("sentence->frame", similarity.T, right.T), ("frame->sentence", similarity, right)):
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        sorted_hits = hits.gather(1, order)
+        for rank in RANKS:
+            recalls[f"{name} R@{rank}"] = sorted_hits[:, :rank].any(dim=1).double().mean().item()
+    return recalls
+
+
+def _digest(corpus: Corpus) -> dict[str, Any]:
+    """What tells these clips and captions from others: their number for people, and a hash for everything else."""
+    content = json.dumps([[clip.id, clip.split, clip.captions] for clip in corpus.clips]).encode()
+    return {"clips": len(corpus.clips), "sha256": hashlib.sha256(content).hexdigest()[:12]}
+
+
+def _check_usable(name: str, counts: Sequence[int], left_out: Sequence[tuple[str, str]]) -> None:
+    if sum(counts) < 2:
+        why = f" The first that was left out: {left_out[0][1]}" if left_out else ""
+        raise CorpusError(
+            f"{name}: {sum(counts)} of {sum(counts) + len(left_out)} training clips can be used, and matching needs at least 2.{why}"
+        )
+
+
+@torch.inference_mode()
+def _validate(model: FrameSentenceModel, data: CaptionedFrames | CaptionedImages, extractor: GridExtractor) -> dict[str, float]:
+    """Recall of the middle frame of each video among all, and of its captions."""
+    model.eval()
+    device = next(model.parameters()).device
+    frames = torch.cat([model.embed_frames(extractor.normalise(part)) for part in data.middle_frames(ENCODED_AT_ONCE)])
+    words = pad_words([caption for captions in data.captions for caption in captions]).to(device)
+    sentences = torch.cat([model.embed_sentences(part) for part in torch.split(words, ENCODED_AT_ONCE)])
+    numbers = torch.arange(len(data), device=device)
+    of_sentence = numbers.repeat_interleave(torch.tensor([len(captions) for captions in data.captions], device=device))
+    return recall_at(cosine_similarity(frames, sentences), numbers, of_sentence)
+
+
+def _save(out: Path, recipe: Recipe, model: FrameSentenceModel, progress: Progress) -> None:
+    record: dict[str, Any] = {"history": list(progress.history)}
+    write_json(out / "config.json", {"recipe": recipe.model_dump(mode="json")})
+    write_json(out / "metrics.json", record)
+    write_tensors(out / BACKBONE_FILE, model.backbone.state_dict())

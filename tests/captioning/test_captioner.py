@@ -1,0 +1,387 @@
+"""The captioner: the same features as in training, one bad file among many, and folders that do not fit."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+import stap
+from stap.captioning import captioner as captioner_module
+from stap.captioning.captioner import Captioner, load
+from stap.captioning.captions import caption_clips
+from stap.captioning.model_folder import Run, load_run, model_for, save_description, save_weights
+from stap.corpora.corpus import Clip
+from stap.errors import CheckpointError, FeatureError, StapError, VideoError
+from stap.features.extract import extract
+from stap.features.extractor import build_extractors, fingerprints_of, weights_files
+from stap.features.grid import GridExtractor
+from stap.features.store import FeatureStore, VideoFeatures
+from stap.features.streams import FeatureStreams
+from stap.models.build import build_model
+from stap.models.caption_model import DecoderState, Memory
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
+from stap.text.vocabulary import Vocabulary
+from stap.video import write_video
+
+SENTENCES = ["a red square moves to the left", "the blue square grows", "a square spins and then stops"]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three videos of a bright square on noise: 12 frames, 12 frames, 3 frames."""
+    folder = tmp_path_factory.mktemp("videos")
+    random = np.random.default_rng(1)
+    for number, frames in enumerate((12, 12, 3)):
+        pictures = random.integers(0, 90, (frames, 48, 64, 3), dtype=np.uint8)
+        for index, picture in enumerate(pictures):
+            picture[8 + 8 * number : 24 + 8 * number, 2 * index : 2 * index + 16, number] = 250
+        write_video(folder / f"{number}.mp4", pictures, 12)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as training writes it, with untrained weights and a backbone from a file that is gone afterwards."""
+    work = tmp_path_factory.mktemp("work")
+    torch.manual_seed(1)
+    backbone = work / "backbone.safetensors"
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), backbone)
+    recipe = recipe_from_dict(
+        {
+            "features": {"backbone": "test_resnet", "weights": str(backbone), "frames": 6, "image_size": 64},
+            "model": {"hidden_size": 8, "attention_size": 4, "embedding_size": 5},
+            "decoding": {"beam_width": 3, "max_words": 7},
+        }
+    )
+    extractor = GridExtractor(recipe.features)
+    vocabulary = Vocabulary.build(SENTENCES)
+    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=extractor.feature_size)
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)  # so that videos get different captions
+    save_description(work / "run", recipe, vocabulary, {"grid": extractor.fingerprint}, {"features": backbone})
+    save_weights(work / "run", model)
+    backbone.unlink()
+    return work / "run"
+
+
+@pytest.fixture(scope="module")
+def captioner(model_folder: Path) -> Captioner:
+    """The captioner of that folder."""
+    return load(model_folder, "cpu")
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the model folder elsewhere, to be changed."""
+    return Path(shutil.copytree(model_folder, tmp_path / "elsewhere" / "run"))
+
+
+def test_a_caption_is_what_training_would_make_of_the_stored_features(
+    captioner: Captioner, videos: list[Path], tmp_path: Path
+) -> None:
+    run = captioner.run
+    store = FeatureStore(tmp_path, captioner.extractor.fingerprint)
+    extract([(path.name, path) for path in videos], GridExtractor(run.recipe.features), store)
+    for path in videos:
+        clip = Clip(path.name, path, "test", ("a",))
+        expected = caption_clips(run.model, run.vocabulary, FeatureStreams({"grid": store}), [clip], run.recipe.decoding)[
+            path.name
+        ]
+        caption = captioner.caption(path)
+        assert (caption.caption, caption.words) == (expected.caption, expected.words)
+        assert caption.score == pytest.approx(expected.hypothesis.score, abs=1e-4)
+        torch.testing.assert_close(caption.attention, expected.hypothesis.attention, atol=1e-4, rtol=0)
+        assert torch.equal(caption.times_seconds, store.read(path.name)["times_seconds"])
+
+
+def test_what_comes_with_a_caption(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(str(videos[0]))
+    assert caption.path == videos[0]
+    assert caption.caption == " ".join(caption.words)
+    assert set(caption.words) <= set(" ".join(SENTENCES).split()) | {"<unk>"}
+    assert caption.attention.shape == (len(caption.words), 6)
+    torch.testing.assert_close(caption.attention.sum(dim=1), torch.ones(len(caption.words)))
+    np.testing.assert_allclose(caption.times_seconds, (np.arange(6) * 2 + 1) / 12, atol=1e-6)
+    assert caption.pooling_weights is not None
+    assert caption.pooling_weights.shape == (6, captioner.extractor.grid_size[0] * captioner.extractor.grid_size[1])
+    assert caption.warnings == ()
+
+
+def test_as_json(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(videos[0])
+    written = json.loads(json.dumps(caption.to_json()))
+    assert list(written) == ["path", "caption", "score", "times_seconds", "words", "warnings"]
+    assert (written["path"], written["caption"]) == (str(videos[0]), caption.caption)
+    assert [word["word"] for word in written["words"]] == list(caption.words)
+    np.testing.assert_allclose([word["attention"] for word in written["words"]], caption.attention, atol=1e-5)
+    np.testing.assert_allclose(written["times_seconds"], caption.times_seconds, atol=1e-5)
+
+
+def test_a_video_with_fewer_frames_is_captioned_from_those(captioner: Captioner, videos: list[Path]) -> None:
+    caption = captioner.caption(videos[2])
+    assert caption.attention.shape == (len(caption.words), 3)
+
+
+def test_width_one_is_greedy(captioner: Captioner, videos: list[Path]) -> None:
+    run = captioner.run
+    greedy = run.recipe.model_copy(update={"decoding": run.recipe.decoding.model_copy(update={"beam_width": 1})})
+    alone = Captioner(Run(run.model, run.vocabulary, greedy, run.fingerprint, run.folder), captioner.device)
+    assert captioner.caption(videos[0], beam_width=1).to_json() == alone.caption(videos[0]).to_json()
+    assert captioner.caption(videos[0], beam_width=1).score <= captioner.caption(videos[0], beam_width=50).score
+
+
+def test_many_in_order_and_a_bad_one_does_not_stop_the_others(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    failed: list[tuple[Path, StapError]] = []
+    paths = [videos[1], bad, videos[0], videos[2]]
+    captions = list(captioner.caption_many(paths, on_error=lambda path, error: failed.append((path, error))))
+    assert [caption.to_json() for caption in captions] == [
+        captioner.caption(path).to_json() for path in (videos[1], videos[0], videos[2])
+    ]
+    [(path, error)] = failed
+    assert path == bad
+    assert isinstance(error, VideoError)
+
+
+def test_without_on_error_the_first_bad_file_is_raised(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:
+    captions = captioner.caption_many([videos[0], tmp_path / "none.mp4", videos[1]])
+    assert next(captions).path == videos[0]
+    with pytest.raises(VideoError):
+        next(captions)
+
+
+def test_captions_come_one_by_one_while_the_next_file_is_read(
+    captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+
+    def paths():
+        for path in [*videos, *videos]:
+            given.append(path)
+            yield path
+
+    captions = captioner.caption_many(paths())
+    next(captions)
+    assert given == videos[:2]
+    captions.close()
+
+
+def test_a_moved_folder_is_complete(copy: Path, captioner: Captioner, videos: list[Path]) -> None:
+    assert load(copy, "cpu").caption(videos[0]).to_json() == captioner.caption(videos[0]).to_json()
+
+
+def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> None:
+    fingerprint = json.loads((copy / "features.json").read_text())["grid"]
+    (copy / "features.json").write_text(json.dumps({"grid": fingerprint | {"frames": 16, "crop": 0.5}}))
+    with pytest.raises(FeatureError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == (
+        f"{copy}: these features were not made like those that the model was trained on: stream grid: crop: {fingerprint['crop']} here, 0.5 there; "
+        "stream grid: frames: 6 here, 16 there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+    )
+
+
+def test_another_backbone_file_in_the_folder_is_noticed(copy: Path) -> None:
+    torch.manual_seed(2)
+    safetensors.torch.save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), copy / "backbone.safetensors")
+    with pytest.raises(FeatureError, match="weights_sha256"):
+        load(copy, "cpu")
+
+
+class MotionStandIn:
+    """An extractor of one step, whose motion vector is its weights and the number of the video."""
+
+    streams = ("motion",)
+
+    def __init__(self, settings: MotionSettings, device: object) -> None:
+        self.weights_file = Path(settings.weights)
+        self.weights = safetensors.torch.load_file(self.weights_file)["motion"]
+        self.fingerprint = {"kind": "motion", "weights": self.weights.tolist(), "feature_size": 3}
+
+    def extract(self, path: Path) -> VideoFeatures:
+        vector = torch.cat([self.weights, torch.tensor([float(path.stem)])])
+        return VideoFeatures({"motion": vector, "times_seconds": torch.tensor([9.0])}, ("of motion.",))
+
+
+@pytest.fixture
+def two_streams(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of grid and motion, with both weights inside; where they came from is gone."""
+    module = ModuleType("motion")
+    module.MotionExtractor = MotionStandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stap.features.motion", module)
+    weights = tmp_path / "motion" / "theirs.safetensors"
+    weights.parent.mkdir()
+    safetensors.torch.save_file({"motion": torch.tensor([0.5, -2.0])}, weights)
+    trained = load_run(model_folder)
+    changed = {"model": {"motion_size": 3}, "motion": {"weights": str(weights)}}
+    settings = trained.recipe.model_dump(mode="json")
+    recipe = recipe_from_dict(settings | {"motion": changed["motion"], "model": settings["model"] | changed["model"]})
+    extractors = build_extractors(recipe)
+    folder = tmp_path / "two"
+    save_description(folder, recipe, trained.vocabulary, fingerprints_of(extractors), weights_files(extractors))
+    torch.manual_seed(3)
+    model = model_for(recipe, trained.vocabulary, fingerprints_of(extractors))
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)
+    save_weights(folder, model)
+    shutil.rmtree(weights.parent)
+    return folder
+
+
+def test_all_extractors_of_a_model_are_rebuilt_from_its_folder(two_streams: Path, videos: list[Path], tmp_path: Path) -> None:
+    assert {path.name for path in two_streams.glob("*.safetensors")} == {
+        "backbone.safetensors",
+        "model.safetensors",
+        "motion.safetensors",
+    }
+    moved = two_streams.rename(tmp_path / "moved")
+    captioner = load(moved, "cpu")
+    grid, motion = captioner.extractors
+    stores = {extractor.streams[0]: FeatureStore(tmp_path / "store", extractor.fingerprint) for extractor in (grid, motion)}
+    for extractor, store in zip((grid, motion), stores.values(), strict=True):
+        extract([(path.name, path) for path in videos], extractor, store)
+    streams = FeatureStreams(stores)
+    assert streams.read("1.mp4")["motion"].tolist() == [0.5, -2, 1]
+    scores = set()
+    for path in videos:
+        clip = Clip(path.name, path, "test", ("a",))
+        expected = caption_clips(captioner.model, captioner.run.vocabulary, streams, [clip], captioner.run.recipe.decoding)
+        caption = captioner.caption(path)
+        assert caption.words == expected[path.name].words
+        assert caption.score == pytest.approx(expected[path.name].hypothesis.score, abs=1e-4)
+        assert len(caption.times_seconds) == caption.attention.shape[1]  # the frames', not those of motion
+        assert "of motion." in caption.warnings
+        scores.add(round(caption.score, 3))
+    assert len(scores) == 3
+    assert [caption.score for caption in captioner.caption_many(videos)] == [captioner.caption(path).score for path in videos]
+
+
+def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
+    safetensors.torch.save_file({"motion": torch.tensor([0.5, 2.0])}, two_streams / "motion.safetensors")
+    with pytest.raises(FeatureError) as error:
+        load(two_streams, "cpu")
+    assert str(error.value) == (
+        f"{two_streams}: these features were not made like those that the model was trained on: stream motion: weights: [0.5, 2.0] here, "
+        "[0.5, -2.0] there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+    )
+
+
+def test_a_recipe_without_a_stream_of_the_training_is_refused(two_streams: Path) -> None:
+    config = json.loads((two_streams / "config.json").read_text())
+    config["recipe"]["motion"] = None
+    (two_streams / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent here\. Extract"):
+        load(two_streams, "cpu")
+
+
+def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
+    fingerprint = json.loads((copy / "features.json").read_text())
+    fingerprint["grid"] |= {"kind": "imported", "stream": "grid"}
+    (copy / "features.json").write_text(json.dumps(fingerprint))
+    with pytest.raises(FeatureError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == (
+        f"{copy}: was trained on imported features (grid), and these cannot be made of a video file. Caption clips whose features were "
+        "imported with `stap evaluate`, or train on features that stap extracts."
+    )
+
+
+def test_frames_that_the_model_chose_among(captioner: Captioner) -> None:
+    memory = Memory(
+        is_padding=torch.tensor([[False, False, False, True]]),
+        start=DecoderState(torch.zeros(1, 8), torch.zeros(1, 8)),
+        embedding=torch.zeros(1, 8),
+        pooling_weights=None,
+        positions=torch.tensor([[0, 2, 4, 0]]),
+    )
+    is_frame, times = captioner_module._frames_seen(memory, torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]))
+    assert is_frame.tolist() == [True, True, True, False]
+    torch.testing.assert_close(times, torch.tensor([0.0, 0.2, 0.4]))
+
+
+def test_the_times_are_those_of_the_stream_that_is_watched(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STAT with its regions alone: other frames than those of its pooled frames, which it has too."""
+    captioner = load(copy, "cpu")
+    stat = STATSettings(global_from=None, motion_from=None, positions=4)
+    settings = ModelSettings(kind="stat", hidden_size=8, attention_size=4, embedding_size=5, stat=stat)
+    sizes = {"frames": 3, "regions": 3}
+    captioner.model = build_model(settings, vocabulary_size=len(captioner.run.vocabulary), feature_sizes=sizes).eval()
+    times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0])}
+    found = [SimpleNamespace(arrays={"times_seconds": times[name]}, warnings=()) for name in times]
+    monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(streams=(name,)) for name in times])
+    monkeypatch.setattr(captioner, "_features", lambda path, videos: found)
+    monkeypatch.setattr(
+        captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(4, 2, 3)}
+    )
+    caption = captioner.caption("clip.mp4", beam_width=1)
+    assert torch.equal(caption.times_seconds, times["regions"])
+    assert caption.attention.shape == (len(caption.words), 4)
+
+
+def test_a_damaged_folder_names_the_file(copy: Path) -> None:
+    (copy / "vocabulary.json").unlink()
+    with pytest.raises(CheckpointError) as error:
+        load(copy, "cpu")
+    assert str(error.value) == f"{copy}/vocabulary.json: no such file. Copy the model folder again, whole."
+
+
+@pytest.mark.parametrize("name", ["demo", "/no/such/folder", "a/b/c", "./runs/demo x"])
+def test_a_name_that_is_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # after `make demo` there is a folder of the first name here
+    with pytest.raises(CheckpointError) as error:
+        load(name, "cpu")
+    assert (
+        str(error.value) == f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+    )
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    with pytest.raises(CheckpointError) as error:
+        load(file, "cpu")
+    assert str(error.value) == f"{file}: is a file, expected a model folder. Name the folder that holds config.json."
+
+
+def test_from_the_hub_only_a_model_folders_files_are_fetched(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, captioner: Captioner
+) -> None:
+    asked = []
+
+    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
+        asked.append((repository, allow_patterns))
+        return str(model_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert load("someone/a-model", "cpu").run.vocabulary == captioner.run.vocabulary
+    [(repository, patterns)] = asked
+    assert repository == "someone/a-model"
+    assert {path.name for path in model_folder.iterdir() if path.is_file()} <= set(patterns)
+    assert all(pattern.endswith((".json", ".safetensors", ".md")) and "*" not in pattern for pattern in patterns)
+
+
+def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(*_: object, **__: object) -> str:
+        raise OSError("404 Client Error.\n\nRepository Not Found")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(CheckpointError) as error:
+        load("runs/demo", "cpu")
+    assert str(error.value) == (
+        "runs/demo: no such folder, and no model of that name could be had from the Hugging Face Hub "
+        "(404 Client Error. Repository Not Found). Check the name and the network."
+    )
+
+
+def test_the_public_load_is_this_one() -> None:
+    assert stap.load is captioner_module.load
+    assert load_run.__module__ == "stap.captioning.model_folder"

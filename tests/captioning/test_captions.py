@@ -1,0 +1,84 @@
+"""Captions of clips from a store equal those of the model on each clip alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stap.captioning import captions as evaluate
+from stap.captioning.batches import in_float32, read_videos
+from stap.captioning.captions import caption_clips
+from stap.corpora.corpus import Clip
+from stap.decoding.beam import beam_search
+from stap.errors import FeatureError
+from stap.features.store import FeatureStore, VideoFeatures
+from stap.features.streams import FeatureStreams
+from stap.models.build import build_model
+from stap.models.caption_model import CaptionModel
+from stap.recipes.settings import DecodingSettings, ModelSettings
+from stap.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.build(["a red ball rises", "the blue cube falls then spins"])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStreams:
+    store = FeatureStore(tmp_path, {"kind": "grid", "feature_size": 5})
+    for number in range(5):
+        grid = torch.randn(2 + number, 3, 5, generator=torch.Generator().manual_seed(number))
+        store.write(f"v{number}", VideoFeatures({"grid": grid, "times_seconds": torch.arange(2.0 + number)}))
+    return FeatureStreams({"grid": store})
+
+
+@pytest.fixture
+def model() -> CaptionModel:
+    torch.manual_seed(2)
+    settings = ModelSettings(hidden_size=8, attention_size=4, embedding_size=4, dropout=0.5)
+    model = build_model(settings, vocabulary_size=len(VOCABULARY), feature_size=5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)  # captions that differ
+    return model
+
+
+CLIPS = [Clip(f"v{number}", Path(f"{number}.mp4"), "test", ("a ball",)) for number in (3, 0, 4, 1, 2)]
+
+
+def test_captions_come_by_clip_in_order_whatever_the_batches(
+    store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding = DecodingSettings(beam_width=3, max_words=6)
+    model.train()
+    together = caption_clips(model, VOCABULARY, store, CLIPS, decoding)
+    assert model.training  # as it was; dropout was off meanwhile:
+    monkeypatch.setattr(evaluate, "CLIPS_PER_BATCH", 2)
+    in_parts = caption_clips(model, VOCABULARY, store, CLIPS, decoding)
+    model.eval()
+    assert list(together) == list(in_parts) == ["v3", "v0", "v4", "v1", "v2"]
+    assert len({found.caption for found in together.values()}) > 1
+    for video_id, found in together.items():
+        memory = model.encode(in_float32(read_videos(store.read, [video_id])))
+        [[alone, *_]] = beam_search(model, memory, width=3, max_words=6)
+        assert found.hypothesis.words == in_parts[video_id].hypothesis.words == alone.words
+        assert found.words == tuple(VOCABULARY.decode(alone.words))
+        assert found.caption == " ".join(found.words)
+        assert found.hypothesis.score == pytest.approx(alone.score, abs=1e-4)
+        assert found.hypothesis.attention.shape == (len(alone.words), 2 + int(video_id[1]))
+
+
+def test_beam_width_1_is_greedy(store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_beam(*arguments: object, **settings: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("stap.decoding.beam.beam_search", no_beam)
+    found = caption_clips(model, VOCABULARY, store, CLIPS, DecodingSettings(beam_width=1, max_words=4, no_repeat_ngram=1))
+    for one in found.values():
+        assert len(set(one.words)) == len(one.words) <= 4
+
+
+def test_missing_features_are_an_error_and_the_model_stays_as_it_was(store: FeatureStreams, model: CaptionModel) -> None:
+    with pytest.raises(FeatureError, match="no features of video 'absent'"):
+        caption_clips(model, VOCABULARY, store, [Clip("absent", Path("a.mp4"), "test", ("a",))], DecodingSettings())
+    assert model.training

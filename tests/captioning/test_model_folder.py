@@ -1,0 +1,234 @@
+"""The model folder: written whole, read with checks, and at home anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stap.captioning.model_folder import (
+    WEIGHTS_FILES,
+    check_features,
+    load_run,
+    save_description,
+    save_metrics,
+    save_weights,
+)
+from stap.errors import CheckpointError, FeatureError
+from stap.models.build import build_model
+from stap.recipes.files import recipe_from_dict
+from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
+from stap.text.vocabulary import Vocabulary
+
+FINGERPRINT = {"grid": {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}}
+VOCABULARY = Vocabulary.build(["a ball rises"])
+COPY_AGAIN = "Copy the model folder again, whole."
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return recipe_from_dict(
+        {"name": "tiny", "model": {"hidden_size": 3, "attention_size": 2, "embedding_size": 2, "matching_weight": 0}}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, recipe: Recipe) -> Path:
+    folder = tmp_path / "run"
+    torch.manual_seed(1)
+    model = build_model(recipe.model, vocabulary_size=len(VOCABULARY), feature_size=6)
+    save_description(folder, recipe, VOCABULARY, FINGERPRINT)
+    save_weights(folder, model)
+    save_metrics(folder, recipe, {"best": {"epoch": 2, "scores": {"CIDEr": 0.5}}, "history": [{"epoch": 2}]})
+    return folder
+
+
+def test_write_and_read(folder: Path, recipe: Recipe) -> None:
+    run = load_run(folder)
+    assert (run.recipe, run.vocabulary, run.fingerprint, run.folder) == (recipe, VOCABULARY, FINGERPRINT, folder)
+    assert not run.model.training
+    torch.manual_seed(1)
+    expected = build_model(recipe.model, vocabulary_size=len(VOCABULARY), feature_size=6).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in run.model.state_dict().items())
+    versions = json.loads((folder / "config.json").read_text())["versions"]
+    assert versions["torch"] == torch.__version__.partition("+")[0]
+    assert list(versions) == ["python", "stap", "torch", "timm", "numpy"]
+    assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
+
+
+def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+    weights = tmp_path / "elsewhere" / "net.safetensors"
+    weights.parent.mkdir()
+    save_file({"stem": torch.arange(3.0)}, weights)
+    features = recipe.features.model_copy(update={"weights": str(weights)})
+    save_description(folder, recipe.model_copy(update={"features": features}), VOCABULARY, FINGERPRINT, {"features": weights})
+    weights.unlink()
+    moved = folder.rename(tmp_path / "moved")
+    path = Path(load_run(moved).recipe.features.weights)
+    assert path == moved / "backbone.safetensors"
+    assert load_file(path)["stem"].tolist() == [0, 1, 2]
+    assert str(tmp_path) not in (moved / "config.json").read_text()
+
+
+def test_features_made_another_way_are_refused(folder: Path) -> None:
+    run = load_run(folder)
+    check_features(run, FINGERPRINT)
+    with pytest.raises(FeatureError) as caught:
+        check_features(run, {"grid": FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"}})
+    assert str(caught.value) == (
+        f"{folder}: these features were not made like those that the model was trained on: "
+        'stream grid: backbone: "other" here, "made up" there; stream grid: frames: 8 here, 4 there. '
+        "Extract them with the backbone, weights and settings that features.json in the model folder names."
+    )
+
+
+def test_every_difference_is_named_with_its_stream(folder: Path) -> None:
+    run = load_run(folder)
+    motion = {"kind": "motion", "feature_size": 600}
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent there\. Extract"):
+        check_features(run, FINGERPRINT | {"motion": motion})
+    with pytest.raises(FeatureError, match=r"trained on: stream grid: absent here; stream motion: absent there\. Extract"):
+        check_features(run, {"motion": motion})
+
+
+def test_weights_of_every_extractor_come_along(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+    sections = {"features": recipe.features, "motion": MotionSettings(), "regions": RegionSettings()}
+    files = {}
+    for number, section in enumerate(sections):
+        files[section] = tmp_path / f"{number}.safetensors"
+        save_file({"stem": torch.tensor([float(number)])}, files[section])
+        sections[section] = sections[section].model_copy(update={"weights": str(files[section])})
+    save_description(folder, recipe.model_copy(update=sections), VOCABULARY, FINGERPRINT, files)
+    moved = folder.rename(tmp_path / "moved")
+    loaded = load_run(moved).recipe
+    for number, (section, name) in enumerate(WEIGHTS_FILES.items()):
+        path = Path(getattr(loaded, section).weights)
+        assert path == moved / name
+        assert load_file(path)["stem"].tolist() == [number]
+    assert str(tmp_path) not in (moved / "config.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError) as caught:
+        load_run(folder)
+    assert str(caught.value) == f"{folder / name}: no such file. {COPY_AGAIN}"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load_run(tmp_path / "nowhere")
+    assert str(caught.value) == f"{tmp_path / 'nowhere'}: no such folder. Expected a model folder, as `stap train` writes it."
+
+
+def edit_json(name: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = json.loads((folder / name).read_text())
+        edit(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return change
+
+
+def edit_weights(edit: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        edit(weights)
+        save_file(weights, folder / "model.safetensors")
+
+    return change
+
+
+def cut(name: str, length: int) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length]) and None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            cut("config.json", 1),
+            f"config.json: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)). {COPY_AGAIN}",
+        ),
+        (edit_json("config.json", dict.clear), f"config.json: 'recipe' is missing. {COPY_AGAIN}"),
+        (
+            edit_json("config.json", lambda content: content["recipe"]["model"].update(hiden_size=3)),
+            "config.json: model.hiden_size: no such setting; did you mean hidden_size?\n"
+            "Load the folder with the version of stap that config.json names.",
+        ),
+        (
+            edit_json("features.json", lambda content: content["grid"].update(feature_size="6")),
+            f"features.json: feature_size of the stream grid is '6', expected a whole number from 1. {COPY_AGAIN}",
+        ),
+        (
+            lambda folder: (folder / "features.json").write_text(json.dumps(FINGERPRINT["grid"])),
+            "features.json: holds one fingerprint, as stap wrote it before models could have several streams of features; expected one for "
+            "each stream. Train the model again.",
+        ),
+        (
+            edit_json("features.json", lambda content: content.update(motion=[600])),
+            f"features.json: motion holds a list, expected an object. {COPY_AGAIN}",
+        ),
+        (lambda folder: (folder / "features.json").write_text("[]"), f"features.json: holds a list, expected an object. {COPY_AGAIN}"),
+        (
+            lambda folder: (folder / "features.json").write_bytes(b"\xff"),
+            "features.json: cannot be read ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte). " + COPY_AGAIN,
+        ),
+        (
+            edit_json("vocabulary.json", lambda content: content["words"].append("ball")),
+            "vocabulary.json: a vocabulary must hold each word once; this one repeats ball.",
+        ),
+        (
+            edit_json("vocabulary.json", lambda content: content["words"].append("cube")),
+            "model.safetensors: does not fit config.json, vocabulary.json and features.json: "
+            "embedding.weight has shape (7, 2), expected (8, 2); decoder.output.weight has shape (7, 3), expected (8, 3). "
+            + COPY_AGAIN,
+        ),
+        (
+            edit_weights(lambda weights: weights.update(extra=weights.pop("embedding.weight"))),
+            "model.safetensors: does not fit config.json, vocabulary.json and features.json: "
+            f"embedding.weight is missing; extra is not known. {COPY_AGAIN}",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_named(folder: Path, change: Callable[[Path], None], message: str) -> None:
+    change(folder)
+    with pytest.raises(CheckpointError) as caught:
+        load_run(folder)
+    assert str(caught.value) == f"{folder}/{message}"
+
+
+def test_truncated_weights_are_refused(folder: Path) -> None:
+    cut("model.safetensors", 300)(folder)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged \(.+\)\. Copy the model folder again, whole\.$"):
+        load_run(folder)
+
+
+def test_a_pickle_is_never_read(folder: Path) -> None:
+    torch.save({"embedding.weight": torch.zeros(7, 2)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
+        load_run(folder)
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / "run").write_text("notes")
+    with pytest.raises(CheckpointError) as caught:
+        save_description(tmp_path / "run", recipe, VOCABULARY, FINGERPRINT)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run/config.json'}: cannot be written (File exists). What was there before is kept; "
+        "make room or choose another folder, and run again."
+    )
+
+
+def test_model_card_says_what_it_is_and_how_to_use_it(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: stap\n")
+    assert "\n# tiny\n" in card
+    assert "stap caption video.mp4 --model" in card
+    assert "| CIDEr | 50.0 |" in card

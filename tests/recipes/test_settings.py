@@ -1,0 +1,151 @@
+"""Recipes: defaults of the paper, overrides, and all problems at once with the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stap.commands.recipes import setting_lines
+from stap.errors import ConfigError
+from stap.recipes.files import built_in_recipes, load_recipe, recipe_from_dict, recipe_to_yaml
+from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """A recipe file with this text."""
+
+    def file(text: str) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return file
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_recipe(path, overrides)
+    return str(error.value).replace(str(path), "recipe.yaml")
+
+
+def test_the_defaults_are_those_of_the_paper(write) -> None:
+    recipe = load_recipe(write(""))
+    assert (recipe.model.hidden_size, recipe.model.attention_size, recipe.model.embedding_size) == (1024, 256, 300)
+    assert (recipe.model.dropout, recipe.model.matching_weight, recipe.model.margin) == (0.5, 0.4, 0.2)
+    optimizer = recipe.training.optimizer
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.decay, optimizer.momentum, optimizer.epsilon) == (
+        "rmsprop", 1e-4, 0.9, 0.0, 1e-10,
+    )  # fmt: skip
+    assert (recipe.training.batch_size, recipe.training.captions_per_video, recipe.training.clip_norm) == (64, 1, 5.0)
+    assert (recipe.features.backbone, recipe.features.frames, recipe.features.image_size) == ("resnet152", 30, 224)
+    assert (recipe.text.max_words, recipe.text.vocabulary_size) == (30, None)
+
+
+def test_a_recipe_written_out_is_the_same_recipe(write) -> None:
+    recipe = load_recipe(write("name: mine\nfeatures: {mean: [0.1, 0.2, 0.3], store: somewhere}\ntraining: {epochs: 3}\n"))
+    assert load_recipe(write(recipe_to_yaml(recipe))) == recipe
+    assert recipe_from_dict(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(built_in_recipes()))
+def test_a_built_in_recipe_is_valid_and_says_what_it_is(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_overrides(write) -> None:
+    path = write("training: {epochs: 3, optimizer: {kind: adam}}\n")
+    recipe = load_recipe(
+        path,
+        [
+            "training.epochs=7",
+            "training.optimizer.learning_rate=2e-3",
+            "corpus.root=/data/my videos",
+            "seed=5",
+            "text.vocabulary_size=null",
+        ],
+    )
+    assert recipe.training.epochs == 7
+    assert (recipe.training.optimizer.kind, recipe.training.optimizer.learning_rate) == ("adam", 0.002)
+    assert recipe.corpus.root == Path("/data/my videos")
+    assert recipe.seed == 5
+
+
+def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
+    path = write("trainin: {}\ntraining: {epoch: 3, batch_size: 0}\nmodel: {kind: lstm, pooling: mean}\n")
+    assert message(path, "features.bakcbone=resnet18", "training.optimizer.learning_rate=fast") == (
+        "recipe.yaml: 6 problems:\n"
+        "  - features.bakcbone: no such setting; did you mean backbone?\n"
+        "  - model.kind: input should be 'lstap', 'lrcn', 'stat', 'stat-mm17' or 'lstap-stat' (given \"lstm\")\n"
+        '  - training.optimizer.learning_rate: input should be a valid number, unable to parse string as a number (given "fast")\n'
+        "  - training.batch_size: input should be greater than or equal to 1 (given 0)\n"
+        "  - training.epoch: no such setting; did you mean epochs?\n"
+        "  - trainin: no such setting; did you mean training?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "sentence"),
+    [
+        ("training: {epoch: 3}", (), "recipe.yaml: training.epoch: no such setting; did you mean epochs?"),
+        ("- a\n- b\n", (), "recipe.yaml: holds a list, expected settings in sections (name, description, seed, corpus, text, features, motion, regions, pretraining, model, training, decoding)."),
+        ("model: {kind: stat, stat: {positions: }}", (), 'recipe.yaml: model: stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true (given {"kind": "stat", "stat": {"positions": null}})'),
+        ("model: {kind: stat, location_bias: 0.3}", (), 'recipe.yaml: model: location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0 (given {"kind": "stat", "location_bias": 0.3})'),
+        ("pretraining: {frames_per_video: 2, frames_shown: 3}", (), 'recipe.yaml: pretraining: frames_shown is 3 of 2 frames kept; raise frames_per_video, or show fewer (given {"frames_per_video": 2, "frames_shown": 3})'),
+        ("training: {optimizer: {kind: muon, weight_decay: 0.1}}", (), 'recipe.yaml: training.optimizer: muon is without weight decay here; set weight_decay: 0, or use training.l2 (given {"kind": "muon", "weight_decay": 0.1})'),
+        ("model: {kind: stat, grid_shift: 1}", (), 'recipe.yaml: model: grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0 (given {"kind": "stat", "grid_shift": 1})'),
+        ("model: {kind: stat-mm17, frame_bias: 1}", (), 'recipe.yaml: model: frame_bias is for recurrent encoders, and kind stat has none; set frame_bias: 0 (given {"kind": "stat-mm17", "frame_bias": 1})'),
+        ("model: {kind: stat, frame_differences: true}", (), 'recipe.yaml: model: frame_differences is for recurrent encoders; set stat.motion_from: differences, or frame_differences: false (given {"kind": "stat", "frame_differences": true})'),
+        ("model: {kind: stat-mm17, stat: {project_global: true}}", (), 'recipe.yaml: model: stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat (given {"kind": "stat-mm17", "stat": {"project_global": true}})'),
+        ("", ("training.epochs",), "'training.epochs': expected section.key=value, for example training.epochs=20."),
+        ("", ("=3",), "'=3': expected section.key=value, for example training.epochs=20."),
+        ("seed: 4", ("seed.epochs=3",), "'seed.epochs=3': seed is a single setting, not a section."),
+    ],
+)  # fmt: skip
+def test_one_problem_is_one_sentence(write, text: str, overrides: tuple[str, ...], sentence: str) -> None:
+    assert message(write(text), *overrides) == sentence
+
+
+def test_text_that_is_not_yaml(write) -> None:
+    assert message(write("a: [1, 2")).startswith("recipe.yaml: cannot be read as YAML: ")
+    assert message(write("a: [1, 2")).endswith("Expected `section:` lines with settings under them.")
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_recipe("no-such-recipe")
+    assert str(error.value).startswith("no-such-recipe: no such recipe file or built-in recipe")
+    assert f"Built in: {', '.join(built_in_recipes())}." in str(error.value)
+
+
+def test_settings_are_frozen(write) -> None:
+    recipe = load_recipe(write(""))
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.training.epochs = 3
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    lines = {line.split(" = ")[0]: line for line in setting_lines(Recipe) if " = " in line}
+    whole = Recipe(motion=MotionSettings(), regions=RegionSettings())  # the sections that a recipe may leave out
+    assert set(lines) == set(_leaves(whole.model_dump(mode="json")))
+    assert lines["training.clip_norm"].split() == [
+        "training.clip_norm",
+        "=",
+        "5.0",
+        "gradient",
+        "clipping",
+        "by",
+        "global",
+        "norm",
+    ]
+    assert yaml.safe_load(lines["features.store"].split(" = ")[1].split("  ")[0]) == "features"
+
+
+def _leaves(settings: dict, prefix: str = "") -> list[str]:
+    names = []
+    for name, value in settings.items():
+        is_section = isinstance(value, dict) and name not in ("backbone_options", "imported")
+        names += _leaves(value, f"{prefix}{name}.") if is_section else [f"{prefix}{name}"]
+    return names

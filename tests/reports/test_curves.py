@@ -1,0 +1,85 @@
+"""Curves of a run: read from its metrics, drawn as they are."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from stap.errors import CheckpointError
+from stap.reports.curves import curves_figure, run_curves, training_curves
+
+
+def record(epoch: int, loss: float, validation: float | None = None, **scores: float) -> dict[str, object]:
+    return {
+        "epoch": epoch,
+        "training": {"loss": loss},
+        "validation": {} if validation is None else {"loss": validation},
+        "scores": scores,
+    }
+
+
+HISTORY = [record(1, 3.0), record(2, 2.0, 2.5, CIDEr=0.7), record(3, 1.5, 2.0), record(4, 1.0, 2.2, CIDEr=0.9)]
+
+
+def values(curves):
+    return [(curve.name, curve.x_label, curve.y_label, list(curve.x), list(curve.y)) for curve in curves]
+
+
+def test_curves_of_a_training(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"best": HISTORY[3], "history": HISTORY}))
+    assert values(run_curves(tmp_path)) == [
+        ("training", "epoch of training", "loss", [1, 2, 3, 4], [3.0, 2.0, 1.5, 1.0]),
+        ("validation", "epoch of training", "loss", [2, 3, 4], [2.5, 2.0, 2.2]),
+        ("validation", "epoch of training", "validation CIDEr (greedy)", [2, 4], [0.7, 0.9]),
+    ]
+
+
+def test_curves_of_a_pretraining(tmp_path: Path) -> None:
+    history = [{"epoch": e, "loss": 1 / e, "recall": {"R@1": 0.1 * e}} for e in (1, 2)]
+    (tmp_path / "metrics.json").write_text(json.dumps({"history": history}))
+    assert values(run_curves(tmp_path)) == [
+        ("training", "epoch of pretraining", "ranking loss", [1, 2], [1.0, 0.5]),
+        ("R@1", "epoch of pretraining", "validation recall", [1, 2], [0.1, 0.2]),
+    ]
+
+
+def test_other_scores_and_gaps() -> None:
+    history = [record(1, 3.0, 2.5, **{"log-likelihood": -3.0}), record(2, 2.0, 2.4, **{"log-likelihood": -2.5}, CIDEr=0.5)]
+    *_, cider, likelihood = training_curves(history, "A")
+    assert (cider.name, cider.y_label, math.isnan(cider.y[0]), cider.y[1]) == ("A", "validation CIDEr (greedy)", True, 0.5)
+    assert (likelihood.y_label, list(likelihood.y)) == ("validation log-likelihood", [-3.0, -2.5])
+
+
+def test_the_figure_has_a_chart_for_each_kind_of_value() -> None:
+    figure = curves_figure(training_curves(HISTORY))
+    losses, scores = figure.axes
+    assert (losses.get_ylabel(), scores.get_ylabel()) == ("loss", "validation CIDEr (greedy)")
+    assert [list(map(float, line.get_ydata())) for line in losses.lines] == [[3.0, 2.0, 1.5, 1.0], [2.5, 2.0, 2.2]]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["training", "validation"]
+    assert scores.get_legend() is None
+    assert len({line.get_linestyle() for line in losses.lines}) == 2  # told apart in black and white too
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "{file}: no such file. It is written after the first epoch of training."),
+        ("{", "{file}: not the history of a training. Copy the folder again, whole."),
+        ('{"history": [1]}', "{file}: not the history of a training. Copy the folder again, whole."),
+        ('{"history": []}', "{file}: has no finished epoch. Train for one at least."),
+    ],
+)
+def test_folders_without_a_history(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "metrics.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(CheckpointError) as raised:
+        run_curves(tmp_path)
+    assert str(raised.value) == message.format(file=file)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        run_curves(tmp_path / "none")
+    assert str(raised.value) == f"{tmp_path}/none: no such folder. Expected one that `stap train` or `stap pretrain` wrote."
