@@ -4,7 +4,8 @@
 #   make demo       the whole path on generated videos, results in demo/
 #   make test       every test
 #   make quick      the tests that take seconds
-#   make check      linter, formatter, types
+#   make check      linter, formatter, types, the manual
+#   make docs       the manual as a site, in docs/_build/html
 #   make browser    Chromium for the tests of the report's page, on Debian and Ubuntu; part of `make test`
 #
 # Another interpreter: make install PYTHON=python3.12
@@ -13,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test quick check browser clean
+.PHONY: help install demo test quick check docs browser clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,10 +30,14 @@ test: $(VENV)/.installed-dev browser
 quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Warnings are errors.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 # Where it cannot be installed, a sentence says so and those tests are skipped.
 browser:
@@ -47,7 +52,7 @@ browser:
 	echo "No Chromium here: the tests of the report in a browser are skipped. On Debian and Ubuntu: sudo apt-get install chromium"
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build docs/_build docs/generated src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 # The stamp is written last, so an interrupted installation is done again.
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
