@@ -12,7 +12,7 @@ from stap.captioning.model_folder import save_description, save_weights
 from stap.features.grid import GridExtractor
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
-from stap.reports.page_clips import ClipReport
+from stap.reports.clip import ClipReport
 from stap.reports.places import Grid
 from stap.text.vocabulary import Vocabulary
 from stap.video import write_video

@@ -12,7 +12,7 @@ from stap.captioning.model_folder import Run
 from stap.errors import FeatureError
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
-from stap.reports.clip import look, watch
+from stap.reports.clip import clip_from_features, clip_from_file
 from stap.reports.places import Boxes, Grid
 from stap.text.special_ids import BOS
 from stap.text.vocabulary import Vocabulary
@@ -58,7 +58,7 @@ MADE = {
 
 def test_what_lstap_looked_at(model_folder: Path, video: Path) -> None:
     captioner = load(model_folder, "cpu")
-    seen, found = watch(captioner, video, references=["a man"], extra={"a": "b"}), captioner.caption(video)
+    seen, found = clip_from_file(captioner, video, references=["a man"], extra={"a": "b"}), captioner.caption(video)
     assert (seen.video_id, seen.caption_words, seen.score) == ("clip", found.words, pytest.approx(found.score, abs=1e-5))
     assert (seen.references, seen.extra) == (("a man",), {"a": "b"})
     np.testing.assert_allclose(seen.word_attention, found.attention.numpy(), atol=1e-6)
@@ -75,7 +75,7 @@ def test_what_lstap_looked_at(model_folder: Path, video: Path) -> None:
 )
 def test_what_stat_looked_at(vocabulary: Vocabulary, video: Path, positions: int, frames_seen: list[int]) -> None:
     run, arrays = stat_run(vocabulary, MADE, positions=positions), region_arrays(12)
-    seen = look(run, arrays, video, video_id="vid7")
+    seen = clip_from_features(run, arrays, video, video_id="vid7")
     order = list(frames_seen)
     assert seen.rgb_uint8.shape == (len(order), 96, 128, 3)
     np.testing.assert_array_equal(seen.times_seconds, arrays["regions"]["times_seconds"].numpy()[order])
@@ -96,19 +96,19 @@ def test_what_stat_looked_at(vocabulary: Vocabulary, video: Path, positions: int
 def test_regions_without_boxes_have_no_where(vocabulary: Vocabulary, video: Path) -> None:
     run = stat_run(vocabulary, {name: {"kind": "imported", "feature_size": D} for name in MADE})
     arrays = {name: {name: found[name]} for name, found in region_arrays(12).items()}
-    seen = look(run, arrays, video, video_id="vid7")
+    seen = clip_from_features(run, arrays, video, video_id="vid7")
     assert (seen.places, seen.spatial_weights) == (None, None)
     assert seen.times_seconds[1] == pytest.approx(1 / 12, abs=1e-6)  # of the file, since the features have none
 
 
 def test_a_caption_without_words(vocabulary: Vocabulary, video: Path) -> None:
-    seen = look(stat_run(vocabulary, MADE, end=20), region_arrays(12), video, video_id="vid7")
+    seen = clip_from_features(stat_run(vocabulary, MADE, end=20), region_arrays(12), video, video_id="vid7")
     assert (seen.caption_words, seen.word_attention.shape) == ((), (0, 12))
 
 
 def test_features_of_another_number_of_frames(vocabulary: Vocabulary, video: Path) -> None:
     with pytest.raises(FeatureError) as raised:
-        look(stat_run(vocabulary, MADE), region_arrays(11), video, video_id="vid7")
+        clip_from_features(stat_run(vocabulary, MADE), region_arrays(11), video, video_id="vid7")
     assert str(raised.value) == (
         f"{video}: gives 12 frames, and its features are of 11. "
         "They were made of another file or in another way, so its frames cannot be shown."

@@ -14,8 +14,8 @@ from PIL import Image
 from stap.errors import ShapeError, StapError
 from stap.reports import charts as report_charts
 from stap.reports.charts import Curve
+from stap.reports.clip import ClipReport
 from stap.reports.page import Report, ScoresRow, ScoresTable, write_report
-from stap.reports.page_clips import ClipReport
 from stap.reports.places import Boxes, Grid
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle"}

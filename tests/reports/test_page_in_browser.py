@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stap.reports.charts import Curve
+from stap.reports.clip import ClipReport
 from stap.reports.page import Report, ScoresRow, ScoresTable, write_report
-from stap.reports.page_clips import ClipReport
 from stap.reports.places import Boxes, Grid
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install 'stap[dev]'")

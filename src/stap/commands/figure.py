@@ -67,14 +67,14 @@ def figure(
     if clip is None:
         raise StapError("attention is drawn for one clip. Name a video file or a clip of the run's corpus after the run.")
     from stap.captioning.captioner import load
-    from stap.reports.attention import attention_figure
-    from stap.reports.clip import watch
+    from stap.reports.attention_figure import attention_figure
+    from stap.reports.clip import clip_from_file
 
     if not run.is_dir():
         raise CheckpointError(f"{run}: no such folder. Expected a model folder, as `stap train` writes it.")
     captioner = load(run, device)
     found = _find(clip, captioner)
-    _save(attention_figure(watch(captioner, found.path, video_id=found.id, beam_width=beam), frames=frames), out)
+    _save(attention_figure(clip_from_file(captioner, found.path, video_id=found.id, beam_width=beam), frames=frames), out)
 
 
 def _find(name: str, captioner: Captioner) -> Clip:

@@ -18,10 +18,9 @@ from stap.errors import CheckpointError, CorpusError, FeatureError, StapError
 from stap.experiments.evaluate import Evaluation
 from stap.features.streams import FeatureStreams, open_run_streams
 from stap.reports.charts import Curve
-from stap.reports.clip import look
+from stap.reports.clip import ClipReport, clip_from_features
 from stap.reports.curves import run_curves
 from stap.reports.page import Report, ScoresRow, ScoresTable, write_report
-from stap.reports.page_clips import ClipReport
 
 if TYPE_CHECKING:
     from stap.scoring.resampling import Interval
@@ -122,7 +121,7 @@ def _drawn(
     beam_width: int | None,
     device: torch.device | str,
 ) -> ClipReport:
-    return look(
+    return clip_from_features(
         run,
         streams.arrays(clip.id),
         clip.path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,72 @@ from torch import Tensor
 from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import Run
 from stap.decoding.beam import Hypothesis
-from stap.errors import FeatureError
+from stap.errors import FeatureError, ShapeError
 from stap.models.caption_model import Memory, looks_of
 from stap.models.stat_streams import select_positions
-from stap.reports.page_clips import ClipReport
 from stap.reports.places import Boxes, Grid, Places
 from stap.video import sample_frames
 
 if TYPE_CHECKING:
     from stap.captioning.captioner import Captioner
 
-__all__ = ["Arrays", "look", "watch"]
+__all__ = ["Arrays", "ClipReport", "clip_from_features", "clip_from_file"]
 
 Arrays = Mapping[str, Mapping[str, Tensor]]
 """Stream -> all that is kept of it for a video: the stream itself, times_seconds, boxes, labels."""
 
 _SHORT_SIDE = 256  # pixels, at most: of pictures for people
+
+
+@dataclass(frozen=True, eq=False)
+class ClipReport:
+    """One clip with its caption and what the model looked at. T frames, L words, R places in a frame.
+
+    spatial_weights: what each place weighs in each frame, the same for all words (T, R), or for each word (L, T, R).
+    places: what the R places are, a grid or boxes; given exactly when spatial_weights are.
+    """
+
+    video_id: str
+    caption_words: tuple[str, ...]  # (L,)
+    references: tuple[str, ...]
+    rgb_uint8: npt.NDArray[np.uint8]  # (T, height, width, 3)
+    times_seconds: npt.NDArray[np.floating[Any]]  # (T,)
+    word_attention: npt.NDArray[np.floating[Any]]  # (L, T): what each frame weighs for each word
+    spatial_weights: npt.NDArray[np.floating[Any]] | None = None
+    places: Places | None = None
+    score: float | None = None
+    """Log-probability of the caption."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Whatever else is worth knowing about the clip: name -> text, such as facts and which of them the caption recalls."""
+
+    def __post_init__(self) -> None:
+        """Raise ShapeError if the parts do not fit together, ValueError for weights that are no weights."""
+        T, L = len(self.rgb_uint8), len(self.caption_words)
+        if self.rgb_uint8.ndim != 4 or self.rgb_uint8.shape[3] != 3 or self.rgb_uint8.dtype != np.uint8 or T == 0:
+            raise ShapeError(
+                f"clip {self.video_id}: rgb_uint8 must be (T, height, width, 3) of uint8 with at least one frame, "
+                f"not {self.rgb_uint8.shape} of {self.rgb_uint8.dtype}."
+            )
+        self._check("times_seconds", self.times_seconds, (T,))
+        self._check("word_attention", self.word_attention, (L, T))
+        if (self.spatial_weights is None) != (self.places is None):
+            raise ShapeError(
+                f"clip {self.video_id}: spatial_weights and the places that they lie on belong together; one is missing."
+            )
+        if self.spatial_weights is not None and self.places is not None:
+            R = self.places.fit(T)
+            self._check("spatial_weights", self.spatial_weights, (L, T, R) if self.spatial_weights.ndim == 3 else (T, R))
+        for name in ("word_attention", "spatial_weights"):
+            weights = getattr(self, name)
+            if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
+                raise ValueError(f"clip {self.video_id}: {name} must be finite and at least 0.")
+
+    def _check(self, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+        if np.shape(array) != shape:
+            T, L = len(self.rgb_uint8), len(self.caption_words)
+            raise ShapeError(
+                f"clip {self.video_id}: {name} must be {shape} for {T} frames and {L} words, not {np.shape(array)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -47,7 +97,7 @@ class Looked:
     spatial: Tensor | None
 
 
-def watch(
+def clip_from_file(
     captioner: Captioner,
     path: Path,
     *,
@@ -56,7 +106,7 @@ def watch(
     extra: Mapping[str, str] | None = None,
     beam_width: int | None = None,
 ) -> ClipReport:
-    """Caption a video file and keep its frames and what was looked at; see `look`.
+    """Caption a video file and keep its frames and what was looked at; see `clip_from_features`.
 
     video_id: its name in the report; the file's, if not given. Raises VideoError or FeatureError where it cannot be captioned.
     """
@@ -64,7 +114,7 @@ def watch(
     for extractor in captioner.extractors:
         features = extractor.extract(path)
         arrays |= dict.fromkeys(extractor.streams, features.arrays)
-    return look(
+    return clip_from_features(
         captioner.run,
         arrays,
         path,
@@ -76,7 +126,7 @@ def watch(
     )
 
 
-def look(
+def clip_from_features(
     run: Run,
     arrays: Arrays,
     path: Path,

@@ -16,7 +16,8 @@ import jinja2
 
 from stap.errors import ShapeError, StapError
 from stap.reports.charts import Curve, charts
-from stap.reports.page_clips import ClipReport, clip_views
+from stap.reports.clip import ClipReport
+from stap.reports.clip_view import clip_views
 
 __all__ = ["Report", "ScoresRow", "ScoresTable", "write_report"]
 

@@ -12,10 +12,9 @@ from stap.captioning.captioner import Captioner
 from stap.corpora.corpus import Clip
 from stap.experiments.demo.outcomes import Outcome, scores_table
 from stap.reports.charts import Curve
-from stap.reports.clip import watch
+from stap.reports.clip import ClipReport, clip_from_file
 from stap.reports.curves import pretraining_curves, training_curves
 from stap.reports.page import Report, write_report
-from stap.reports.page_clips import ClipReport
 from stap.scenes import facts_recalled
 from stap.training.loop import TrainingResult
 from stap.training.pretraining.pretrain import PretrainingResult
@@ -77,7 +76,7 @@ def curves(pretraining: PretrainingResult, trainings: Mapping[str, TrainingResul
 
 
 def _clip_report(captioner: Captioner, clip: Clip, rivals: Sequence[Outcome]) -> ClipReport:
-    seen = watch(captioner, clip.path, video_id=clip.id, references=clip.captions)
+    seen = clip_from_file(captioner, clip.path, video_id=clip.id, references=clip.captions)
     said = {"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, " ".join(seen.caption_words))}
     return replace(seen, extra=said | {rival.name: rival.captions[clip.id] for rival in rivals})
 

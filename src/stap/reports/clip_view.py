@@ -1,5 +1,5 @@
-"""The clips of a report as the page shows them: frames as small pictures, the weights of places as bytes, and for each word a
-sentence that says when, and where in the picture, the model looked."""
+"""A clip as the page shows it: small pictures of its frames, the weights of places as bytes, and a sentence for each word that
+says when, and where in the picture, the attention was."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stap.errors import ShapeError
-from stap.reports.places import CLEARLY, Places, is_even, packed, where
+from stap.reports.clip import ClipReport
+from stap.reports.places import CLEARLY, is_even, packed, where
 
-__all__ = ["ClipReport", "ClipView", "FrameView", "WordView", "clip_views"]
+__all__ = ["ClipView", "FrameView", "WordView", "clip_views"]
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -28,57 +28,6 @@ _SMALLEST_WIDTH = 80
 _LARGER = 2.25  # so much wider are frames that weigh most for a word: pointing at the word shows them large
 _MOST_LARGE = 5  # of them in a clip
 _MOST_COLUMNS, _FEWEST_COLUMNS = 10, 6  # of a filmstrip on a wide screen
-
-
-@dataclass(frozen=True, eq=False)
-class ClipReport:
-    """One clip with its caption and what the model looked at. T frames, L words, R places in a frame.
-
-    spatial_weights: what each place weighs in each frame, the same for all words (T, R), or for each word (L, T, R).
-    places: what the R places are, a grid or boxes; given exactly when spatial_weights are.
-    """
-
-    video_id: str
-    caption_words: tuple[str, ...]  # (L,)
-    references: tuple[str, ...]
-    rgb_uint8: npt.NDArray[np.uint8]  # (T, height, width, 3)
-    times_seconds: npt.NDArray[np.floating[Any]]  # (T,)
-    word_attention: npt.NDArray[np.floating[Any]]  # (L, T): what each frame weighs for each word
-    spatial_weights: npt.NDArray[np.floating[Any]] | None = None
-    places: Places | None = None
-    score: float | None = None
-    """Log-probability of the caption."""
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """Whatever else is worth knowing about the clip: name -> text, such as facts and which of them the caption recalls."""
-
-    def __post_init__(self) -> None:
-        """Raise ShapeError if the parts do not fit together, ValueError for weights that are no weights."""
-        T, L = len(self.rgb_uint8), len(self.caption_words)
-        if self.rgb_uint8.ndim != 4 or self.rgb_uint8.shape[3] != 3 or self.rgb_uint8.dtype != np.uint8 or T == 0:
-            raise ShapeError(
-                f"clip {self.video_id}: rgb_uint8 must be (T, height, width, 3) of uint8 with at least one frame, "
-                f"not {self.rgb_uint8.shape} of {self.rgb_uint8.dtype}."
-            )
-        self._check("times_seconds", self.times_seconds, (T,))
-        self._check("word_attention", self.word_attention, (L, T))
-        if (self.spatial_weights is None) != (self.places is None):
-            raise ShapeError(
-                f"clip {self.video_id}: spatial_weights and the places that they lie on belong together; one is missing."
-            )
-        if self.spatial_weights is not None and self.places is not None:
-            R = self.places.fit(T)
-            self._check("spatial_weights", self.spatial_weights, (L, T, R) if self.spatial_weights.ndim == 3 else (T, R))
-        for name in ("word_attention", "spatial_weights"):
-            weights = getattr(self, name)
-            if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
-                raise ValueError(f"clip {self.video_id}: {name} must be finite and at least 0.")
-
-    def _check(self, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
-        if np.shape(array) != shape:
-            T, L = len(self.rgb_uint8), len(self.caption_words)
-            raise ShapeError(
-                f"clip {self.video_id}: {name} must be {shape} for {T} frames and {L} words, not {np.shape(array)}."
-            )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from stap.errors import StapError
-from stap.reports.attention import attention_figure
-from stap.reports.page_clips import ClipReport
+from stap.reports.attention_figure import attention_figure
+from stap.reports.clip import ClipReport
 from stap.reports.places import Boxes
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stap.errors import StapError
-from stap.reports.page_clips import ClipReport
+from stap.reports.clip import ClipReport
 from stap.reports.places import Places, is_even, stand_out
 
 if TYPE_CHECKING:
