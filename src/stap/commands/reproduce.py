@@ -43,7 +43,9 @@ def reproduce(
         list[str] | None,
         typer.Option("--weights", metavar="NETWORK=FILE", help="Weights of a network; may be given several times."),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, what it needs, and what is missing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only print what would run, what is missing and where to get it.")
+    ] = False,
     data: Annotated[int | None, typer.Option(metavar="N", min=3, help="Only N of the videos, for a trial run.")] = None,
     other_counts: Annotated[
         bool, typer.Option("--other-counts", help="The corpus may have other counts than are published.")
@@ -74,14 +76,14 @@ def reproduce(
     )
     request.recipes()  # wrong settings: before the work
 
-    from stap.features.device import choose_device
-
-    where = choose_device(device)
     if plan:
         from stap.experiments.reproduce.plan import make_plan
 
-        print(make_plan(request, device=where, say=say))
+        print(make_plan(request))
         return
+    from stap.features.device import choose_device
+
+    where = choose_device(device)
     writable_folder(request.out)
     from stap.experiments.reproduce.run import reproduce as run
 

@@ -14,7 +14,6 @@ import timm
 import torch
 
 from stap.cli import main
-from stap.experiments.reproduce.plan import make_plan
 from stap.experiments.reproduce.request import Request
 from stap.experiments.reproduce.run import reproduce
 from stap.experiments.reproduce.tables import METRICS, CorpusName, rows_named
@@ -220,30 +219,6 @@ def make_weights(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-@pytest.mark.slow
-def test_the_plan_measures_and_names_what_is_missing(small: Request, tmp_path: Path) -> None:
-    request = replace(small, overrides=tuple(s for s in small.overrides if s != "motion=null"), rows=rows_named("lrcn"))
-    plan = make_plan(request, say=Told())
-    videos, motion = plan.missing
-    assert videos.startswith("videos: 1 of 24 are not in ")
-    assert motion.startswith(
-        "motion, i3d: motion.weights is 'pretrained', and no weights of i3d can be fetched. Fetch both files of "
-    )
-    [row] = plan.rows
-    assert (row.updates, row.finished, row.seeds) == (2, 0, 1)
-    assert plan.corpus.clips == 24
-    grid = next(network for network in plan.networks if network.cost and "grid" in network.cost.streams)
-    assert grid.cost is not None
-    D = grid.cost.fingerprint["feature_size"]
-    rows, columns = grid.cost.fingerprint["grid"]
-    assert grid.cost.bytes == 3 * (rows * columns * D * 2 + 4)
-    assert 0 < plan.seconds < 3600
-    text = str(plan)
-    assert "MSVD: 24 of 24 clips would be used" in text
-    assert "Missing:" in text
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_refuses_what_fits_no_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from stap.errors import CorpusError
 from stap.files import write_json
 from stap.recipes.settings import Recipe
 
-__all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "limited", "look", "prepare_corpus"]
+__all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "find_clips", "limited", "prepare_corpus"]
 
 CHECK_FILE = "check.json"
 ABOUT_VIDEOS = frozenset({"no video", "video", "same video"})  # these clips are left out, and the others go on
@@ -40,7 +40,7 @@ class CheckedCorpus:
     problems: tuple[str, ...]
 
 
-def look(recipe: Recipe) -> tuple[Annotations, list[Clip], list[Clip]]:
+def find_clips(recipe: Recipe) -> tuple[Annotations, list[Clip], list[Clip]]:
     """What the caption files say, and the clips with and without a video file. Nothing is decoded. Raises CorpusError."""
     annotations = load_annotations(recipe.corpus, Problems())
     here, missing = find_video_files(annotations.clips)
@@ -61,7 +61,7 @@ def prepare_corpus(
     limit: of the videos; their files are then not decoded for the check.
     Raises CorpusError if anything but single videos must be repaired, or nothing is left.
     """
-    annotations, here, _ = look(recipe)
+    annotations, here, _ = find_clips(recipe)
     mark = _mark(recipe, here, decoded=limit is None)
     problems = _found_before(out / CHECK_FILE, mark)
     if problems is None:
@@ -93,7 +93,7 @@ def limited(corpus: Corpus, count: int) -> Corpus:
     for _ in range(count - len(parts)):  # each to the split that has the smallest share of its clips
         open_parts = [place for place in range(len(parts)) if sizes[place] < len(parts[place])]
         sizes[min(open_parts, key=lambda place: sizes[place] / len(parts[place]))] += 1
-    kept = {clip.id for part, size in zip(parts, sizes, strict=True) for clip in _spread(part, size)}
+    kept = {clip.id for part, size in zip(parts, sizes, strict=True) for clip in _evenly(part, size)}
     return Corpus(corpus.name, tuple(clip for clip in corpus.clips if clip.id in kept))
 
 
@@ -105,7 +105,7 @@ def clips_digest(clips: Iterable[Clip]) -> str:
     return digest.hexdigest()
 
 
-def _spread(clips: Sequence[Clip], count: int) -> list[Clip]:
+def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
     return [clips[place * len(clips) // count] for place in range(count)]
 
 

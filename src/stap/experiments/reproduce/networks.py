@@ -18,15 +18,15 @@ from stap.features.extractor import Extractor
 from stap.features.store import FeatureStore
 from stap.recipes.settings import Recipe
 
-__all__ = ["Extracted", "Need", "build", "extract_all", "needs_of"]
+__all__ = ["Extracted", "FeatureSource", "build", "extract_all", "feature_sources"]
 
 Say = Callable[[str], None]
 OnProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Need:
-    """One way of making features: a section of a recipe. Rows with the same settings share its store."""
+class FeatureSource:
+    """Where features come from: the settings of a network, a section of a recipe. Rows with the same settings share its store."""
 
     section: str
     settings: Any = field(hash=False)
@@ -40,38 +40,38 @@ class Need:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What became of a need.
+    """The features of a source.
 
     stores: by stream.   weights_file: for model folders to carry.   failed: clip id to reason.   error: why nothing was
     extracted; the rest is then empty.
     """
 
-    need: Need
+    source: FeatureSource
     stores: Mapping[str, FeatureStore] = field(default_factory=dict)
     weights_file: Path | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
-def needs_of(recipe: Recipe) -> tuple[Need, ...]:
+def feature_sources(recipe: Recipe) -> tuple[FeatureSource, ...]:
     """What the extractors of a recipe are made from, less streams that are imported."""
     imported = recipe.features.imported.keys()
     replaced = {"features": {"grid", "frames"}, "motion": {"motion"}, "regions": {"regions"}}
     return tuple(
-        Need(section, settings, _key(section, settings))
+        FeatureSource(section, settings, _key(section, settings))
         for section in NETWORKS
         if (settings := getattr(recipe, section)) is not None and not imported & replaced[section]
     )
 
 
-def build(need: Need, device: torch.device | str, *, weights: str | None = None) -> Extractor:
-    """The extractor.   weights: instead of the settings', such as 'random'. Raises CheckpointError, ConfigError or FeatureError."""
-    settings = need.settings if weights is None else need.settings.model_copy(update={"weights": weights})
-    if need.section == "motion":
+def build(source: FeatureSource, device: torch.device | str) -> Extractor:
+    """The extractor of these settings. Raises CheckpointError, ConfigError or FeatureError."""
+    settings = source.settings
+    if source.section == "motion":
         from stap.features.motion import MotionExtractor
 
         return MotionExtractor(settings, device)
-    if need.section == "regions":
+    if source.section == "regions":
         from stap.features.regions import RegionExtractor
 
         return RegionExtractor(settings, device)
@@ -81,7 +81,7 @@ def build(need: Need, device: torch.device | str, *, weights: str | None = None)
 
 
 def extract_all(
-    needs: Iterable[Need],
+    sources: Iterable[FeatureSource],
     clips: Sequence[Clip],
     store: Path,
     device: torch.device,
@@ -89,20 +89,20 @@ def extract_all(
     say: Say,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Extracted]:
-    """Bring the features of all clips into the store, need by need; by the needs' keys. What is there is left alone.
+    """Bring the features of all clips into the store, source by source; by the sources' keys. Stored features are kept.
 
-    A network that cannot be built, as its weights are missing, damaged or another network's, does not stop the others.
+    A network that cannot be built, because its weights are missing, damaged or of another network, does not stop the others.
     Raises FeatureError if the store cannot be written.
     """
     done: dict[str, Extracted] = {}
-    for need in needs:
-        if need.key not in done:
-            done[need.key] = _extract(need, clips, store, device, say, on_progress)
+    for source in sources:
+        if source.key not in done:
+            done[source.key] = _extract(source, clips, store, device, say, on_progress)
     return done
 
 
 def _extract(
-    need: Need,
+    source: FeatureSource,
     clips: Sequence[Clip],
     store: Path,
     device: torch.device,
@@ -110,10 +110,10 @@ def _extract(
     on_progress: OnProgress | None,
 ) -> Extracted:
     try:
-        extractor = build(need, device)
+        extractor = build(source, device)
     except StapError as error:
-        say(f"  {need.section}, {need.network}: not extracted. {error}")
-        return Extracted(need, error=str(error))
+        say(f"  {source.section}, {source.network}: not extracted. {error}")
+        return Extracted(source, error=str(error))
     folder = FeatureStore(store, extractor.fingerprint)
     name = ", ".join(extractor.streams)
     report = extract(
@@ -123,11 +123,11 @@ def _extract(
         on_progress=on_progress,
     )
     say(
-        f"  {name} ({need.network}): {report.written} written, {report.already_there} already there, {len(report.failed)} failed"
+        f"  {name} ({source.network}): {report.written} written, {report.already_there} already there, {len(report.failed)} failed"
     )
     for video_id, reason in report.failed:
         say(f"    {video_id}: {reason}")
-    return Extracted(need, dict.fromkeys(extractor.streams, folder), extractor.weights_file, dict(report.failed))
+    return Extracted(source, dict.fromkeys(extractor.streams, folder), extractor.weights_file, dict(report.failed))
 
 
 def _key(section: str, settings: Any) -> str:

@@ -22,7 +22,7 @@ from stap.corpora.corpus import SPLITS, Corpus
 from stap.corpora.problems import listed
 from stap.errors import CorpusError, FeatureError, StapError
 from stap.experiments.reproduce.corpus import CheckedCorpus, prepare_corpus
-from stap.experiments.reproduce.networks import Extracted, extract_all, needs_of
+from stap.experiments.reproduce.networks import Extracted, extract_all, feature_sources
 from stap.experiments.reproduce.request import Request, motion_start
 from stap.experiments.reproduce.results import Reproduction, RowResult, published_rows, write_tables
 from stap.experiments.reproduce.runs import Outcome, finished, run_seed
@@ -60,8 +60,8 @@ def reproduce(
     )
     clips = checked.corpus.clips
     say(f"Extracting the features of {len(clips):,} clips ...")
-    needs = [need for recipe in recipes.values() for need in needs_of(recipe)]
-    extracted = extract_all(needs, clips, first.features.store, device, say=say, on_progress=_of("extract", on_progress))
+    sources = [source for recipe in recipes.values() for source in feature_sources(recipe)]
+    extracted = extract_all(sources, clips, first.features.store, device, say=say, on_progress=_of("extract", on_progress))
     work = _Work(request, checked, extracted, device, say)
     results = {row.key: RowResult(row, recipes[row.key].name, errors=(NOT_BEGUN,)) for row in request.rows}
     for row in request.rows:
@@ -118,12 +118,12 @@ class _Work:
 
     def _features(self, recipe: Recipe) -> tuple[FeatureStreams, dict[str, Path]]:
         """The streams of a row, and the weights files that its model folders carry. Raises FeatureError if one is not there."""
-        found = [self.extracted[need.key] for need in needs_of(recipe)]
+        found = [self.extracted[source.key] for source in feature_sources(recipe)]
         if wrong := [one for one in found if one.error is not None]:
-            raise FeatureError(f"no features of {wrong[0].need.network}. {wrong[0].error}")
+            raise FeatureError(f"no features of {wrong[0].source.network}. {wrong[0].error}")
         imported = recipe.features.imported.items()
         stores = {stream: store for one in found for stream, store in one.stores.items()}
-        weights = {one.need.section: one.weights_file for one in found if one.weights_file is not None}
+        weights = {one.source.section: one.weights_file for one in found if one.weights_file is not None}
         return FeatureStreams(stores | {name: open_imported(path, name) for name, path in imported}), weights
 
     def _with_features(self, store: FeatureStreams) -> Corpus:
@@ -146,7 +146,7 @@ class _Work:
             yield f"Settings that differ from the recipes: {', '.join(request.overrides)}."
         for one in self.extracted.values():
             if one.failed:
-                yield f"{one.need.network} made no features of {len(one.failed):,} clips, which are left out of its rows: {listed(list(one.failed))}."
+                yield f"{one.source.network} made no features of {len(one.failed):,} clips, which are left out of its rows: {listed(list(one.failed))}."
         if unfinished := [result.row.key for result in results if not result.outcomes or result.errors]:
             yield f"Not finished: {', '.join(unfinished)}."
 
@@ -155,7 +155,7 @@ class _Work:
         corpus = self.checked.corpus
         counts = ", ".join(f"{len(corpus.split(split)):,} {split}" for split in SPLITS)
         streams = {
-            f"Features, {stream}": f"{one.need.network}, {store.folder.name}"
+            f"Features, {stream}": f"{one.source.network}, {store.folder.name}"
             for one in self.extracted.values()
             for stream, store in one.stores.items()
         }
