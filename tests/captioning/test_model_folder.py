@@ -61,6 +61,13 @@ def test_write_and_read(folder: Path, recipe: Recipe) -> None:
     assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
 
 
+def test_a_folder_written_before_a_setting_was_deleted_loads(folder: Path, recipe: Recipe) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["recipe"]["model"]["feature_dropout"] = 0.0
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_run(folder).recipe == recipe
+
+
 def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     weights = tmp_path / "elsewhere" / "net.safetensors"
     weights.parent.mkdir()

@@ -35,7 +35,7 @@ from stap.features.store import FeatureStore
 from stap.files import one_line, write_atomically, write_json
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
-from stap.recipes.files import recipe_from_dict
+from stap.recipes.files import recipe_from_config
 from stap.recipes.settings import Recipe
 from stap.text.vocabulary import Vocabulary
 
@@ -189,7 +189,7 @@ def read_recipe(folder: Path) -> Recipe:
     if not isinstance(settings, dict):
         raise _unusable(path, "'recipe' is missing")
     try:
-        recipe = recipe_from_dict(settings, source=str(path))
+        recipe = recipe_from_config(settings, source=str(path))
     except ConfigError as error:
         raise CheckpointError(f"{error}\nLoad the folder with the version of stap that config.json names.") from error
     carried = {

@@ -41,7 +41,6 @@ class EncoderDecoder(CaptionModel):
         self.settings = settings
         self.encoder = encoder
         self.grid_shift = GridShift(settings.grid_shift, grid_size)
-        self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.word_dropout = WordDropout(settings.word_dropout)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
@@ -54,7 +53,7 @@ class EncoderDecoder(CaptionModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
-        grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
+        grid = self.grid_shift(batch.streams["grid"])
         seen = with_differences(grid) if self.settings.frame_differences else grid
         pooled: Pooled = self.encoder(seen, padding, batch.streams.get("motion"))
         return StatesMemory(

@@ -101,7 +101,7 @@ class STAT(STATModel):
     def encode(self, batch: VideoBatch) -> STATMemory:
         """Choose the positions, project them, and compute every key. `embedding` is the start state: there is no joint space."""
         selected = self.streams.read(self._shifted(batch))
-        raw = {name: self.feature_dropout(stream.values) for name, stream in selected.items()}
+        raw = {name: stream.values for name, stream in selected.items()}
         padding = _padding(selected, raw) if self.settings.stat.mask_attention else {}
         projected = {name: self._project(name, values) for name, values in raw.items()}
         start = self._start(raw, projected)

@@ -56,7 +56,7 @@ class LSTAPSTAT(STATModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         is_padding = batch.is_padding["grid"]
-        grid = self.feature_dropout(self.grid_shift(batch.streams["grid"]))
+        grid = self.grid_shift(batch.streams["grid"])
         motion = batch.streams.get("motion") if self.settings.motion_size else None
         seen = with_differences(grid) if self.settings.frame_differences else grid
         pooled: Pooled = self.encoder(seen, is_padding, motion)

@@ -44,7 +44,6 @@ class STATModel(CaptionModel):
         rows = vocabulary_size - EOS
         self.settings = settings
         self.label_smoothing = label_smoothing
-        self.feature_dropout = nn.Dropout(settings.feature_dropout)
         self.word_dropout = WordDropout(settings.word_dropout)
         self.embedding = nn.Embedding(rows, settings.embedding_size)
         self.decoder = STATDecoder(

@@ -16,9 +16,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from stap.errors import ConfigError
+from stap.recipes.retired import RETIRED, without_retired
 from stap.recipes.settings import Recipe
 
-__all__ = ["built_in_recipes", "load_recipe", "recipe_from_dict", "recipe_to_yaml"]
+__all__ = ["built_in_recipes", "load_recipe", "recipe_from_config", "recipe_from_dict", "recipe_to_yaml"]
 
 
 def built_in_recipes() -> dict[str, Path]:
@@ -58,6 +59,14 @@ def recipe_from_dict(settings: dict[str, Any], source: str = "recipe") -> Recipe
         raise ConfigError(_listed(source, problems)) from error
 
 
+def recipe_from_config(settings: dict[str, Any], source: str) -> Recipe:
+    """A checked recipe from the config.json of a run, which an older version may have written.
+
+    Deleted settings (`stap.recipes.retired`) are ignored at the value that changes nothing. Raises ConfigError at any other.
+    """
+    return recipe_from_dict(without_retired(settings), source)
+
+
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML, every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -95,6 +104,8 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str, given: object) -> str:
     dotted = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden" and dotted in RETIRED:
+        return f"{dotted}: this setting was deleted (given {json.dumps(given, default=str)}); leave it out"
     if kind == "extra_forbidden":
         *sections, name = (str(part) for part in location)
         known = _keys_of(sections)

@@ -293,7 +293,6 @@ class ModelSettings(Section):
         lt=1,
         description="in training each word that the decoder reads is hidden with this probability (not in the papers)",
     )
-    feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the input features (paper: none)")
     grid_shift: int = Field(
         0,
         ge=0,

@@ -101,7 +101,7 @@ def test_rows_differ_in_the_model_alone(finished: Finished) -> None:
         "lrcn": "lrcn", "lstap-mean": "lstap", "lstap-attention": "lstap", "lstap-stat": "lstap-stat",
     }  # fmt: skip
     for model in models.values():
-        for name in ("hidden_size", "attention_size", "embedding_size", "dropout", "forget_bias", "feature_dropout"):
+        for name in ("hidden_size", "attention_size", "embedding_size", "dropout", "forget_bias"):
             assert model[name] == models["lrcn"][name]
 
 

@@ -1,0 +1,27 @@
+"""Settings that were deleted. The config.json of an older model folder may still hold them, a recipe may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+__all__ = ["RETIRED", "without_retired"]
+
+# Dotted name -> the value that computes what stap computes now. Any other value needs the version that wrote the folder.
+RETIRED: Mapping[str, object] = {
+    "model.feature_dropout": 0.0,
+}
+
+
+def without_retired(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested settings without the deleted ones that have the value in `RETIRED`. Other values stay, to be refused."""
+    kept = deepcopy(dict(settings))
+    for dotted, value in RETIRED.items():
+        *sections, name = dotted.split(".")
+        section: Any = kept
+        for part in sections:
+            section = section.get(part) if isinstance(section, dict) else None
+        if isinstance(section, dict) and name in section and section[name] == value:
+            del section[name]
+    return kept
