@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings, strategies
 from torch import Tensor
 
-from stap.captioning.batches import CaptionedVideos, epoch_plan, in_float32, read_ahead, read_videos
+from stap.captioning.batches import CaptionedVideos, epoch_plan, read_ahead, read_videos
 from stap.corpora.corpus import Clip
 from stap.errors import CorpusError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
@@ -86,7 +86,7 @@ def store_of(folder: Path, videos: dict[str, dict[str, Tensor]]) -> FeatureStrea
 
 def test_streams_are_padded_with_zeros_and_say_so(tmp_path: Path) -> None:
     store = store_of(tmp_path, {"a": video(1, 0.5), "b": video(3, 2.0)})
-    batch = in_float32(read_videos(store.read, ["a", "b"]))
+    batch = read_videos(store.read, ["a", "b"]).to("cpu")
     assert sorted(batch.streams) == ["grid", "motion"]
     grid = torch.zeros(2, 3, 2, 3)
     grid[0, :1], grid[1] = 0.5, 2.0

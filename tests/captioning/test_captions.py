@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stap.captioning import captions as evaluate
-from stap.captioning.batches import in_float32, read_videos
+from stap.captioning.batches import read_videos
 from stap.captioning.captions import caption_clips
 from stap.corpora.corpus import Clip
 from stap.decoding.beam import beam_search
@@ -59,7 +59,7 @@ def test_captions_come_by_clip_in_order_whatever_the_batches(
     assert list(together) == list(in_parts) == ["v3", "v0", "v4", "v1", "v2"]
     assert len({found.caption for found in together.values()}) > 1
     for video_id, found in together.items():
-        memory = model.encode(in_float32(read_videos(store.read, [video_id])))
+        memory = model.encode(read_videos(store.read, [video_id]).to("cpu"))
         [[alone, *_]] = beam_search(model, memory, width=3, max_words=6)
         assert found.hypothesis.words == in_parts[video_id].hypothesis.words == alone.words
         assert found.words == tuple(VOCABULARY.decode(alone.words))

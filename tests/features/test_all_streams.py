@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from stap.captioning.batches import in_float32, read_videos
+from stap.captioning.batches import read_videos
 from stap.captioning.captioner import load
 from stap.captioning.model_folder import model_for, save_description, save_weights
 from stap.features.extract import extract
@@ -52,7 +52,7 @@ def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: 
         report = extract(videos, extractor, FeatureStore(settings.store, extractor.fingerprint))
         assert (report.written, report.failed) == (2, ())
     streams = open_streams(recipe.features, extractors)
-    batch = in_float32(read_videos(streams.read, ["a", "b"]))
+    batch = read_videos(streams.read, ["a", "b"]).to("cpu")
     assert {name: tuple(stream.shape) for name, stream in batch.streams.items()} == {
         "grid": (2, 4, 4, 96),
         "motion": (2, 2, 5),

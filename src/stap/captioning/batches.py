@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stap.features.streams import FeatureStreams
     from stap.text.rules import TextRules
 
-__all__ = ["CaptionedVideos", "Group", "epoch_plan", "in_float32", "pad_words", "read_ahead", "read_videos"]
+__all__ = ["CaptionedVideos", "Group", "epoch_plan", "pad_words", "read_ahead", "read_videos"]
 
 FILES_KEPT_OPEN = 49_152  # memory-mapped, one a video and stream; Linux allows a process 65,530 mappings
 
@@ -109,17 +109,11 @@ class CaptionedVideos:
         return epoch_plan([len(captions) for captions in self.captions], batch_size, captions_per_video, seed)
 
     def batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
-        """The features (as stored, see `in_float32`) and the captions of one batch of the plan."""
+        """The features (as stored, see `VideoBatch.to`) and the captions of one batch of the plan."""
         numbers = [group.video for group in groups]
         videos = read_videos(self._read, [self.video_ids[number] for number in numbers], numbers)
         rows = [self.captions[group.video][caption] for group in groups for caption in group.captions]
         return videos, CaptionBatch(pad_words(rows), captions_per_video=len(groups[0].captions))
-
-
-def in_float32(videos: VideoBatch) -> VideoBatch:
-    """The batch as models want it. Apart from reading, so that a GPU is sent half the bytes and casts faster than it reads."""
-    streams = {name: stream.float() for name, stream in videos.streams.items()}
-    return VideoBatch(streams, videos.is_padding, videos.video_numbers)
 
 
 def read_videos(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stap.captioning.batches import in_float32, read_ahead, read_videos
+from stap.captioning.batches import read_ahead, read_videos
 from stap.decoding.beam import Hypothesis, best_captions
 from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings
@@ -57,7 +57,7 @@ def caption_clips(
     captions = {}
     try:
         for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), id_batches(clips)):
-            memory = model.encode(in_float32(batch.to(device)))
+            memory = model.encode(batch.to(device))
             for video_id, hypothesis in zip(part, best_captions(model, memory, decoding), strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
                 captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
@@ -82,6 +82,6 @@ def caption_streams(
     if beam_width is not None:
         decoding = decoding.model_copy(update={"beam_width": beam_width})
     batch = read_videos(lambda _: dict(streams), ["video"])
-    memory = model.encode(in_float32(batch.to(device)))
+    memory = model.encode(batch.to(device))
     [best] = best_captions(model, memory, decoding)
     return memory, best

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from stap.captioning.batches import in_float32
 from stap.errors import StapError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel
@@ -30,7 +29,7 @@ def train_epoch(
     total_steps: int,
     processes: Processes = ALONE,
 ) -> dict[str, float]:
-    """Update the model on each batch (on its device); the mean of each loss over the batches (see `mean_losses`).
+    """Update the model on each batch (on its device, see `VideoBatch.to`); the mean of each loss over the batches (see `mean_losses`).
 
     processes: those of which each brings its part of every batch.
     With settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares.
@@ -44,7 +43,7 @@ def train_epoch(
     for step, (videos, captions) in enumerate(batches, start=first_step):
         set_learning_rates(optimizer, settings.optimizer, step, total_steps)
         with torch.autocast(videos.video_numbers.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            losses = model.loss(in_float32(videos), captions)
+            losses = model.loss(videos, captions)
         optimizer.zero_grad(set_to_none=True)
         processes.backward(losses.total, len(captions.words), model.parameters())
         total, parts = losses.total.detach(), losses.parts

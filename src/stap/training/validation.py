@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stap.captioning.batches import CaptionedVideos, in_float32, read_ahead
+from stap.captioning.batches import CaptionedVideos, read_ahead
 from stap.captioning.captions import caption_clips
 from stap.models.caption_model import CaptionModel
 from stap.recipes.settings import DecodingSettings, Recipe
@@ -68,7 +68,7 @@ class Validator:
         rows, counts = [], []
         for videos, captions in read_ahead(self.videos.batch, plan):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                losses = model.loss(in_float32(videos.to(self.device)), captions.to(self.device))
+                losses = model.loss(videos.to(self.device), captions.to(self.device))
             names = ["loss", *losses.parts]
             rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
             counts.append(len(captions.words))

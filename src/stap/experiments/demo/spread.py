@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from stap.captioning.batches import in_float32, pad_words, read_videos
+from stap.captioning.batches import pad_words, read_videos
 from stap.captioning.captions import ClipCaption, id_batches
 from stap.corpora.corpus import Clip
 from stap.features.streams import FeatureStreams
@@ -52,7 +52,7 @@ def _of_places(
     device: torch.device | str,
 ) -> Iterator[Tensor]:
     """The perplexities of each clip, flat; none where the model does not choose."""
-    memory = model.encode(in_float32(read_videos(store.read, ids).to(device)))
+    memory = model.encode(read_videos(store.read, ids).to(device))
     said = [[*captions[video_id].hypothesis.words, EOS] for video_id in ids]
     spatial = looks_of(model, memory, pad_words(said).to(device)).get("spatial")  # (B, L, F, R)
     is_frame = ~memory.is_padding
