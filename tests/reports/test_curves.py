@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stap.errors import CheckpointError
-from stap.reports.curves import curves_figure, run_curves, training_curves
+from stap.reports.curves import Curve, charts, curves_figure, run_curves, training_curves
+from stap.reports.figures import svg_bytes
 
 
 def record(epoch: int, loss: float, validation: float | None = None, **scores: float) -> dict[str, object]:
@@ -58,7 +59,34 @@ def test_the_figure_has_a_chart_for_each_kind_of_value() -> None:
     assert [list(map(float, line.get_ydata())) for line in losses.lines] == [[3.0, 2.0, 1.5, 1.0], [2.5, 2.0, 2.2]]
     assert [text.get_text() for text in losses.get_legend().get_texts()] == ["training", "validation"]
     assert scores.get_legend() is None
-    assert len({line.get_linestyle() for line in losses.lines}) == 2  # told apart in black and white too
+    assert len({line.get_linestyle() for line in losses.lines}) == 2  # they differ in black and white too
+
+
+def test_points_that_no_line_joins_get_a_marker() -> None:
+    nan = math.nan
+    figure = curves_figure([Curve("a", range(6), [1.0, nan, 2.0, 3.0, nan, 4.0], "x", "y"), Curve("b", [0], [1.0], "x", "z")])
+    marks = [[(line.get_marker(), line.get_markevery()) for line in axes.lines] for axes in figure.axes]
+    assert marks == [[("o", [0, 5])], [("o", [0])]]
+    assert [line.get_marker() for line in curves_figure(training_curves(HISTORY[:2])).axes[0].lines] == ["None", "o"]
+
+
+def test_curves_without_a_finite_point_have_no_chart() -> None:
+    assert charts([Curve("a", [0, 1], [math.nan, math.inf], "x", "y")]) == []
+
+
+def test_a_curve_of_unequal_sides() -> None:
+    with pytest.raises(ValueError, match=r"^curve 'a' has 2 x and 1 y values\.$"):
+        Curve("a", [0, 1], [1.0], "x", "y")
+
+
+def test_the_svg_holds_text_and_no_date_and_is_the_same_each_time() -> None:
+    curves = [Curve("$loss$ <a>", [0, 1], [1.0, 2.0], "epoch", "a $ and a $")]
+    content = svg_bytes(curves_figure(curves))
+    assert content == svg_bytes(curves_figure(curves))
+    svg = content.decode()
+    assert ">a $ and a $</text>" in svg
+    assert ">epoch</text>" in svg
+    assert "dc:date" not in svg
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,13 @@ def test_what_cannot_be_drawn(answer, line: str, sentence: str) -> None:
     assert answer(*line.split()) == (1, "", f"stap: {sentence}\n")
 
 
-def test_a_folder_that_is_not_there_to_write_in(answer, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written(answer, tmp_path: Path) -> None:
     history = [{"epoch": 1, "training": {"loss": 2.0}, "validation": {}, "scores": {}}]
     (tmp_path / "metrics.json").write_text(json.dumps({"history": history}))
-    out = tmp_path / "none" / "c.png"
+    out = tmp_path / "metrics.json" / "c.png"
     assert answer("curves", tmp_path, "--out", out) == (
         1,
         "",
-        f"stap: {out}: cannot be written (No such file or directory). Name a file in a folder where you may write.\n",
+        f"stap: {out}: cannot be written (File exists). What was there before is kept; make room or choose another folder, "
+        "and run again.\n",
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stap.reports.charts import Curve
 from stap.reports.clip import ClipReport
+from stap.reports.curves import Curve
 from stap.reports.page import Report, ScoresRow, ScoresTable, write_report
 from stap.reports.places import Boxes, Grid
 

@@ -10,15 +10,13 @@ import typer
 
 from stap.commands.shared.options import DeviceOption, UnusedSeedOption
 from stap.errors import CheckpointError, CorpusError, StapError
+from stap.reports.figures import SUFFIXES, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from stap.captioning.captioner import Captioner
     from stap.corpora.corpus import Clip
-
-FORMATS = (".png", ".svg", ".pdf")
-DOTS_PER_INCH = 300
 
 
 class Kind(StrEnum):
@@ -53,9 +51,9 @@ def figure(
 
     attention: a filmstrip, the weights of its frames for each word, and where the model looked. curves: how it learned.
     """
-    if out.suffix.lower() not in FORMATS:
+    if out.suffix.lower() not in SUFFIXES:
         raise StapError(
-            f"{out}: figures are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. Give --out one of these suffixes."
+            f"{out}: figures are written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}. Give --out one of these suffixes."
         )
     if kind is Kind.curves:
         if clip is not None:
@@ -100,12 +98,5 @@ def _find(name: str, captioner: Captioner) -> Clip:
 
 
 def _save(drawn: Figure, out: Path) -> None:
-    """Write the figure, whole or not at all."""
-    temporary = out.with_name(f".{out.stem}.tmp{out.suffix}")
-    try:
-        drawn.savefig(temporary, dpi=DOTS_PER_INCH)
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StapError(f"{out}: cannot be written ({error.strerror}). Name a file in a folder where you may write.") from error
+    save_figure(out, drawn)
     print(out)

@@ -17,9 +17,8 @@ from stap.corpora.loading import load_corpus
 from stap.errors import CheckpointError, CorpusError, FeatureError, StapError
 from stap.experiments.evaluate import Evaluation
 from stap.features.streams import FeatureStreams, open_run_streams
-from stap.reports.charts import Curve
 from stap.reports.clip import ClipReport, clip_from_features
-from stap.reports.curves import run_curves
+from stap.reports.curves import Curve, run_curves
 from stap.reports.page import Report, ScoresRow, ScoresTable, write_report
 
 if TYPE_CHECKING:

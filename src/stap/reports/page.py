@@ -7,17 +7,23 @@ a sentence and in a table.
 
 from __future__ import annotations
 
-import os
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 
-from stap.errors import ShapeError, StapError
-from stap.reports.charts import Curve, charts
+from stap.errors import ShapeError
+from stap.files import write_atomically
 from stap.reports.clip import ClipReport
 from stap.reports.clip_view import clip_views
+from stap.reports.curves import Curve, charts, curves_figure, description
+from stap.reports.figures import svg_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Report", "ScoresRow", "ScoresTable", "write_report"]
 
@@ -69,10 +75,20 @@ def write_report(path: str | Path, report: Report) -> None:
             report=report,
             score_groups=_score_groups(report.scores) if report.scores else [],
             clips=clip_views(report.clips),
-            charts=charts(report.curves),
+            charts=[_ChartView(_data_uri(curves_figure(chart)), description(chart)) for chart in charts(report.curves)],
         )
     )
-    _replace(Path(path), html)
+    write_atomically(Path(path), html.encode())
+
+
+@dataclass(frozen=True)
+class _ChartView:
+    picture: str  # a data URI
+    says: str
+
+
+def _data_uri(figure: Figure) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg_bytes(figure)).decode()}"
 
 
 def _environment() -> jinja2.Environment:
@@ -117,16 +133,3 @@ def _cells(row: ScoresRow, best: Sequence[float | None]) -> list[_Cell]:
 
     intervals = row.intervals or (None,) * len(row.values)
     return [cell(*parts) for parts in zip(row.values, intervals, best, strict=True)]
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StapError(f"{path}: the report cannot be written ({error.strerror}). Name a file where you may write.") from error

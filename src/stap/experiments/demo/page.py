@@ -11,9 +11,8 @@ from typing import Any
 from stap.captioning.captioner import Captioner
 from stap.corpora.corpus import Clip
 from stap.experiments.demo.outcomes import Outcome, scores_table
-from stap.reports.charts import Curve
 from stap.reports.clip import ClipReport, clip_from_file
-from stap.reports.curves import pretraining_curves, training_curves
+from stap.reports.curves import Curve, pretraining_curves, training_curves
 from stap.reports.page import Report, write_report
 from stap.scenes import facts_recalled
 from stap.training.loop import TrainingResult
