@@ -6,6 +6,7 @@ import pytest
 
 from stap.errors import ScoringError
 from stap.scoring.predictions import read_predictions
+from stap.video import VIDEO_SUFFIXES
 
 EXPECTED = {"video1": "a man\u2028runs", "video2": "a dog"}
 
@@ -50,6 +51,14 @@ def file(tmp_path):
 )
 def test_shapes_of_predictions(file, content):
     assert read_predictions(file("predictions.json", content)) == EXPECTED
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_the_name_of_any_video_file_stands_for_its_id(file, suffix):
+    assert read_predictions(file("p.json", {f"clips/clip{suffix}": "a", f"clips/OTHER{suffix.upper()}": "b"})) == {
+        "clip": "a",
+        "OTHER": "b",
+    }
 
 
 def test_a_byte_order_mark_and_numbers_as_ids(file):

@@ -16,13 +16,12 @@ __all__ = ["entries", "entries_of_lines", "fields", "lines", "read_json", "read_
 
 ID_KEYS = ("video_id", "image_id", "id", "video", "path")
 CAPTION_KEYS = ("caption", "sentence", "text", "description")
-VIDEO_SUFFIXES = frozenset(
-    [".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"]
-)
 
 
 def video_id(name: str) -> str:
     """A video's id; the name of a video file stands for its name without folder and suffix."""
+    from stap.video.files import VIDEO_SUFFIXES  # its package is heavy
+
     path = PurePosixPath(name)
     return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else name
 
