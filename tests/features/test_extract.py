@@ -157,7 +157,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(store: FeatureStore, m
 
     def full_after_two_videos(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) > 4:  # two for each: file and folder
+        if len(calls) > 6:  # two for each file, its own and the folder's: extractor.json and two videos
             raise OSError(errno.ENOSPC, "No space left on device")
         force(descriptor)
 
@@ -168,7 +168,8 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(store: FeatureStore, m
         with pytest.raises(FeatureError) as caught:
             run(todo, extractor, store)
     assert str(caught.value) == (
-        f"{store.folder}/v2.safetensors: the disk is full. Free some space and run again; what is stored so far is kept."
+        f"{store.folder}/v2.safetensors: cannot be written (No space left on device). "
+        "What was there before is kept; make room or choose another folder, and run again."
     )
     assert len(extractor.read_names) < 15  # it did not go on decoding
     assert sorted(path.name for path in store.folder.iterdir()) == ["extractor.json", "v0.safetensors", "v1.safetensors"]

@@ -28,7 +28,9 @@ def features(value: float = 1.5, dtype: torch.dtype = torch.float16) -> VideoFea
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features", FINGERPRINT)
+    store = FeatureStore(tmp_path / "features", FINGERPRINT)
+    store.begin()
+    return store
 
 
 def names(store: FeatureStore) -> list[str]:
@@ -186,8 +188,8 @@ def test_a_full_disk_leaves_nothing_half_written(store: FeatureStore, monkeypatc
             with pytest.raises(FeatureError) as caught:
                 store.write(video_id, features(9))
             assert str(caught.value) == (
-                f"{store.folder}/{video_id}.safetensors: the disk is full. "
-                "Free some space and run again; what is stored so far is kept."
+                f"{store.folder}/{video_id}.safetensors: cannot be written (No space left on device). "
+                "What was there before is kept; make room or choose another folder, and run again."
             )
     assert names(store) == ["before.safetensors", "extractor.json"]
     assert float(store.read("before")["grid"][0, 0, 0]) == 1.5
@@ -196,21 +198,65 @@ def test_a_full_disk_leaves_nothing_half_written(store: FeatureStore, monkeypatc
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FeatureError) as caught:
-        FeatureStore(tmp_path / "file" / "store", FINGERPRINT)
+        FeatureStore(tmp_path / "file" / "store", FINGERPRINT).begin()
     folder = FeatureStore(tmp_path / "elsewhere", FINGERPRINT).folder.name
     assert str(caught.value) == (
-        f"{tmp_path}/file/store/{folder}: cannot be written (Not a directory). Choose a store that you can write to: features.store."
+        f"{tmp_path}/file/store/{folder}/extractor.json: cannot be written (Not a directory). "
+        "What was there before is kept; make room or choose another folder, and run again."
     )
 
 
 def test_files_of_killed_runs_are_cleared_and_those_at_work_left(store: FeatureStore, tmp_path: Path) -> None:
-    old, young = store.folder / ".old.tmp", store.folder / ".young.tmp"
-    old.touch()
-    young.touch()
+    old, young = store.folder / ".old.tmp.safetensors", store.folder / ".young.tmp.safetensors"
+    for file in (old, young):
+        file.touch()
     os.utime(old, (time.time() - 4000, time.time() - 4000))
     assert list(store.video_ids()) == []
-    FeatureStore(tmp_path / "features", FINGERPRINT)
+    FeatureStore(tmp_path / "features", FINGERPRINT).begin()
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_write_leaves_a_temporary_name_that_is_cleared(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names that `write` really uses while it writes are those that a later run removes."""
+    seen: list[Path] = []
+    force = os.fsync
+
+    def spy(descriptor: int) -> None:
+        seen.extend(store.folder.glob(".*"))
+        force(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", spy)
+        store.write("video7", features())
+    [temporary] = seen
+    temporary.touch()
+    os.utime(temporary, (time.time() - 4000, time.time() - 4000))
+    assert list(store.video_ids()) == ["video7"]
+    store.begin()
+    assert not temporary.exists()
+
+
+def test_opening_creates_nothing_and_says_what_the_folder_holds(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError) as caught:
+        FeatureStore.open(tmp_path / "typo", FINGERPRINT)
+    assert str(caught.value) == (
+        f"{tmp_path}/typo: no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled."
+    )
+    FeatureStore(tmp_path / "typo", FINGERPRINT)
+    assert list(tmp_path.iterdir()) == []
+    FeatureStore(tmp_path / "some", {"kind": "motion"}).begin()
+    with pytest.raises(FeatureError) as caught:
+        FeatureStore.open(tmp_path / "some", FINGERPRINT)
+    begins = f"{tmp_path}/some: no features of this fingerprint (stream grid, folder {FeatureStore(tmp_path, FINGERPRINT).folder.name}). "
+    ends = ". Run `stap extract` with this recipe first, or name another store."
+    assert str(caught.value) == f"{begins}It holds motion{ends}"
+    other = FeatureStore(tmp_path / "some", FINGERPRINT | {"frames": 16})
+    other.begin()
+    with pytest.raises(FeatureError) as caught:
+        FeatureStore.open(tmp_path / "some", FINGERPRINT)
+    assert str(caught.value) == f"{begins}{other.folder.name} differs in frames: 30 here, 16 there{ends}"
+    assert len(list((tmp_path / "some").iterdir())) == 2
+    assert FeatureStore.open(tmp_path / "some", other.fingerprint).folder == other.folder
 
 
 def test_a_file_is_never_seen_half_written(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from stap.features.extractor import TwoStepExtractor, build_extractors, fingerpr
 from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
+from stap.files import one_line
 from stap.models.caption_model import Memory
 
 __all__ = ["Captioner", "VideoCaption", "load"]
@@ -220,9 +221,8 @@ def _from_hub(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({reason}). "
+            f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."
         ) from error
 

@@ -23,6 +23,7 @@ from stap.errors import ConfigError, FeatureError
 from stap.features.networks.googlenet import build_googlenet
 from stap.features.pretrained import create_pretrained
 from stap.features.weights import load_weights, read_weights
+from stap.files import one_line
 
 __all__ = ["GridLayout", "OwnPreprocessing", "build_backbone", "find_layout", "last_map", "own_preprocessing"]
 
@@ -113,7 +114,7 @@ def find_layout(network: nn.Module, image_size: int, *, name: str) -> GridLayout
             last = last_map(network, image)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{name} cannot take images of {image_size}x{image_size} ({_one_line(error)}). Set features.image_size to another "
+            f"{name} cannot take images of {image_size}x{image_size} ({one_line(error)}). Set features.image_size to another "
             f"size; its own is {own_preprocessing(network).image_size}."
         ) from error
     return _layout_of(last, network, name)
@@ -169,7 +170,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) 
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except TypeError as error:
         raise ConfigError(
-            f"features.backbone_options: {name} does not take {dict(options)} ({_one_line(error)}). See timm's page of this model."
+            f"features.backbone_options: {name} does not take {dict(options)} ({one_line(error)}). See timm's page of this model."
         ) from error
     return network
 
@@ -202,7 +203,3 @@ def _fixed_size(name: str) -> tuple[bool, int | None]:
     if settings is None:
         return False, None
     return bool(settings.fixed_input_size), settings.input_size[-1]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__

@@ -75,6 +75,7 @@ def extract(
             f"{section}.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file."
         )
     _check_distinct(items)
+    store.begin()
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")

@@ -20,6 +20,7 @@ from torch import Tensor
 from stap.errors import FeatureError
 from stap.features.shapes import AXES, check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
+from stap.files import sha256_of_file
 from stap.importers.array_files import FoundArray, find_files, list_arrays, read_array
 
 __all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
@@ -61,12 +62,14 @@ def import_features(
     failed: list[tuple[str, str]] = []
     found = list(_with_ids(_listed(files, failed), ids, mapping, failed))
     made = {"kind": "imported", "stream": stream, "stored_as": stored_as, "source_sha256": _sha256_of_files(files)}
-    made |= {"ids": "as in the source" if mapping is None else _sha256_of(mapping)}
+    made |= {"ids": "as in the source" if mapping is None else sha256_of_file(mapping)}
     store: FeatureStore | None = None
     written = already_there = 0
     for done, (video_id, array) in enumerate(found, start=1):
         try:
-            store = store or FeatureStore(out, made | _sizes(stream, array))
+            if store is None:
+                store = FeatureStore(out, made | _sizes(stream, array))
+                store.begin()
             features = None if video_id in store else _features(array, store.fingerprint)
         except FeatureError as error:
             failed.append((video_id, str(error)))
@@ -187,11 +190,6 @@ def _tensor(array: FoundArray) -> Tensor:
 def _sha256_of_files(files: Sequence[tuple[str, Path]]) -> str:
     """Of a single file, its own; of several, of the list of their hashes and names."""
     if len(files) == 1:
-        return _sha256_of(files[0][1])
-    lines = [f"{_sha256_of(path)}  {name}\n" for name, path in files]
+        return sha256_of_file(files[0][1])
+    lines = [f"{sha256_of_file(path)}  {name}\n" for name, path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _sha256_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

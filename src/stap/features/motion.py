@@ -17,6 +17,7 @@ from stap.errors import ConfigError, FeatureError
 from stap.features.motion_networks import build_motion_network
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
+from stap.files import one_line
 from stap.recipes.settings import MotionSettings
 from stap.video.clips import FrameStream
 
@@ -141,7 +142,7 @@ class MotionExtractor:
             ) from error
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
-                f"{self.settings.network} cannot take clips of {frames} frames of {size} pixels ({' '.join(str(error).split())}). "
+                f"{self.settings.network} cannot take clips of {frames} frames of {size} pixels ({one_line(error)}). "
                 "Leave motion.clip_frames and motion.image_size out."
             ) from error
 

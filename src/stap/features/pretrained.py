@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from stap.errors import CheckpointError
+from stap.files import one_line
 
 __all__ = ["create_pretrained", "fetch_torchvision"]
 
@@ -30,7 +31,7 @@ def create_pretrained(name: str, options: Mapping[str, Any]) -> nn.Module:
     except TypeError:
         raise
     except Exception as error:  # the Hub's client, its transport and timm each have their own families of errors
-        raise CheckpointError(_unavailable(name, " ".join(str(error).split()) or type(error).__name__)) from error
+        raise CheckpointError(_unavailable(name, one_line(error))) from error
     return network
 
 
@@ -47,7 +48,7 @@ def fetch_torchvision(weights: WeightsEnum, *, name: str, setting: str) -> dict[
             socket.getaddrinfo(host, 443)  # says at once what the download says after a while
         tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # of the network, of the disk, or a hash that differs: each library has its own family
-        reason = " ".join(str(error).split()).rstrip(". ") or type(error).__name__
+        reason = one_line(error)
         raise CheckpointError(
             f"{name}: its pretrained weights could not be fetched from {host} ({reason}). Connect this machine once, or give a "
             f"file: {setting}=/path/to/weights.pth (or .safetensors). Theirs is {weights.url}"

@@ -1,4 +1,4 @@
-"""Features on disk: a file a video, complete or absent, beside one file that says how they were made.
+"""Features on disk: a file a video, complete or absent, and one file that says how they were made.
 
 <root>/<first 12 hex digits of the fingerprint's SHA-256>/extractor.json
                                                          /<video id>.safetensors
@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,7 @@ import safetensors.torch
 from torch import Tensor
 
 from stap.errors import FeatureError
+from stap.files import one_line, read_json, write_atomically
 
 __all__ = ["FeatureStore", "VideoFeatures"]
 
@@ -46,20 +44,30 @@ class VideoFeatures:
 
 
 class FeatureStore:
-    """Features of many videos, all made in one way. Several processes and machines may fill one store at the same time."""
+    """Features of many videos, all made in one way. Several processes and machines may fill one store at the same time.
+
+    Nothing is created until `begin` or the first `write`; `open` and `at` are for reading.
+    """
 
     def __init__(self, root: Path, fingerprint: Mapping[str, Any]) -> None:
-        """Open or begin the folder of this fingerprint under root. Raises FeatureError if it cannot be written or read."""
+        """The store of this fingerprint under root, to be filled. Raises FeatureError if its extractor.json was changed."""
         self.root = Path(root)
         self.fingerprint: dict[str, Any] = json.loads(_canonical(fingerprint))
         self.folder = self.root / _folder_name(fingerprint)
-        with _clear_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_stale_files()
-            if not (self.folder / EXTRACTOR_FILE).is_file():
-                text = json.dumps(self.fingerprint, indent=2, sort_keys=True) + "\n"
-                _write_atomically(self.folder / EXTRACTOR_FILE, text.encode())
-        self._check_extractor_file()
+        self._is_begun = False
+        if (self.folder / EXTRACTOR_FILE).is_file():
+            self._check_extractor_file()
+
+    @classmethod
+    def open(cls, root: Path, fingerprint: Mapping[str, Any]) -> FeatureStore:
+        """The store of this fingerprint under root, for reading.
+
+        Raises FeatureError if there is none, and says which features root holds instead.
+        """
+        store = cls(root, fingerprint)
+        if not (store.folder / EXTRACTOR_FILE).is_file():
+            raise FeatureError(store._why_absent())
+        return store
 
     @classmethod
     def at(cls, folder: Path) -> FeatureStore:
@@ -72,16 +80,25 @@ class FeatureStore:
             )
         return cls(folder.resolve().parent, fingerprint)
 
+    def begin(self) -> None:
+        """Make the folder and its extractor.json, if they do not exist. Raises FeatureError if they cannot be written."""
+        if not (self.folder / EXTRACTOR_FILE).is_file():
+            text = json.dumps(self.fingerprint, indent=2, sort_keys=True) + "\n"
+            write_atomically(self.folder / EXTRACTOR_FILE, text.encode(), FeatureError)
+        self._check_extractor_file()
+        self._remove_stale_files()
+        self._is_begun = True
+
     def write(self, video_id: str, features: VideoFeatures) -> None:
         """Store the features of a video; afterwards they are on disk whole, or (on any error) not at all.
 
         Raises FeatureError when the disk is full or the folder cannot be written.
         """
         path = self._path(video_id)
+        if not self._is_begun:
+            self.begin()
         arrays = {name: array.contiguous() for name, array in features.arrays.items()}
-        content = safetensors.torch.save(arrays, metadata={"video_id": _quoted(video_id)})
-        with _clear_errors(path):
-            _write_atomically(path, content)
+        write_atomically(path, safetensors.torch.save(arrays, metadata={"video_id": _quoted(video_id)}), FeatureError)
 
     def read(self, video_id: str) -> dict[str, Tensor]:
         """The arrays of a video, memory-mapped: pages are read when they are touched. Raises FeatureError if missing or damaged."""
@@ -93,7 +110,7 @@ class FeatureStore:
             raise FeatureError(self._why_missing(video_id)) from error
         except (safetensors.SafetensorError, OSError) as error:
             raise FeatureError(
-                f"{path}: damaged features ({' '.join(str(error).split())}). Run `stap extract` again, which replaces them."
+                f"{path}: damaged features ({one_line(error)}). Run `stap extract` again, which replaces them."
             ) from error
 
     def __contains__(self, video_id: object) -> bool:
@@ -109,7 +126,7 @@ class FeatureStore:
 
     def video_ids(self) -> Iterator[str]:
         """The ids of all videos in the store, in no particular order."""
-        for path in self.folder.glob(f"*{SUFFIX}"):
+        for path in self.folder.glob(f"[!.]*{SUFFIX}"):  # a name that begins with a dot is a file that is being written
             yield unquote(path.name.removesuffix(SUFFIX), errors="surrogateescape")
 
     @staticmethod
@@ -142,22 +159,43 @@ class FeatureStore:
             )
 
     def _why_missing(self, video_id: str) -> str:
-        there = next((other for other in self._other_extractors() if (other[0] / self._path(video_id).name).is_file()), None)
+        name = self._path(video_id).name
+        holder = next((other for other in self._others_of_the_kind() if (other[0] / name).is_file()), None)
         made_otherwise = (
-            f" {there[0]} has them, made another way: {'; '.join(self.differences(self.fingerprint, there[1]))}."
-            if there
+            f" {holder[0]} has them, made another way: {'; '.join(self.differences(self.fingerprint, holder[1]))}."
+            if holder
             else ""
         )
         return f"{self.folder}: no features of video {video_id!r}.{made_otherwise} Run `stap extract` with this recipe first."
 
-    def _other_extractors(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def _why_absent(self) -> str:
+        what = self.fingerprint.get("stream") or self.fingerprint.get("kind", "features")
+        if not self.root.is_dir():
+            return f"{self.root}: no such feature store (stream {what}). Run `stap extract` first, or name the folder that it filled."
+        others = [
+            f"{folder.name} differs in {'; '.join(self.differences(self.fingerprint, made))}"
+            for folder, made in self._others_of_the_kind()
+        ]
+        found = ". ".join(others) or f"It holds {', '.join(self._kinds()) or 'no features'}"
+        return (
+            f"{self.root}: no features of this fingerprint (stream {what}, folder {self.folder.name}). {found}. "
+            "Run `stap extract` with this recipe first, or name another store."
+        )
+
+    def _kinds(self) -> list[str]:
+        return sorted({str(made.get("stream") or made.get("kind")) for _, made in self._others()})
+
+    def _others_of_the_kind(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Folders of the same kind of features in this root, and how those were made."""
+        for folder, made in self._others():
+            if all(made.get(key) == self.fingerprint.get(key) for key in ("kind", "stream")):
+                yield folder, made
+
+    def _others(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in sorted(self.root.glob(f"*/{EXTRACTOR_FILE}")):
             if path.parent != self.folder:
                 with contextlib.suppress(FeatureError):
-                    made = _read_fingerprint(path)
-                    if all(made.get(key) == self.fingerprint.get(key) for key in ("kind", "stream")):
-                        yield path.parent, made
+                    yield path.parent, _read_fingerprint(path)
 
     def _check_extractor_file(self) -> None:
         path = self.folder / EXTRACTOR_FILE
@@ -166,7 +204,7 @@ class FeatureStore:
             raise FeatureError(f"{path}: was changed by hand: {'; '.join(differences)}. Restore it, or use another store.")
 
     def _remove_stale_files(self) -> None:
-        for path in self.folder.glob("*.tmp"):
+        for path in self.folder.glob(".*.tmp*"):
             with contextlib.suppress(OSError):  # another process may remove it, or be faster with its rename
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
@@ -174,7 +212,7 @@ class FeatureStore:
 
 def _read_fingerprint(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise FeatureError(
             f"{path}: cannot be read as JSON ({error}). Delete this one file if the folder is as stap wrote it, and run again."
@@ -197,42 +235,3 @@ def _canonical(fingerprint: Mapping[str, Any]) -> str:
 
 def _shown(fingerprint: Mapping[str, Any], key: str) -> str:
     return json.dumps(fingerprint[key]) if key in fingerprint else "absent"
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside, force to disk, rename: a reader sees the old file or the whole new one, also after a power cut."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason, advice = "the disk is full", "Free some space and run again; what is stored so far is kept"
-        else:
-            reason, advice = (
-                f"cannot be written ({error.strerror or error})",
-                "Choose a store that you can write to: features.store",
-            )
-        raise FeatureError(f"{path}: {reason}. {advice}.") from error

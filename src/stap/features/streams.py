@@ -70,8 +70,8 @@ class FeatureStreams:
 
 
 def open_streams(settings: FeatureSettings, extractors: Iterable[Extractor]) -> FeatureStreams:
-    """The streams of these extractors in the recipe's store, and the imported ones. Raises FeatureError."""
-    stores = {name: FeatureStore(settings.store, made) for name, made in fingerprints_of(extractors).items()}
+    """The streams of these extractors in the recipe's store, and the imported ones. Raises FeatureError if one has no store."""
+    stores = {name: FeatureStore.open(settings.store, made) for name, made in fingerprints_of(extractors).items()}
     return FeatureStreams(stores | {name: open_imported(path, name) for name, path in settings.imported.items()})
 
 
@@ -86,7 +86,7 @@ def open_run_streams(
     stores = {}
     for name, made in fingerprint.items():
         if name not in settings.imported:
-            stores[name] = FeatureStore(store or settings.store, made)
+            stores[name] = FeatureStore.open(store or settings.store, made)
             continue
         stores[name] = open_imported(settings.imported[name], name)
         if differences := FeatureStore.differences(stores[name].fingerprint, made):
