@@ -9,7 +9,7 @@ import torch
 
 from stap.cli import main
 from stap.corpora.corpus import Clip
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.recipes.settings import CorpusSettings
 from stap.text.words import tokenize
 
@@ -20,7 +20,7 @@ CAPTIONS_LEARNED = 2  # of each clip's twenty or more
 def clips(stap_data: Path) -> list[Clip]:
     """The real clips of both corpora whose files are there."""
     corpora = [CorpusSettings(kind=kind, root=stap_data / kind, available_only=True) for kind in ("msvd", "msrvtt")]
-    return [clip for settings in corpora for clip in load_corpus(settings).clips]
+    return [clip for settings in corpora for clip in load_corpus_with_files(settings).clips]
 
 
 @pytest.fixture(scope="module", autouse=True)

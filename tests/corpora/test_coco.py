@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stap.corpora.coco import LAYOUT
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
@@ -73,7 +73,7 @@ def write_karpathy(folder: Path, records: list[Json]) -> Path:
 
 
 def test_as_coco_publishes_it(published: Path) -> None:
-    corpus = load_corpus(CorpusSettings(kind="coco", root=published))
+    corpus = load_corpus_with_files(CorpusSettings(kind="coco", root=published))
     assert [(clip.id, clip.split, clip.captions) for clip in corpus.clips] == [
         ("COCO_train2014_000000000009", "train", ("Food", "A tray")),
         ("COCO_train2014_000000000025", "train", ("A giraffe. ",)),
@@ -91,7 +91,7 @@ def test_images_in_other_places(published: Path, move: Callable[[Path], Path]) -
     for name in ("train2014", "val2014"):
         (published / name).rename(folder / name)
     videos = None if folder.name == "images" else folder
-    corpus = load_corpus(CorpusSettings(kind="coco", root=published, videos=videos))
+    corpus = load_corpus_with_files(CorpusSettings(kind="coco", root=published, videos=videos))
     assert {clip.path.parent.parent for clip in corpus.clips} == {folder}
 
 
@@ -101,7 +101,7 @@ def test_karpathy_s_splits(tmp_path: Path) -> None:
     write_karpathy(tmp_path, [karpathy_record(number, split) for number, split in splits.items()])
     for number in splits:
         picture(tmp_path / "val2014" / f"COCO_val2014_{number:012d}.jpg")
-    corpus = load_corpus(CorpusSettings(kind="coco", root=tmp_path))
+    corpus = load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path))
     assert [clip.split for clip in corpus.clips] == ["train", "train", "validation", "test"]
     assert corpus.clips[1].captions == ("Caption 0 of 2.", "Caption 1 of 2.")
 
@@ -109,7 +109,7 @@ def test_karpathy_s_splits(tmp_path: Path) -> None:
 def test_flickr_s_images_lie_in_one_folder(tmp_path: Path) -> None:
     write_karpathy(tmp_path, [karpathy_record(1, "train", None)])
     picture(tmp_path / "images" / "COCO_val2014_000000000001.jpg")
-    [clip] = load_corpus(CorpusSettings(kind="coco", root=tmp_path)).clips
+    [clip] = load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path)).clips
     assert clip.path == tmp_path / "images" / "COCO_val2014_000000000001.jpg"
 
 
@@ -117,25 +117,25 @@ def test_a_missing_image(published: Path) -> None:
     missing = published / "train2014" / "COCO_train2014_000000000025.jpg"
     missing.unlink()
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="coco", root=published))
+        load_corpus_with_files(CorpusSettings(kind="coco", root=published))
     assert str(caught.value) == (
-        f"COCO: 1 of 4 images have no file: {missing}. "
-        "Put the files there, or set corpus.available_only=true to use only the images that have one."
+        f"{published}: 1 of 4 clips have no image file: {missing}. "
+        "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
-    assert len(load_corpus(CorpusSettings(kind="coco", root=published, available_only=True)).clips) == 3
+    assert len(load_corpus_with_files(CorpusSettings(kind="coco", root=published, available_only=True)).clips) == 3
 
 
 def test_no_caption_file_and_no_image(tmp_path: Path) -> None:
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="coco", root=tmp_path))
+        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path))
     assert str(caught.value) == (
         f"{tmp_path}: neither dataset_coco.json nor annotations/captions_train2014.json (or 2017) is there. "
         "Put one of them there, or name the files in corpus.captions."
     )
     write_karpathy(tmp_path, [karpathy_record(1, "train")])
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="coco", root=tmp_path, available_only=True))
-    assert str(caught.value) == f"COCO: no image has a file. Expected them in {tmp_path}."
+        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, available_only=True))
+    assert str(caught.value) == f"{tmp_path}: no clip has an image file. Expected them in {tmp_path}."
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_file_that_is_wrong(tmp_path: Path, content: object, problem: str) -> 
     file.write_text(json.dumps(content))
     picture(tmp_path / "COCO_train2014_000000000009.jpg")
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
+        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
     assert str(caught.value) == f"{file}: {problem.format(layout=LAYOUT)}"
 
 
@@ -174,7 +174,7 @@ def test_a_file_whose_name_tells_no_split(tmp_path: Path) -> None:
     file = tmp_path / "captions.json"
     file.write_text(json.dumps(captions_file([image_record(9)], [(9, "a")])))
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
+        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
     assert str(caught.value) == (
         f"{file}: its name does not tell which split it is. Expected 'train' or 'val' in it, as in captions_train2014.json."
     )

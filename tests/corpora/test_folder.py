@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from stap.corpora.folder import drawn_splits
-from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
 from stap.errors import ConfigError, CorpusError
 from stap.recipes.files import recipe_from_dict
@@ -24,7 +24,7 @@ def root(tmp_path):
 
 
 def read(root, **settings):
-    return load_corpus(CorpusSettings(kind="folder", root=root, **settings)).clips
+    return load_corpus_with_files(CorpusSettings(kind="folder", root=root, **settings)).clips
 
 
 CSV = 'video,caption,split\na.mp4,"A cat, a dog.",train\nmore/b.c.webm,two,val\na.mp4,one,Train\nd.mp4,d,test\n'
@@ -59,7 +59,11 @@ def test_table_and_videos_may_lie_apart(root, tmp_path_factory):
     table = tmp_path_factory.mktemp("texts") / "mine.csv"
     table.write_text(CSV)
     given = CorpusSettings(kind="folder", captions=table, videos=root)
-    assert [clip.path for clip in load_corpus(given).clips] == [root / "a.mp4", root / "more/b.c.webm", root / "d.mp4"]
+    assert [clip.path for clip in load_corpus_with_files(given).clips] == [
+        root / "a.mp4",
+        root / "more/b.c.webm",
+        root / "d.mp4",
+    ]
 
 
 def test_a_split_is_drawn_by_video_and_depends_on_names_and_seed_only():

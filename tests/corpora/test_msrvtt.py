@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
@@ -13,7 +13,7 @@ LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and
 
 def load(root, **settings):
     """The corpus with its videos."""
-    return load_corpus(CorpusSettings(kind="msrvtt", root=root, **settings))
+    return load_corpus_with_files(CorpusSettings(kind="msrvtt", root=root, **settings))
 
 
 def content(videos, sentences, **more):
@@ -47,7 +47,7 @@ def whole(tmp_path, value):
 
 
 def test_published_files_are_read(published):
-    corpus = load_corpus(CorpusSettings(kind="msrvtt", root=published))
+    corpus = load_corpus_with_files(CorpusSettings(kind="msrvtt", root=published))
     assert corpus.name == "MSR-VTT"
     assert [(clip.id, clip.split, clip.captions) for clip in corpus.clips] == [
         ("video0", "train", ("a cat", "cats")),
@@ -170,7 +170,7 @@ def test_the_published_counts(stap_data):
 
 
 def test_the_real_clips_are_found(stap_data):
-    corpus = load_corpus(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt", available_only=True))
+    corpus = load_corpus_with_files(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt", available_only=True))
     files = [*(stap_data / "msrvtt").glob("T*/*.mp4")]
     assert sorted(clip.path for clip in corpus.clips) == sorted(files)
     assert corpus.split("train")

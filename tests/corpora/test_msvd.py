@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.msvd import number_by_bytes
 from stap.corpora.problems import Problems, refuse
 from stap.errors import CorpusError
@@ -11,7 +11,7 @@ from stap.recipes.settings import CorpusSettings
 
 def load(root, **settings):
     """The corpus with its videos."""
-    return load_corpus(CorpusSettings(kind="msvd", root=root, **settings))
+    return load_corpus_with_files(CorpusSettings(kind="msvd", root=root, **settings))
 
 
 def read(root, **settings):
@@ -31,7 +31,7 @@ def corpus_folder(tmp_path):
 
 
 def test_clips_come_in_the_order_of_their_numbers_with_captions_unchanged(corpus_folder):
-    corpus = load_corpus(CorpusSettings(kind="msvd", root=corpus_folder))
+    corpus = load_corpus_with_files(CorpusSettings(kind="msvd", root=corpus_folder))
     assert corpus.name == "MSVD"
     assert [(clip.id, clip.split, clip.path.name, clip.captions) for clip in corpus.clips] == [
         ("vid1", "train", "a_2_9.avi", ("A cat.", "two  cats ")),
@@ -302,7 +302,7 @@ def test_the_published_counts(stap_data):
 
 
 def test_the_real_clips_are_found(stap_data):
-    corpus = load_corpus(CorpusSettings(kind="msvd", root=stap_data / "msvd", available_only=True))
+    corpus = load_corpus_with_files(CorpusSettings(kind="msvd", root=stap_data / "msvd", available_only=True))
     files = [*(stap_data / "msvd" / "YouTubeClips").iterdir()]
     assert sorted(clip.path for clip in corpus.clips) == sorted(files)
 

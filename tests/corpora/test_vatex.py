@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from stap.corpora.loading import load_annotations, load_corpus
+from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
@@ -28,7 +28,7 @@ def root(tmp_path):
 
 
 def test_the_split_is_that_of_the_file(root):
-    corpus = load_corpus(CorpusSettings(kind="vatex", root=root))
+    corpus = load_corpus_with_files(CorpusSettings(kind="vatex", root=root))
     assert corpus.name == "VATEX"
     assert [(clip.id, clip.split, clip.path.name, clip.captions) for clip in corpus.clips] == [
         ("-01K1HxqPB8_000011_000021", "train", "-01K1HxqPB8_000011_000021.mp4", ("A man.", "B")),
@@ -39,7 +39,7 @@ def test_the_split_is_that_of_the_file(root):
 
 def test_files_may_be_named_one_by_one(root):
     given = CorpusSettings(kind="vatex", captions=(root / VALIDATION, root / TEST), videos=root / "videos")
-    assert [clip.split for clip in load_corpus(given).clips] == ["validation", "test"]
+    assert [clip.split for clip in load_corpus_with_files(given).clips] == ["validation", "test"]
 
 
 def test_chinese_captions_where_there_are_any(root):
@@ -88,7 +88,7 @@ def test_a_missing_test_file_leaves_the_others(root):
 def test_other_files_are_recognised(root, content, message):
     (root / TRAIN).write_text(json.dumps(content))
     with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings(kind="vatex", root=root))
+        load_corpus_with_files(CorpusSettings(kind="vatex", root=root))
     assert str(caught.value) == f"{root / TRAIN}: {message}"
     problems = Problems()
     clips = load_annotations(CorpusSettings(kind="vatex", root=root), problems).clips

@@ -26,13 +26,16 @@ def extract(
 
     settings = load_recipe(recipe, with_seed(overrides, seed))
 
-    from stap.corpora.loading import load_corpus
+    from stap.corpora.loading import load_corpus_with_files
     from stap.features.device import choose_device
     from stap.features.extract import extract as extract_features
-    from stap.features.extractor import build_extractors
+    from stap.features.extractor import build_extractors, sections_to_extract
     from stap.features.store import FeatureStore
 
-    corpus = load_corpus(settings.corpus)
+    if not sections_to_extract(settings):
+        say(f"nothing to extract: {', '.join(settings.features.imported)} imported.")
+        return
+    corpus = load_corpus_with_files(settings.corpus)
     items = [(clip.id, clip.path) for clip in corpus.clips]
     extractors = build_extractors(settings, choose_device(device))
     done = []
@@ -52,7 +55,5 @@ def extract(
     for of_what, _, result in done:
         for video_id, reason in result.failed:
             complain(f"{video_id}{of_what and f' ({of_what.strip()})'}: {reason}")
-    if not extractors:
-        say(f"nothing to extract: {', '.join(settings.features.imported)} imported.")
     if any(result.failed for _, _, result in done):
         raise typer.Exit(1)

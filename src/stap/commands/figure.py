@@ -78,14 +78,14 @@ def figure(
 def _find(name: str, captioner: Captioner) -> Clip:
     """The clip of that name: a file, or one of the corpus that the model was trained on."""
     from stap.corpora.corpus import Clip
-    from stap.corpora.loading import load_corpus
+    from stap.corpora.loading import load_corpus_with_files
 
     path = Path(name)
     if path.is_file():
         return Clip(path.stem, path, "test", ())
     settings = captioner.run.recipe.corpus
     try:
-        clips = load_corpus(settings.model_copy(update={"available_only": True})).clips
+        clips = load_corpus_with_files(settings.model_copy(update={"available_only": True})).clips
     except StapError as error:
         raise CorpusError(f"{name}: no such file, and the corpus of the run cannot be searched for it: {error}") from error
     found = next((clip for clip in clips if clip.id == name), None)

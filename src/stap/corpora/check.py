@@ -18,7 +18,7 @@ from stap.recipes.settings import CorpusSettings, TextSettings
 from stap.text.rules import TextRules
 from stap.text.vocabulary import SPECIAL_WORDS
 
-__all__ = ["CorpusReport", "SplitCounts", "WordCounts", "check_corpus", "count_words"]
+__all__ = ["CorpusReport", "SplitCounts", "WordCounts", "check_corpus", "count_words", "no_video"]
 
 OnProgress = Callable[[int, int, str], None]  # videos done, videos, id of the latest
 
@@ -93,7 +93,7 @@ def check_corpus(
     annotations = load_annotations(corpus, problems)
     here, missing = find_video_files(annotations.clips)
     for clip in missing:
-        problems(_no_video(clip, must_be_repaired=not corpus.available_only))
+        problems(no_video(clip, must_be_repaired=not corpus.available_only))
     splits = tuple(_count(annotations, here, split) for split in SPLITS)
     for counts in splits:
         _check_counts(annotations.name, counts, problems, expect_published)
@@ -113,7 +113,8 @@ def count_words(clips: Sequence[Clip], text: TextSettings) -> WordCounts | None:
     return _word_counts(words, TextRules(text)) if any(line for split, _, line in words if split == "train") else None
 
 
-def _no_video(clip: Clip, *, must_be_repaired: bool) -> Problem:
+def no_video(clip: Clip, *, must_be_repaired: bool = True) -> Problem:
+    """The problem of a clip whose file is missing."""
     sentence = f"{clip.id}: no video file {clip.path}, nor one of that name with another suffix."
     return Problem("no video", sentence, must_be_repaired)
 

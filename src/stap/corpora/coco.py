@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stap.corpora.corpus import Annotations, Clip, Corpus, Split, distinct
+from stap.corpora.corpus import Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_each, read_json
-from stap.corpora.problems import OnProblem, Problem, listed, refuse
+from stap.corpora.problems import OnProblem, Problem
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
-__all__ = ["IMAGE_SUFFIXES", "read_annotations", "read_coco"]
+__all__ = ["IMAGE_SUFFIXES", "read_annotations"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 KARPATHY = "dataset_coco.json"
@@ -33,18 +33,11 @@ LAYOUT = (
 )
 
 
-def read_coco(settings: CorpusSettings, on_problem: OnProblem = refuse) -> Corpus:
-    """The images and captions, each image with its file. Raises CorpusError for anything missing or inconsistent."""
-    annotations = read_annotations(settings, on_problem)
-    clips = distinct(annotations.name, annotations.clips, on_problem)
-    return Corpus(annotations.name, tuple(_with_images(clips, settings, on_problem)))
-
-
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
-    """The same without looking for the images; see `loading.load_annotations`."""
+    """The images with their captions; see `loading.load_annotations`."""
     root = check_folder(settings.root, f"the folder of COCO with {KARPATHY} or annotations/") if settings.root else None
     files = _caption_files(root, settings.captions)
-    images = check_folder(settings.videos, "the folder of the images") if settings.videos else root or files[0].parent
+    images = settings.videos or root or files[0].parent
     clips = read_each(files, lambda file: list(_clips(file, images, on_problem)), on_problem)
     return Annotations("COCO", tuple(clips))
 
@@ -130,24 +123,6 @@ def _folder(images: Path, name: str) -> Path:
     """Where the images of one folder of the corpus are: under this name, under images/ and this name, or all in one folder."""
     places = [images / name, images / "images" / name] if name else [images / "images"]
     return next((place for place in places if place.is_dir()), images)
-
-
-def _with_images(clips: Sequence[Clip], settings: CorpusSettings, on_problem: OnProblem) -> list[Clip]:
-    here = [clip for clip in clips if clip.path.is_file()]
-    if len(here) < len(clips) and not settings.available_only:
-        missing = [str(clip.path) for clip in clips if not clip.path.is_file()]
-        on_problem(
-            Problem(
-                "no video",
-                f"COCO: {len(missing)} of {len(clips)} images have no file: {listed(missing)}. "
-                "Put the files there, or set corpus.available_only=true to use only the images that have one.",
-            )
-        )
-    if not here:
-        raise CorpusError(
-            f"COCO: no image has a file. Expected them in {listed(sorted({str(clip.path.parent) for clip in clips}))}."
-        )
-    return here
 
 
 def _records(file: Path, content: Any, name: str) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""What is captioned: clips with their captions, in three splits."""
+"""Datasets: clips with reference captions, in three splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file and what people wrote about it."""
+    """A video and what people wrote about it."""
 
     id: str
-    path: Path
+    path: Path  # of its file; where that should be, if the corpus was loaded without its files
     split: Split
     captions: tuple[str, ...]  # as published; text.tokenize makes words of them
     facts: Mapping[str, Any] | None = None  # generated scenes: what can be seen (see scenes/facts.py)
@@ -53,10 +53,17 @@ class Corpus:
             raise CorpusError(f"{name!r} is no split of {self.name}. Expected one of {', '.join(SPLITS)}.")
         return tuple(clip for clip in self.clips if clip.split == name)
 
+    def only(self, ids: Container[str], having: str) -> Corpus:
+        """The clips whose ids are among these.   having: what they have in common, for the error. Raises CorpusError if none is left."""
+        clips = tuple(clip for clip in self.clips if clip.id in ids)
+        if not clips:
+            raise CorpusError(f"{self.name}: none of {len(self.clips):,} clips has {having}.")
+        return Corpus(self.name, clips)
+
 
 @dataclass(frozen=True)
 class Annotations:
-    """What the caption files of a corpus say, whether the video files are there or not; a clip's path is where its file should be."""
+    """What the caption files of a corpus say, problems included; a clip's path is where its file should be."""
 
     name: str
     clips: tuple[Clip, ...]

@@ -22,7 +22,7 @@ __all__ = [
     "read_json",
     "read_rows",
     "read_text",
-    "with_video_files",
+    "with_files",
 ]
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -112,53 +112,59 @@ def read_rows(
         raise CorpusError(f"{path}, line {rows.line_num}: not a table ({error}). Expected {expected}.") from error
 
 
-def with_video_files(
-    clips: Sequence[Clip], name: str, *, available_only: bool, on_problem: OnProblem = refuse
-) -> tuple[Clip, ...]:
-    """The clips that have a video file, each with its path.
+def with_files(clips: Sequence[Clip], where: str, *, what: str, available_only: bool) -> tuple[Clip, ...]:
+    """The clips that have a file, each with its path; see `find_video_files`.
 
-    A clip's path may lack its suffix or have another: without the very file, one beside it with the same stem is taken. A clip
-    without one is left out, and is a problem unless available_only. Raises CorpusError if no clip has one.
+    where, what: how messages call the corpus, and its files.   available_only: leave the others out.
+    Raises CorpusError if a clip has no file and must have one, or if none has.
     """
-    here, missing = find_video_files(clips)
+    found, missing = find_video_files(clips)
     if missing and not available_only:
-        on_problem(_no_video(name, [clip.path for clip in missing], len(clips)))
-    if not here:
+        raise CorpusError(
+            f"{where}: {len(missing)} of {len(clips)} clips have no {what} file: {listed([str(clip.path) for clip in missing])}. "
+            "Put the files there, or set corpus.available_only=true to use only the clips that have one."
+        )
+    if not found:
         folders = sorted({str(clip.path.parent) for clip in clips})
-        raise CorpusError(f"{name}: no clip has a video file. Expected them in {listed(folders)}.")
-    return tuple(here)
+        raise CorpusError(f"{where}: no clip has {_article(what)} {what} file. Expected them in {listed(folders)}.")
+    return tuple(found)
 
 
 def find_video_files(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """The clips that have a video file, each with its path; and those that have none."""
-    found = _files_by_stem({clip.path.parent for clip in clips})
-    here, missing = [], []
+    """The clips that have a file, each with its path; and those that have none.
+
+    A clip's path may lack its suffix or have another: without the very file, a video file with the same stem next to it is taken.
+    """
+    files = _files_in({clip.path.parent for clip in clips})
+    same_stem = _videos_by_stem(files)
+    found, missing = [], []
     for clip in clips:
-        files = found.get(clip.path.with_suffix(""), [])
-        if files:
-            here.append(replace(clip, path=clip.path if clip.path in files else files[-1]))
+        videos = same_stem.get(clip.path.with_suffix(""), [])
+        if clip.path in files:
+            found.append(clip)
+        elif videos:
+            found.append(replace(clip, path=videos[-1]))
         else:
             missing.append(clip)
-    return here, missing
+    return found, missing
 
 
-def _no_video(name: str, missing: Sequence[Path], of: int) -> Problem:
-    return Problem(
-        "no video",
-        f"{name}: {len(missing)} of {of} clips have no video file: {listed([str(path) for path in missing])}. "
-        "Put the files there, or set corpus.available_only=true to use only the clips that have one.",
-    )
+def _files_in(folders: Iterable[Path]) -> set[Path]:
+    return {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
 
 
-def _files_by_stem(folders: Iterable[Path]) -> dict[Path, list[Path]]:
+def _videos_by_stem(files: Iterable[Path]) -> dict[Path, list[Path]]:
     from stap.video.files import VIDEO_SUFFIXES
 
-    found: dict[Path, list[Path]] = {}
-    for folder in sorted(folders):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(path.with_suffix(""), []).append(path)
-    return found
+    by_stem: dict[Path, list[Path]] = {}
+    for path in sorted(files):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            by_stem.setdefault(path.with_suffix(""), []).append(path)
+    return by_stem
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def _read_bytes(path: Path, expected: str) -> bytes:

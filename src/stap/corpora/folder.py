@@ -56,7 +56,7 @@ class _Video:
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The videos of the table; see `loading.load_annotations`."""
     root, files = _caption_files(settings)
-    videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root
+    videos = settings.videos or root
     rows = [row for file in files for row in _rows(file, on_problem) if _is_usable(row, on_problem)]
     found: dict[str, _Video] = {}
     for row in rows:

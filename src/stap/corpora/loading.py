@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 
 from stap.corpora import coco, folder, msrvtt, msvd, vatex
 from stap.corpora.corpus import Annotations, Corpus, distinct
-from stap.corpora.files import with_video_files
+from stap.corpora.files import with_files
 from stap.corpora.problems import OnProblem, refuse
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
-__all__ = ["load_annotations", "load_corpus"]
+__all__ = ["load_annotations", "load_corpus", "load_corpus_with_files"]
 
 READERS: Mapping[str, Callable[[CorpusSettings, OnProblem], Annotations]] = {
     "msrvtt": msrvtt.read_annotations,
@@ -23,18 +23,30 @@ READERS: Mapping[str, Callable[[CorpusSettings, OnProblem], Annotations]] = {
 
 
 def load_corpus(settings: CorpusSettings) -> Corpus:
-    """The corpus that a recipe names. Raises CorpusError for anything missing or inconsistent."""
-    if settings.kind == "coco":
-        return coco.read_coco(settings)
+    """The captions and splits of the corpus that a recipe names: all that training on stored features needs.
+
+    No video file is looked for; a clip's path is where its file should be. Raises CorpusError for captions that are missing or
+    inconsistent.
+    """
     annotations = load_annotations(settings)
-    where = str(settings.root or settings.videos or annotations.name)
-    return Corpus(annotations.name, with_video_files(annotations.clips, where, available_only=settings.available_only))
+    return Corpus(annotations.name, annotations.clips)
+
+
+def load_corpus_with_files(settings: CorpusSettings) -> Corpus:
+    """The same for whatever decodes: each clip with the path of its file.
+
+    With `available_only`, clips without a file are left out. Raises CorpusError as `load_corpus` does, and for missing files.
+    """
+    corpus = load_corpus(settings)
+    where = str(settings.root or settings.videos or corpus.name)
+    what = "image" if settings.kind == "coco" else "video"
+    return Corpus(corpus.name, with_files(corpus.clips, where, what=what, available_only=settings.available_only))
 
 
 def load_annotations(settings: CorpusSettings, on_problem: OnProblem = refuse) -> Annotations:
-    """The same without looking for the video files. What else is wrong goes to `on_problem`, and is left out if that returns.
+    """What the caption files say. Every problem goes to `on_problem`, and its record is left out if that returns.
 
-    Raises CorpusError where nothing can be read on: a file that is missing or of another corpus.
+    Raises CorpusError where nothing more can be read: a file that is missing or of another corpus.
     """
     if settings.root is None and not settings.captions:
         raise CorpusError("corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt.")

@@ -33,7 +33,7 @@ LAYOUT = "MSR-VTT's layout: an object with a list 'videos' (video_id, split) and
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the caption files; see `loading.load_annotations`."""
     root, files = _caption_files(settings)
-    videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root
+    videos = settings.videos or root
     name = "MSR-VTT"
 
     def read(file: Path) -> list[Clip]:

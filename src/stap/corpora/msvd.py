@@ -37,7 +37,7 @@ Captions = dict[str, list[str]]
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the mapping with their captions; see `loading.load_annotations`."""
     file, mapping = _caption_files(settings)
-    videos = _videos(settings)
+    videos = settings.videos or (settings.root or settings.captions[0].parent) / FOLDER
     captions = _read_table(file, settings, on_problem) if file.suffix.lower() == ".csv" else _read_lines(file, on_problem)
     if mapping is not None:
         numbers = _read_mapping(mapping, on_problem)
@@ -83,12 +83,6 @@ def _caption_files(settings: CorpusSettings) -> tuple[Path, Path | None]:
         captions = [root / name for name in (DESCRIPTIONS, *TABLES) if (root / name).is_file()] or [root / DESCRIPTIONS]
     beside = [folder / MAPPING for folder in (root, captions[0].parent) if folder is not None]
     return captions[0], next((file for file in [*mappings, *beside] if file.is_file()), None)
-
-
-def _videos(settings: CorpusSettings) -> Path:
-    if settings.videos is not None:
-        return check_folder(settings.videos, "the folder of the video files")
-    return (settings.root or settings.captions[0].parent) / FOLDER
 
 
 def _names_of_videos(folder: Path) -> set[str]:

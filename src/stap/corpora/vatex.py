@@ -36,7 +36,7 @@ LAYOUT = "VATEX's layout: a list of objects with 'videoID', 'enCap' and 'chCap'"
 def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotations:
     """The clips of the files that are there; see `loading.load_annotations`."""
     root, files = _caption_files(settings, on_problem)
-    videos = check_folder(settings.videos, "the folder of the video files") if settings.videos is not None else root / FOLDER
+    videos = settings.videos or root / FOLDER
     clips = read_each(files, lambda file: _clips(file, FIELDS[settings.language], videos, on_problem), on_problem)
     return Annotations("VATEX", tuple(clips))
 

@@ -79,11 +79,12 @@ def evaluate(
     """
     run = load_run(model, device)
     settings = run.recipe.corpus.model_copy(update={} if corpus is None else {"root": corpus, "videos": None})
-    clips = load_corpus(settings).split(split)
+    features = open_run_streams(run.recipe.features, run.fingerprint, store)
+    whole = load_corpus(settings)
+    clips = (whole.only(features, "features in every stream") if settings.available_only else whole).split(split)
     if not clips:
         raise CorpusError(f"{settings.root}: no clips in the split {split!r}. Choose another split.")
     decoding = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
-    features = open_run_streams(run.recipe.features, run.fingerprint, store)
     captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
     references = {clip.id: clip.captions for clip in clips}
     predictions = {video_id: found.caption for video_id, found in captions.items()}

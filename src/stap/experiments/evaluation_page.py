@@ -13,7 +13,7 @@ import torch
 
 from stap.captioning.model_folder import Run
 from stap.corpora.corpus import Clip
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, CorpusError, FeatureError, StapError
 from stap.experiments.evaluate import Evaluation
 from stap.features.streams import FeatureStreams, open_run_streams
@@ -109,7 +109,7 @@ def _clips(run: Run, split: str, corpus: Path | None) -> dict[str, Clip]:
     """The clips of the split whose videos are here."""
     elsewhere: dict[str, Any] = {} if corpus is None else {"root": corpus, "videos": None}
     settings = run.recipe.corpus.model_copy(update={"available_only": True, **elsewhere})
-    return {clip.id: clip for clip in load_corpus(settings).clips if clip.split == split}
+    return {clip.id: clip for clip in load_corpus_with_files(settings).clips if clip.split == split}
 
 
 def _drawn(

@@ -21,14 +21,22 @@ __all__ = [
     "Extractor",
     "PackingExtractor",
     "TwoStepExtractor",
+    "build_extractor",
     "build_extractors",
     "fingerprints_of",
+    "sections_to_extract",
     "tensors_to_carry",
     "weights_files",
 ]
 
-# The recipe's section that each kind of extractor is set in.
-SECTIONS = {"grid": "features", "frames": "features", "motion": "motion", "regions": "regions"}
+# The recipe's sections of extractors, with the streams that each can make.
+STREAMS: Mapping[str, frozenset[str]] = {
+    "features": frozenset({"grid", "frames"}),
+    "motion": frozenset({"motion"}),
+    "regions": frozenset({"regions"}),
+}
+# The section that makes each stream.
+SECTIONS = {stream: section for section, streams in STREAMS.items() for stream in streams}
 
 
 class Extractor(Protocol):
@@ -88,21 +96,30 @@ def build_extractors(recipe: Recipe, device: torch.device | str = "cpu") -> tupl
     An imported grid, or imported frames, take the place of the section `features`. Raises ConfigError, CheckpointError or
     FeatureError, as their constructors do.
     """
-    imported = recipe.features.imported.keys()
-    extractors: list[Extractor] = []
-    if not imported & {"grid", "frames"}:
-        from stap.features.grid import GridExtractor
+    return tuple(build_extractor(section, getattr(recipe, section), device) for section in sections_to_extract(recipe))
 
-        extractors.append(GridExtractor(recipe.features, device))
-    if recipe.motion is not None and "motion" not in imported:
+
+def sections_to_extract(recipe: Recipe) -> tuple[str, ...]:
+    """The recipe's sections that features are extracted by, less those whose stream is imported."""
+    imported = recipe.features.imported.keys()
+    return tuple(
+        section for section, streams in STREAMS.items() if getattr(recipe, section) is not None and not imported & streams
+    )
+
+
+def build_extractor(section: str, settings: Any, device: torch.device | str = "cpu") -> Extractor:
+    """The extractor of one section: 'features', 'motion' or 'regions'. Raises ConfigError, CheckpointError or FeatureError."""
+    if section == "motion":
         from stap.features.motion import MotionExtractor
 
-        extractors.append(MotionExtractor(recipe.motion, device))
-    if recipe.regions is not None and "regions" not in imported:
+        return MotionExtractor(settings, device)
+    if section == "regions":
         from stap.features.regions import RegionExtractor
 
-        extractors.append(RegionExtractor(recipe.regions, device))
-    return tuple(extractors)
+        return RegionExtractor(settings, device)
+    from stap.features.grid import GridExtractor
+
+    return GridExtractor(settings, device)
 
 
 def fingerprints_of(extractors: Iterable[Extractor]) -> dict[str, Mapping[str, Any]]:

@@ -59,7 +59,8 @@ class CorpusSettings(Section):
     )
     available_only: bool = Field(
         False,
-        description="use only clips whose video file is there, for trials on part of a corpus; otherwise a missing file is an error",
+        description="for trials on part of a corpus, use only the clips that have what a command needs: a video file where it decodes, "
+        "features in every stream where it trains or evaluates; false: a clip without them is an error",
     )
     language: Literal["english", "chinese"] = Field(
         "english", description="vatex, and msvd's CSV: the captions of this language"

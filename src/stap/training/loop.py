@@ -90,6 +90,8 @@ def train(
     corpus = load_corpus(recipe.corpus)
     extractors = build_extractors(recipe)  # for their fingerprints; no video is read
     store = open_streams(recipe.features, extractors)
+    if recipe.corpus.available_only:
+        corpus = corpus.only(store, "features in every stream")
     weights = weights_files(extractors)
     return fit(
         recipe, corpus, store, out, weights=weights, device=device, processes=processes, resume=resume, on_epoch=on_epoch

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CorpusError
-from stap.experiments.reproduce.corpus import clips_digest, limited, prepare_corpus
+from stap.experiments.reproduce.corpus import clips_digest, existing_stores, limited, prepare_corpus
+from stap.features.store import FeatureStore, VideoFeatures
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import Recipe
 
@@ -70,6 +72,26 @@ def test_a_missing_clip_is_told_and_left_out_and_the_check_is_made_once(recipe: 
     assert prepare_corpus(recipe, out, say=told.append).corpus == checked.corpus
     (tmp_path / "TrainValVideo/video1.mp4").write_bytes(b"no video any more")
     assert "video1" in prepare_corpus(recipe, out, say=told.append).problems[-1]
+
+
+def test_a_clip_with_stored_features_needs_no_file(recipe: Recipe, tmp_path: Path) -> None:
+    features = recipe.features.model_copy(update={"store": tmp_path / "store"})
+    stored = recipe.model_copy(update={"features": features})
+    FeatureStore(tmp_path / "store", {"kind": "grid"}).write("video3", VideoFeatures({"grid": torch.ones(1, 1, 1)}))
+    told: list[str] = []
+    checked = prepare_corpus(stored, tmp_path / "out", stores=existing_stores([stored]), say=told.append)
+    assert [clip.id for clip in checked.corpus.clips] == ["video0", "video1", "video2", "video3"]
+    assert (checked.problems, told) == ((), [])
+    for path in tmp_path.glob("TrainValVideo/*"):
+        path.unlink()
+    checked = prepare_corpus(stored, tmp_path / "out", stores=existing_stores([stored]), say=told.append)
+    assert [clip.id for clip in checked.corpus.clips] == ["video3"]
+    with pytest.raises(CorpusError) as caught:
+        prepare_corpus(recipe, tmp_path / "out", say=told.append)
+    assert str(caught.value) == (
+        "small: none of 4 clips has a video file or stored features. "
+        f"Expected files in {tmp_path}, {tmp_path / 'TrainValVideo'}."
+    )
 
 
 def test_captions_in_another_encoding_stop_everything_before_the_work(recipe: Recipe, tmp_path: Path) -> None:

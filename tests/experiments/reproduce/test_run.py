@@ -53,7 +53,9 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.safetensors" for name in made}
 
 
-LEFT_OUT = "1,963 of 1,970 clips have no video and are left out: the scores do not compare with published ones."
+LEFT_OUT = (
+    "1,963 of 1,970 clips have neither a video nor features and are left out: the scores do not compare with published ones."
+)
 TRIAL = "A trial on 6 of 10,000 clips (--data 6): the scores say nothing about the systems."
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.errors import ConfigError
 from stap.features.grid import GridExtractor
 from stap.recipes.files import recipe_from_dict
@@ -73,7 +73,7 @@ def recipe_of(root: Path, **pretraining: Any) -> Recipe:
 def images_of(root: Path, *, crops: bool) -> tuple[CaptionedImages, GridExtractor]:
     settings = FeatureSettings(backbone="test_resnet", weights="random", image_size=32, crop=0.8, frames=1)
     extractor = GridExtractor(settings)
-    clips = load_corpus(CorpusSettings(kind="coco", root=root)).split("train")
+    clips = load_corpus_with_files(CorpusSettings(kind="coco", root=root)).split("train")
     vocabulary = Vocabulary.build([caption for clip in clips for caption in clip.captions], None, 1)
     return CaptionedImages.read(clips, extractor, vocabulary, TextRules(TextSettings()), crops=crops), extractor
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from stap.corpora.corpus import Clip
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.grid import GridExtractor
 from stap.models.matching import cosine_similarity
@@ -164,7 +164,7 @@ def test_two_processes_share_the_clips_and_continue_exactly(scenes: Path, finish
 def test_a_damaged_clip_of_any_process_is_named(scenes: Path, tmp_path: Path) -> None:
     root = tmp_path / "corpus"
     shutil.copytree(scenes, root)
-    clips = load_corpus(recipe_of(root).corpus).split("train")
+    clips = load_corpus_with_files(recipe_of(root).corpus).split("train")
     for clip in clips[2:4]:  # one of each process
         clip.path.write_bytes(clip.path.read_bytes()[:200])
     result = pretrain(recipe_of(root, epochs=1), tmp_path / "run", processes=2)
@@ -271,7 +271,7 @@ def test_the_loss_of_an_epoch_counts_every_frame_shown(scenes: Path, tmp_path: P
     )
     torch.manual_seed(epoch_seed(recipe.seed, 0))
     extractor = GridExtractor(recipe.features.model_copy(update={"weights": "random", "frames": 2}))
-    clips, rules = load_corpus(recipe.corpus).split("train"), TextRules(recipe.text)
+    clips, rules = load_corpus_with_files(recipe.corpus).split("train"), TextRules(recipe.text)
     vocabulary = rules.vocabulary(clips)
     model = FrameSentenceModel(extractor, len(vocabulary), recipe.pretraining).train()
     [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=2).epoch(1, 3, [recipe.seed, 1])

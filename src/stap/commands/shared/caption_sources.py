@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from stap.errors import ScoringError
 
 if TYPE_CHECKING:
-    from stap.corpora.corpus import Clip
+    from stap.corpora.corpus import Clip, Corpus
 
 __all__ = ["CaptionSource", "read_source"]
 
@@ -50,7 +50,7 @@ def read_source(
         raise ScoringError(
             f"{name}: where are the captions? Give the folder of the corpus's caption files with --captions DIR."
         )
-    clips = tuple(clip for clip in _clips(kind, captions) if clip.split == chosen)
+    clips = _corpus(kind, captions).split(chosen)
     if not clips:
         raise ScoringError(f"{captions}: no clip of {name}. Choose another split.")
     by_file_name = (
@@ -66,12 +66,12 @@ def _kinds() -> tuple[Any, ...]:
     return get_args(CorpusSettings.model_fields["kind"].annotation)
 
 
-def _clips(kind: str, captions: Path) -> Sequence[Clip]:
-    from stap.corpora.loading import load_annotations
+def _corpus(kind: str, captions: Path) -> Corpus:
+    from stap.corpora.loading import load_corpus
     from stap.recipes.settings import CorpusSettings
 
     where = {"captions": captions} if captions.is_file() else {"root": captions}
-    return load_annotations(CorpusSettings.model_validate({"kind": kind, **where})).clips
+    return load_corpus(CorpusSettings.model_validate({"kind": kind, **where}))
 
 
 def _check_file(name: str) -> None:

@@ -1,24 +1,27 @@
-"""The corpus of a reproduction: checked once as `stap prepare` does, and read without the clips that have no video."""
+"""The corpus of a reproduction: checked once as `stap prepare` does, without the clips that have neither a video nor features."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stap.corpora.check import check_corpus
+from stap.corpora.check import check_corpus, no_video
 from stap.corpora.corpus import SPLITS, Annotations, Clip, Corpus
 from stap.corpora.files import find_video_files
-from stap.corpora.loading import load_annotations, load_corpus
-from stap.corpora.problems import Problem, Problems
-from stap.errors import CorpusError
+from stap.corpora.loading import load_annotations
+from stap.corpora.problems import Problem, Problems, listed
+from stap.errors import CorpusError, FeatureError
+from stap.features.imported import open_imported
+from stap.features.store import EXTRACTOR_FILE, FeatureStore
 from stap.files import write_json
 from stap.recipes.settings import Recipe
 
-__all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "find_clips", "limited", "prepare_corpus"]
+__all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "existing_stores", "find_clips", "limited", "prepare_corpus"]
 
 CHECK_FILE = "check.json"
 ABOUT_VIDEOS = frozenset({"no video", "video", "same video"})  # these clips are left out, and the others go on
@@ -31,7 +34,7 @@ OnProgress = Callable[[int, int, str], None]
 class CheckedCorpus:
     """A corpus that can be trained on.
 
-    corpus: the clips with a video, at most as many as wanted.   in_all: clips of each split in the caption files.
+    corpus: the clips with a video file or stored features, at most as many as wanted.   in_all: clips of each split in the caption files.
     problems: findings about single videos, for people.
     """
 
@@ -40,17 +43,38 @@ class CheckedCorpus:
     problems: tuple[str, ...]
 
 
-def find_clips(recipe: Recipe) -> tuple[Annotations, list[Clip], list[Clip]]:
-    """What the caption files say, and the clips with and without a video file. Nothing is decoded. Raises CorpusError."""
+def existing_stores(recipes: Iterable[Recipe]) -> tuple[FeatureStore, ...]:
+    """The stores of these recipes that exist: imported ones, and all that extraction has filled before."""
+    stores: dict[Path, FeatureStore] = {}
+    for recipe in recipes:
+        for file in sorted(recipe.features.store.glob(f"*/{EXTRACTOR_FILE}")):
+            with contextlib.suppress(FeatureError):  # whoever reads the store says what is wrong with it
+                stores[file.parent] = FeatureStore.at(file.parent)
+        for stream, folder in recipe.features.imported.items():
+            with contextlib.suppress(FeatureError):
+                store = open_imported(folder, stream)
+                stores[store.folder] = store
+    return tuple(stores.values())
+
+
+def find_clips(recipe: Recipe, stores: Sequence[FeatureStore] = ()) -> tuple[Annotations, list[Clip], list[Clip]]:
+    """What the caption files say; the clips with a video file or features in a store; and the others.
+
+    Nothing is decoded. Raises CorpusError if the captions cannot be read.
+    """
     annotations = load_annotations(recipe.corpus, Problems())
-    here, missing = find_video_files(annotations.clips)
-    return annotations, here, missing
+    found, missing = find_video_files(annotations.clips)
+    path = {clip.id: clip.path for clip in found}
+    unusable = {clip.id for clip in missing if not any(clip.id in store for store in stores)}
+    usable = [replace(clip, path=path.get(clip.id, clip.path)) for clip in annotations.clips if clip.id not in unusable]
+    return annotations, usable, [clip for clip in missing if clip.id in unusable]
 
 
 def prepare_corpus(
     recipe: Recipe,
     out: Path,
     *,
+    stores: Sequence[FeatureStore] = (),
     limit: int | None = None,
     other_counts: bool = False,
     say: Callable[[str], None] = print,
@@ -58,23 +82,30 @@ def prepare_corpus(
 ) -> CheckedCorpus:
     """Check the corpus, or find that these very files were checked, and read it.
 
-    limit: of the videos; their files are then not decoded for the check.
-    Raises CorpusError if anything but single videos must be repaired, or nothing is left.
+    stores: a clip whose features are in one of them needs no video file.   limit: of the videos; their files are then not decoded
+    for the check. Raises CorpusError if anything but single videos must be repaired, or nothing is left.
     """
-    annotations, here, _ = find_clips(recipe)
-    mark = _mark(recipe, here, decoded=limit is None)
+    annotations, usable, missing = find_clips(recipe, stores)
+    mark = _mark(recipe, usable, decoded=limit is None)
     problems = _found_before(out / CHECK_FILE, mark)
     if problems is None:
         problems = _check(recipe, frames=0 if limit else 3, on_progress=on_progress)
         content = {"of": mark, "problems": [vars(problem) for problem in problems]}
         write_json(out / CHECK_FILE, content)
+    missing_files = {no_video(clip) for clip in missing}
+    problems = tuple(problem for problem in problems if problem.kind != "no video" or problem in missing_files)
     _refuse(problems, other_counts, out / CHECK_FILE)
     videos = [problem.sentence for problem in problems if problem.kind in ABOUT_VIDEOS and problem.must_be_repaired]
     for sentence in videos[:SHOWN]:
         say(f"  {sentence}")
     if len(videos) > SHOWN:
         say(f"  and {len(videos) - SHOWN:,} more; {out / CHECK_FILE} lists them all")
-    corpus = load_corpus(recipe.corpus)
+    if not usable:
+        folders = sorted({str(clip.path.parent) for clip in missing})
+        raise CorpusError(
+            f"{annotations.name}: none of {len(missing):,} clips has a video file or stored features. Expected files in {listed(folders)}."
+        )
+    corpus = Corpus(annotations.name, tuple(usable))
     in_all: dict[str, int] = {split: sum(clip.split == split for clip in annotations.clips) for split in SPLITS}
     return CheckedCorpus(corpus if limit is None else limited(corpus, limit), in_all, tuple(videos))
 
@@ -134,8 +165,8 @@ def _mark(recipe: Recipe, here: Iterable[Clip], *, decoded: bool) -> dict[str, A
     """What tells these files from others, or from the same after a repair."""
     digest = hashlib.sha256()
     for path in [*_caption_files(recipe), *(clip.path for clip in here)]:
-        state = path.stat()
-        digest.update(json.dumps([str(path), state.st_size, state.st_mtime_ns]).encode())
+        state = path.stat() if path.is_file() else None
+        digest.update(json.dumps([str(path), *((state.st_size, state.st_mtime_ns) if state else ())]).encode())
     corpus = recipe.corpus.model_dump(mode="json", include={"kind", "language", "sources"})
     return {"files": digest.hexdigest(), "videos_decoded": decoded, "text": recipe.text.model_dump(mode="json"), **corpus}
 

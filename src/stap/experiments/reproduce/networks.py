@@ -12,14 +12,15 @@ import torch
 
 from stap.corpora.corpus import Clip
 from stap.errors import StapError
-from stap.experiments.reproduce.request import NETWORKS, network_of
+from stap.experiments.reproduce.request import network_of
 from stap.features.extract import extract
-from stap.features.extractor import Extractor
+from stap.features.extractor import Extractor, build_extractor, sections_to_extract
 from stap.features.store import FeatureStore
 from stap.recipes.settings import Recipe
 
 __all__ = ["Extracted", "FeatureSource", "build", "extract_all", "feature_sources"]
 
+SHOWN = 5  # videos that failed, named one by one
 Say = Callable[[str], None]
 OnProgress = Callable[[int, int, str], None]
 
@@ -55,29 +56,13 @@ class Extracted:
 
 def feature_sources(recipe: Recipe) -> tuple[FeatureSource, ...]:
     """What the extractors of a recipe are made from, less streams that are imported."""
-    imported = recipe.features.imported.keys()
-    replaced = {"features": {"grid", "frames"}, "motion": {"motion"}, "regions": {"regions"}}
-    return tuple(
-        FeatureSource(section, settings, _key(section, settings))
-        for section in NETWORKS
-        if (settings := getattr(recipe, section)) is not None and not imported & replaced[section]
-    )
+    settings = {section: getattr(recipe, section) for section in sections_to_extract(recipe)}
+    return tuple(FeatureSource(section, made_by, _key(section, made_by)) for section, made_by in settings.items())
 
 
 def build(source: FeatureSource, device: torch.device | str) -> Extractor:
     """The extractor of these settings. Raises CheckpointError, ConfigError or FeatureError."""
-    settings = source.settings
-    if source.section == "motion":
-        from stap.features.motion import MotionExtractor
-
-        return MotionExtractor(settings, device)
-    if source.section == "regions":
-        from stap.features.regions import RegionExtractor
-
-        return RegionExtractor(settings, device)
-    from stap.features.grid import GridExtractor
-
-    return GridExtractor(settings, device)
+    return build_extractor(source.section, source.settings, device)
 
 
 def extract_all(
@@ -125,8 +110,10 @@ def _extract(
     say(
         f"  {name} ({source.network}): {report.written} written, {report.already_there} already there, {len(report.failed)} failed"
     )
-    for video_id, reason in report.failed:
+    for video_id, reason in report.failed[:SHOWN]:
         say(f"    {video_id}: {reason}")
+    if len(report.failed) > SHOWN:
+        say(f"    and {len(report.failed) - SHOWN:,} more")
     return Extracted(source, dict.fromkeys(extractor.streams, folder), extractor.weights_file, dict(report.failed))
 
 

@@ -13,7 +13,7 @@ import torch
 from stap.corpora.corpus import SPLITS, Corpus
 from stap.corpora.published import CLIPS_AND_CAPTIONS
 from stap.errors import CorpusError, StapError
-from stap.experiments.reproduce.corpus import find_clips, limited
+from stap.experiments.reproduce.corpus import existing_stores, find_clips, limited
 from stap.experiments.reproduce.networks import FeatureSource, build, feature_sources
 from stap.experiments.reproduce.request import Request
 from stap.experiments.reproduce.runs import OUTCOME_FILE
@@ -100,13 +100,13 @@ def make_plan(request: Request) -> Plan:
             shared.setdefault(source.key, (source, []))[1].append(key)
     networks = tuple(NetworkPlan(source, tuple(rows), *_weights(source)) for source, rows in shared.values())
     rows = tuple(_row(request, row, recipes[row.key]) for row in request.rows)
-    return Plan(request, _corpus(request, next(iter(recipes.values()))), networks, rows)
+    return Plan(request, _corpus(request, list(recipes.values())), networks, rows)
 
 
-def _corpus(request: Request, recipe: Recipe) -> CorpusPlan:
+def _corpus(request: Request, recipes: Sequence[Recipe]) -> CorpusPlan:
     source = SOURCES[request.corpus]
     try:
-        annotations, _, missing = find_clips(recipe)
+        annotations, _, missing = find_clips(recipes[0], existing_stores(recipes))
     except CorpusError as error:
         counts = CLIPS_AND_CAPTIONS[NAMES[request.corpus]]
         clips = sum(counts[split][0] for split in SPLITS)

@@ -20,8 +20,8 @@ import torch
 
 from stap.corpora.corpus import SPLITS, Corpus
 from stap.corpora.problems import listed
-from stap.errors import CorpusError, FeatureError, StapError
-from stap.experiments.reproduce.corpus import CheckedCorpus, prepare_corpus
+from stap.errors import FeatureError, StapError
+from stap.experiments.reproduce.corpus import CheckedCorpus, existing_stores, prepare_corpus
 from stap.experiments.reproduce.networks import Extracted, extract_all, feature_sources
 from stap.experiments.reproduce.request import Request, motion_start
 from stap.experiments.reproduce.results import Reproduction, RowResult, published_rows, write_tables
@@ -53,6 +53,7 @@ def reproduce(
     checked = prepare_corpus(
         first,
         request.out,
+        stores=existing_stores(recipes.values()),
         limit=request.limit,
         other_counts=request.other_counts,
         say=say,
@@ -128,11 +129,7 @@ class _Work:
 
     def _with_features(self, store: FeatureStreams) -> Corpus:
         """The clips that have every stream."""
-        corpus = self.checked.corpus
-        clips = tuple(clip for clip in corpus.clips if clip.id in store)
-        if not clips:
-            raise CorpusError(f"{corpus.name}: none of {len(corpus.clips)} clips has all features of this row.")
-        return Corpus(corpus.name, clips)
+        return self.checked.corpus.only(store, "all features of this row")
 
     def remarks(self, results: Iterable[RowResult]) -> Iterator[str]:
         """What a reader must know before comparing with the published numbers."""
@@ -141,7 +138,7 @@ class _Work:
         if request.limit is not None:
             yield f"A trial on {len(corpus.clips):,} of {in_all:,} clips (--data {request.limit}): the scores say nothing about the systems."
         elif len(corpus.clips) < in_all:
-            yield f"{in_all - len(corpus.clips):,} of {in_all:,} clips have no video and are left out: the scores do not compare with published ones."
+            yield f"{in_all - len(corpus.clips):,} of {in_all:,} clips have neither a video nor features and are left out: the scores do not compare with published ones."
         if request.overrides:
             yield f"Settings that differ from the recipes: {', '.join(request.overrides)}."
         for one in self.extracted.values():

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from stap.captioning.batches import pad_words
 from stap.captioning.model_folder import write_tensors
 from stap.corpora.corpus import Clip, Corpus
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
@@ -126,7 +126,7 @@ def pretrain(
         raise ConfigError("pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos.")
     if not resume and state_file(out).exists():
         raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
-    corpus = load_corpus(recipe.corpus)
+    corpus = load_corpus_with_files(recipe.corpus)
     with several_processes(processes, torch.device(device), _follow, recipe, corpus, out, resume=resume) as among:
         run = _Run(recipe, corpus, among)
         progress = run.resumed(out) if resume else Progress()
