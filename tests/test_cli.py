@@ -20,6 +20,7 @@ from stap.cli import app, main
 from stap.commands.shared import console
 from stap.commands.shared.outputs import result_file, writable_folder
 from stap.errors import StapError
+from stap.recipes.files import built_in_recipes
 
 VERBS = [
     "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "evaluate", "score",
@@ -458,8 +459,15 @@ def test_version_and_help(run) -> None:
 
 
 def test_recipes(run) -> None:
-    listed = run("recipes")
-    assert listed.status == 0
+    listed = run("recipes").out.splitlines()
+    names = [line.split()[0] for line in listed if line.startswith("  ")]
+    assert sorted(names) == list(built_in_recipes())
+    assert [line for line in listed if line.endswith(":")] == [
+        "Generated scenes:", "MSR-VTT, L-STAP and LRCN:", "MSR-VTT, STAT:", "MSVD, L-STAP and LRCN:", "MSVD, STAT:", "Pretraining:",
+    ]  # fmt: skip
+    assert max(map(len, listed)) <= 100
+    assert "  msvd/stat                     STAT as its released code computes it" in listed
+    assert "C3D's weights go to motion.weights." in run("recipes", "msvd/stat").out
     settings = run("recipes", "--settings")
     assert "training.batch_size = 64" in settings.out
 

@@ -73,6 +73,18 @@ def test_overrides(write) -> None:
     assert recipe.seed == 5
 
 
+def test_a_setting_of_pretraining_s_optimizer_leaves_its_others_alone(write) -> None:
+    optimizer = load_recipe(write(""), ["pretraining.optimizer.learning_rate=0.25"]).pretraining.optimizer
+    assert optimizer == Recipe().pretraining.optimizer.model_copy(update={"learning_rate": 0.25})
+    assert optimizer.kind == "adam"
+
+
+def test_text_of_several_lines_is_written_as_such() -> None:
+    text = recipe_to_yaml(Recipe(description="STAT\nas its code computes it"))
+    assert "description: |-\n  STAT\n  as its code computes it\nseed: 1\n" in text
+    assert yaml.safe_load(text)["description"] == "STAT\nas its code computes it"
+
+
 def test_all_problems_at_once_with_the_nearest_valid_name(write) -> None:
     path = write("trainin: {}\ntraining: {epoch: 3, batch_size: 0}\nmodel: {kind: lstm, pooling: mean}\n")
     assert message(path, "features.bakcbone=resnet18", "training.optimizer.learning_rate=fast") == (

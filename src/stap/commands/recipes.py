@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stap.commands.shared.options import UnusedDeviceOption, UnusedSeedOption
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
+    from stap.recipes.settings import Recipe, Section
+
+FOLDERS = {"demo": "Generated scenes", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vsepp": "Pretraining"}
 
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="Print this recipe whole, every default written out.")
+        str | None, typer.Argument(metavar="RECIPE", help="Print this recipe whole: its description and all its settings.")
     ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Print every setting with its default and explanation.")] = False,
     device: UnusedDeviceOption = "auto",
@@ -31,29 +33,39 @@ def recipes(
     elif name is not None:
         print(recipe_to_yaml(load_recipe(name)), end="")
     else:
-        descriptions = {known: load_recipe(known).description for known in built_in_recipes()}
-        width = max(map(len, descriptions), default=0)
-        for known, description in descriptions.items():
-            print(f"{known:{width}}  {' '.join(description.split())}".rstrip())
+        print("\n".join(_list({known: load_recipe(known) for known in built_in_recipes()})))
 
 
-def setting_lines(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """A line a setting, 'training.epochs = 100   at most; ...', with the section's own sentence above its settings."""
-    for name, field in model.model_fields.items():
-        section = _section(field)
-        if section is None:
+def _list(built_in: dict[str, Recipe]) -> Iterator[str]:
+    """A line a recipe, the first of its description, in groups by corpus and model."""
+    width = max(map(len, built_in))
+    for heading, group in groupby(built_in.items(), key=_heading):
+        yield f"{heading}:"
+        yield from (f"  {name:{width}}  {recipe.description.partition(chr(10))[0]}".rstrip() for name, recipe in group)
+        yield ""
+    yield "`stap recipes NAME` prints one of them whole, `stap recipes --settings` explains every setting."
+
+
+def _heading(named: tuple[str, Recipe]) -> str:
+    name, recipe = named
+    folder = name.partition("/")[0]
+    if folder not in ("msvd", "msrvtt"):
+        return FOLDERS[folder]
+    return f"{FOLDERS[folder]}, {'STAT' if recipe.model.kind.startswith('stat') else 'L-STAP and LRCN'}"
+
+
+def setting_lines(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """A line a setting, 'training.epochs = 100   ...', under the sentence of its section."""
+    from stap.recipes.settings import section_of
+
+    for name, field in section.model_fields.items():
+        inner = section_of(field)
+        if inner is None:
             line = f"{prefix}{name} = {_shown(field.get_default(call_default_factory=True))}"
             yield f"{line:44}  {field.description}" if field.description else line
         else:
-            yield f"\n# {' '.join((section.__doc__ or '').split())}"
-            yield from setting_lines(section, f"{prefix}{name}.")
-
-
-def _section(field: FieldInfo) -> type[BaseModel] | None:
-    from pydantic import BaseModel
-
-    kinds = (field.annotation, *get_args(field.annotation))  # the section itself, or `Section | None`
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+            yield f"\n# {' '.join((inner.__doc__ or '').split())}"
+            yield from setting_lines(inner, f"{prefix}{name}.")
 
 
 def _shown(default: Any) -> str:

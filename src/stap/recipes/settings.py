@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 __all__ = [
     "CorpusSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "STATSettings",
     "TextSettings",
     "TrainingSettings",
+    "section_of",
 ]
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +43,12 @@ class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """The class of a field that is a section, or `Section | None`; None for a single setting."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 class CorpusSettings(Section):
@@ -468,6 +476,12 @@ class PretrainingSettings(Section):
     clip_norm: float = Field(2.0, gt=0, description="gradient clipping by global norm (VSE++: 2)")
     optimizer: OptimizerSettings = OptimizerSettings(kind="adam", learning_rate=2e-4, epsilon=1e-8, schedule="cosine")
     precision: Precision = Field("float32", description="arithmetic of training (bfloat16: autocast)")
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _the_rest_is_this_section_s_default(cls, given: Any) -> Any:
+        default = cls.model_fields["optimizer"].default.model_dump()
+        return default | given if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _frames_are_there(self) -> PretrainingSettings:
