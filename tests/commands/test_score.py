@@ -93,15 +93,15 @@ def test_people_with_one_reference_are_left_out(run):
 def test_document_frequencies_are_counted_kept_and_used(run, tmp_path):
     line = ("good.json", "references.json", "--draws", 0)
     status, out, err = run(*line, "--frequencies", "references.json", "--save-frequencies", "df.gz")
-    assert (status, err) == (0, "CIDEr-D: document frequencies of DIR/references.json, 3 videos.\n")
+    assert (status, err) == (0, "CIDEr-fixed-df: document frequencies of DIR/references.json, 3 videos.\n")
     scores = dict(line.split() for line in out.splitlines())
-    assert scores["CIDEr-D"] == scores["CIDEr"] != "0.00"
+    assert scores["CIDEr-fixed-df"] == scores["CIDEr"] != "0.00"
     assert read_document_frequencies(tmp_path / "df.gz").videos == 3
     alone = ("one.json", "r.json", "--frequencies", "df.gz")
     status, out, _ = run(*alone, one_json={"v1": GOOD["v1"]}, r_json={"v1": REFERENCES["v1"]})
     scores = dict(line.split() for line in out.splitlines())
     assert scores["CIDEr"] == "0.00"
-    assert float(scores["CIDEr-D"]) > 100
+    assert float(scores["CIDEr-fixed-df"]) > 100
 
 
 def test_text_in_the_order_of_the_split(run):
@@ -165,9 +165,10 @@ def test_input_that_does_not_fit(run, arguments, files, message):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("rouge,cidr", "--metrics rouge,cidr: no metric is called cidr. Name some of bleu, meteor, rouge, cider, spice, with commas "
+        ("cider,spice", "--metrics cider,spice: stap does not compute SPICE. Name some of bleu, meteor, rouge, cider."),
+        ("rouge,cidr", "--metrics rouge,cidr: no metric is called cidr. Name some of bleu, meteor, rouge, cider, with commas "
          "between them."),
-        (",", "--metrics ,: no metric is asked for. Name some of bleu, meteor, rouge, cider, spice, with commas between them."),
+        (",", "--metrics ,: no metric is asked for. Name some of bleu, meteor, rouge, cider, with commas between them."),
     ],
 )  # fmt: skip
 def test_metrics_that_are_not(run, metrics, message):

@@ -1,4 +1,4 @@
-"""CIDEr-D with document frequencies counted beforehand: against the formula, and against the COCO scorer's own corpus mode."""
+"""CIDEr with document frequencies counted beforehand: against the formula, and against the COCO scorer's own corpus mode."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from stap.scoring.cider import (
     Cider,
     DocumentFrequencies,
     count_documents,
-    is_kept,
+    is_frequencies_file,
     read_document_frequencies,
     write_document_frequencies,
 )
@@ -42,8 +42,8 @@ def test_the_frequencies_of_the_references_give_the_coco_scorers_cider(frequenci
     captions = {"a": "a man is cooking", "b": "a horse is cooking", "c": "two dogs", "d": "a woman cooks rice"}
     with Scorer(CORPUS, ["cider"], frequencies=frequencies) as scorer:
         scores = scorer.score(captions)
-    assert scores.corpus["CIDEr-D"] == scores.corpus["CIDEr"] > 0.5
-    assert all(video["CIDEr-D"] == video["CIDEr"] for video in scores.per_video.values())
+    assert scores.corpus["CIDEr-fixed-df"] == scores.corpus["CIDEr"] > 0.5
+    assert all(video["CIDEr-fixed-df"] == video["CIDEr"] for video in scores.per_video.values())
 
 
 def formula(candidate, references, frequencies):
@@ -71,8 +71,8 @@ def test_one_caption_alone_has_a_score(frequencies):
     with Scorer({"clip": references}, ["cider"], frequencies=frequencies) as scorer:
         scores = scorer.score({"clip": "A man is cooking!"})
     assert scores.corpus["CIDEr"] == 0.0  # every n-gram is in every document
-    assert scores.corpus["CIDEr-D"] == pytest.approx(formula("a man is cooking", references, frequencies), abs=1e-10)
-    assert scores.corpus["CIDEr-D"] > 1
+    assert scores.corpus["CIDEr-fixed-df"] == pytest.approx(formula("a man is cooking", references, frequencies), abs=1e-10)
+    assert scores.corpus["CIDEr-fixed-df"] > 1
 
 
 def test_a_caption_does_not_depend_on_the_other_videos(frequencies):
@@ -81,14 +81,16 @@ def test_a_caption_does_not_depend_on_the_other_videos(frequencies):
         together = scorer.score(captions).per_video
     for video in CORPUS:
         with Scorer({video: CORPUS[video]}, ["cider"], frequencies=frequencies) as scorer:
-            assert scorer.score({video: captions[video]}).per_video[video]["CIDEr-D"] == together[video]["CIDEr-D"]
+            assert (
+                scorer.score({video: captions[video]}).per_video[video]["CIDEr-fixed-df"] == together[video]["CIDEr-fixed-df"]
+            )
 
 
 def test_more_videos_than_documents():
     frequencies = DocumentFrequencies(2, {("a",): 2, ("man",): 1}, "two videos")
     references = [["a man"], ["a dog"], ["a man runs"], ["dogs"], ["a man"]]
     captions = ["a man", "a dog", "a man", "dogs", "man"]
-    found = Cider(references, frequencies).score(captions)["CIDEr-D"].per_video
+    found = Cider(references, frequencies).score(captions)["CIDEr-fixed-df"].per_video
     expected = [formula(caption, group, frequencies) for caption, group in zip(captions, references, strict=True)]
     assert found == pytest.approx(expected, abs=1e-10)
 
@@ -101,8 +103,8 @@ def test_a_file_holds_all_of_it(tmp_path, frequencies):
     write_document_frequencies(path, frequencies)
     assert path.read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["corpus.gz"]
-    assert is_kept(str(path))
-    assert not is_kept(str(tmp_path / "none"))
+    assert is_frequencies_file(str(path))
+    assert not is_frequencies_file(str(tmp_path / "none"))
 
 
 def damaged(content):

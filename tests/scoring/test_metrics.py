@@ -390,9 +390,9 @@ def test_references_that_cannot_be_used(references, message):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        (["blue"], "there is no metric 'blue'; the metrics are bleu, meteor, rouge, cider, spice. Did you mean 'bleu'?"),
-        ([], "metrics must be one or more of bleu, meteor, rouge, cider, spice, in a list; not []"),
-        ("cider", "metrics must be one or more of bleu, meteor, rouge, cider, spice, in a list; not 'cider'"),
+        (["blue"], "there is no metric 'blue'; the metrics are bleu, meteor, rouge, cider. Did you mean 'bleu'?"),
+        ([], "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not []"),
+        ("cider", "metrics must be one or more of bleu, meteor, rouge, cider, in a list; not 'cider'"),
     ],
 )
 def test_unknown_metrics(metrics, message):

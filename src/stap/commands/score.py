@@ -56,9 +56,7 @@ def score(
     against: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Predictions of another system: which is better, and how sure is it?")
     ] = None,
-    metrics: Annotated[
-        str, typer.Option(metavar="NAMES", help="Some of bleu,meteor,rouge,cider,spice.")
-    ] = "bleu,meteor,rouge,cider",
+    metrics: Annotated[str, typer.Option(metavar="NAMES", help="Some of bleu,meteor,rouge,cider.")] = "bleu,meteor,rouge,cider",
     diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
     training: Annotated[
         str | None,
@@ -71,7 +69,7 @@ def score(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="Add CIDEr-D with document frequencies of these captions (msvd:train, a file), or kept in a file.",
+            help="Add CIDEr-fixed-df: CIDEr with the document frequencies of these captions (msvd:train, a file) or of a saved file.",
         ),
     ] = None,
     save_frequencies: Annotated[
@@ -124,13 +122,15 @@ def _is_text(path: Path) -> bool:
 
 
 def _metric_names(given: str) -> list[str]:
-    from stap.scoring.metrics import ALL_METRICS
+    from stap.scoring.metrics import METRICS
 
     names = [name.strip().lower() for name in given.split(",") if name.strip()]
-    unknown = [name for name in names if name not in ALL_METRICS]
+    if "spice" in names:
+        raise ScoringError(f"--metrics {given}: stap does not compute SPICE. Name some of {', '.join(METRICS)}.")
+    unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         what = f"no metric is called {', '.join(unknown)}" if unknown else "no metric is asked for"
-        raise ScoringError(f"--metrics {given}: {what}. Name some of {', '.join(ALL_METRICS)}, with commas between them.")
+        raise ScoringError(f"--metrics {given}: {what}. Name some of {', '.join(METRICS)}, with commas between them.")
     return names
 
 
@@ -139,12 +139,20 @@ def _frequencies(given: str | None, captions: Path | None, save: Path | None) ->
         if save is not None:
             raise ScoringError("--save-frequencies needs --frequencies SOURCE, which says where to count. Give both.")
         return None
-    from stap.scoring.cider import count_documents, is_kept, read_document_frequencies, write_document_frequencies
+    from stap.scoring.cider import (
+        FIXED,
+        count_documents,
+        is_frequencies_file,
+        read_document_frequencies,
+        write_document_frequencies,
+    )
 
     found = (
-        read_document_frequencies(given) if is_kept(given) else count_documents(read_source(given, captions).references, given)
+        read_document_frequencies(given)
+        if is_frequencies_file(given)
+        else count_documents(read_source(given, captions).references, given)
     )
-    say(f"CIDEr-D: document frequencies of {found.corpus}, {found.videos} videos.")
+    say(f"{FIXED}: document frequencies of {found.corpus}, {found.videos} videos.")
     if save is not None:
         write_document_frequencies(save, found)
     return found

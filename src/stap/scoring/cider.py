@@ -1,14 +1,14 @@
-"""CIDEr as the field reports it, and CIDEr-D with document frequencies that were counted beforehand.
+"""CIDEr as the field reports it, and the same CIDEr with fixed document frequencies, counted beforehand in another corpus.
 
 Vedantam et al. (2015) define two metrics. CIDEr (section 4) is a mean of cosines between tf-idf weighted n-grams of stems.
 CIDEr-D (section 5, equation 4) leaves words unstemmed, clips the candidate's weights to the reference's, penalises a difference
 in length (sigma 6), and multiplies by 10. What the COCO caption scorer prints as "CIDEr", and with it pycocoevalcap's class
 `Cider` and every paper that uses them, is CIDEr-D: its author says so (github.com/tylin/coco-caption, issue 18).
 
-One thing differs between users of the formula: where document frequencies come from. The COCO scorer counts them in the
-references of the very videos that are scored. That is `CIDEr` here, unchanged. It makes the score of a caption depend on the
-other videos, and a single video scores 0, since every n-gram is in every document. With a reference corpus kept in advance the
-score of a caption stands alone: `CIDEr-D` here. (Vedantam's own code, github.com/vrama91/cider, calls the two modes "corpus" and
+Uses of the formula differ in one thing: the document frequencies. The COCO scorer counts them in the references of the videos
+that it scores. That is `CIDEr` here, unchanged. The score of a caption then depends on the other videos, and a single video
+scores 0, since every n-gram is in every document. With frequencies counted in a fixed corpus the score of a caption depends on
+nothing else: `CIDEr-fixed-df` here. (Vedantam's own code, github.com/vrama91/cider, calls the two modes "corpus" and
 "coco-val-df".)
 """
 
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,18 +24,21 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
-from stap.scoring.measures import Kept, Table, mean_score, pycocoevalcap
+from stap.files import write_atomically
+from stap.scoring.measures import PerCaption, Table, mean_score, pycocoevalcap
 from stap.text.ptb import PTBTokenizer
 
 __all__ = [
+    "FIXED",
     "Cider",
     "DocumentFrequencies",
     "count_documents",
-    "is_kept",
+    "is_frequencies_file",
     "read_document_frequencies",
     "write_document_frequencies",
 ]
 
+FIXED = "CIDEr-fixed-df"
 _FORMAT = "document frequencies of n-grams, 1 to 4 words, Penn Treebank tokens of Stanford CoreNLP 3.4.1 without punctuation"
 
 
@@ -47,7 +48,7 @@ class DocumentFrequencies:
 
     videos: int
     counts: Mapping[tuple[str, ...], int]
-    corpus: str  # what it was counted in, for people
+    corpus: str  # its name, for people
 
     def __post_init__(self) -> None:
         if self.videos < 2:
@@ -75,20 +76,14 @@ def count_documents(
 
 
 def write_document_frequencies(path: Path | str, frequencies: DocumentFrequencies) -> None:
-    """Write compressed JSON; the file is complete or as it was. The same counts give the same bytes."""
-    path = Path(path)
+    """Write compressed JSON, whole or not at all. The same counts give the same bytes. Raises ScoringError if it cannot be written."""
     ngrams = {" ".join(ngram): count for ngram, count in sorted(frequencies.counts.items())}
     content = {"format": _FORMAT, "corpus": frequencies.corpus, "videos": frequencies.videos, "ngrams": ngrams}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode(), mtime=0))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(Path(path), gzip.compress(json.dumps(content, ensure_ascii=False).encode(), mtime=0), ScoringError)
 
 
 def read_document_frequencies(path: Path | str) -> DocumentFrequencies:
-    """What write_document_frequencies wrote. Raises ScoringError for anything else, or a damaged file."""
+    """Read a file of write_document_frequencies. Raises ScoringError for anything else, or a damaged file."""
     path = Path(path)
     try:
         content = json.loads(gzip.decompress(path.read_bytes()))
@@ -102,8 +97,8 @@ def read_document_frequencies(path: Path | str) -> DocumentFrequencies:
     return DocumentFrequencies(content["videos"], counts, content["corpus"])
 
 
-def is_kept(name: str) -> bool:
-    """Whether this is the name of a file such as write_document_frequencies writes, judged by its first two bytes."""
+def is_frequencies_file(name: str) -> bool:
+    """Whether a file of this name begins like those of write_document_frequencies, with the two bytes of gzip."""
     path = Path(name)
     if not path.is_file():
         return False
@@ -128,12 +123,12 @@ def _not_frequencies(path: Path) -> str:
 
 
 class Cider:
-    """The COCO scorer's formula, under the name it has there, or with document frequencies of another corpus, as CIDEr-D."""
+    """The COCO scorer's formula with the document frequencies of the references (CIDEr) or of another corpus (CIDEr-fixed-df)."""
 
     def __init__(self, references: Sequence[list[str]], frequencies: DocumentFrequencies | None = None) -> None:
         """Count the n-grams of the references; and, without frequencies, for each in how many videos it occurs."""
         module = pycocoevalcap("cider.cider_scorer")
-        self._name = "CIDEr" if frequencies is None else "CIDEr-D"
+        self._name = "CIDEr" if frequencies is None else FIXED
         self._ngrams = module.cook_test
         self._scorer = module.CiderScorer(n=4, sigma=6.0)
         for group in references:
@@ -145,11 +140,11 @@ class Cider:
             self._scorer.document_frequency.update(frequencies.counts)
             self._documents = frequencies.videos
         self._references = self._scorer.crefs
-        self._kept = Kept(self._each)
+        self._scores = PerCaption(self._each)
 
     def score(self, captions: Sequence[str]) -> Table:
-        """The corpus has the mean of its videos."""
-        return {self._name: mean_score(self._kept(captions))}
+        """One score, CIDEr or CIDEr-fixed-df; that of the corpus is the mean of its videos."""
+        return {self._name: mean_score(self._scores(captions))}
 
     def _each(self, videos: list[int], captions: list[str]) -> list[float]:
         """Scores of some videos, as many at a time as there are documents: see _at_once."""

