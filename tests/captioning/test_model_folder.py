@@ -120,6 +120,46 @@ def test_weights_of_every_extractor_come_along(folder: Path, recipe: Recipe, tmp
     assert str(tmp_path) not in (moved / "config.json").read_text()
 
 
+FORMER_OFF = {"location_bias": 0.0, "frame_bias": 0.0, "frame_differences": False, "grid_shift": 0}
+
+
+def as_written_before(folder: Path, **former: Any) -> Path:
+    """The folder with the settings that earlier versions wrote, and without those of this one."""
+    content = json.loads((folder / "config.json").read_text())
+    del content["recipe"]["model"]["inputs"]
+    content["recipe"]["model"].update(FORMER_OFF | former)
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_folder_of_an_earlier_version_loads_where_its_former_settings_did_nothing(folder: Path, recipe: Recipe) -> None:
+    weights = load_run(folder).model.state_dict()
+    run = load_run(as_written_before(folder))
+    assert run.recipe == recipe
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "replaced_by"),
+    [
+        ("location_bias", 2.0, "place_embedding"),
+        ("frame_bias", 0.5, "time_embedding"),
+        ("frame_differences", True, "differences"),
+        ("grid_shift", 1, "shift"),
+    ],
+)
+def test_a_folder_of_an_earlier_version_that_used_them_must_be_trained_again(
+    folder: Path, name: str, value: Any, replaced_by: str
+) -> None:
+    with pytest.raises(CheckpointError) as error:
+        load_run(as_written_before(folder, **{name: value}))
+    assert str(error.value) == (
+        f"{folder / 'config.json'}: model.{name}: this setting was deleted (given {json.dumps(value)}); "
+        f"its successor is model.inputs.{replaced_by}; train again with it\n"
+        "Load the folder with the version of stap that config.json names."
+    )
+
+
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()

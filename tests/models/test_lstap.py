@@ -69,53 +69,17 @@ def test_start_state_from_motion(grid, reference):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-@pytest.mark.parametrize("bias", [0.0, 0.3])
-def test_gradients(pooling, bias, grid):
-    module = make(pooling, location_bias=bias, grid_size=(1, R), frame_bias=bias, frames=T)
+def test_gradients(pooling, grid):
+    module = make(pooling)
     padding = torch.tensor([[False] * T, [False] * (T - 1) + [True]])
     h, c = torch.randn(2, B, H, dtype=torch.double)
-    biases = [module.input_bias, module.location_bias, module.frame_bias]
-    weights = [module.input_weight, *biases, module.recurrent_weight, module.score_weight]
+    weights = [module.input_weight, module.input_bias, module.recurrent_weight, module.score_weight]
     inputs = [None if t is None else t.detach().clone().requires_grad_() for t in (grid, *weights, h, c)]
 
     def states(*inputs):
         return pooled_recurrence(*inputs, padding)[:2]
 
     assert torch.autograd.gradcheck(states, inputs)
-
-
-def test_a_location_bias_is_a_one_hot_location_in_the_grid(grid):
-    module = make("attention", location_bias=0.3, grid_size=(1, R))
-    without = make("attention")
-    one_hot = torch.eye(R, dtype=torch.double).expand(B, T, R, R)
-    wider = LSTAP(D + R, H, pooling="attention", attention_size=A).double()
-    with torch.no_grad():
-        wider.load_state_dict(
-            {name: value for name, value in module.state_dict().items() if name not in ("location_bias", "input_weight")}
-            | {"input_weight": torch.cat([module.input_weight, module.location_bias.T], dim=1)}
-        )
-    torch.testing.assert_close(module(grid).states, wider(torch.cat([grid, one_hot], dim=3)).states, atol=1e-12, rtol=0)
-    order = torch.tensor([2, 0, 1])
-    assert torch.allclose(without(grid).states, without(grid[:, :, order]).states)
-    assert not torch.allclose(module(grid).states, module(grid[:, :, order]).states)
-    with pytest.raises(ShapeError, match=r"^grid \(2, 4, 2, 5\): expected 3 locations\.$"):
-        module(grid[:, :, :2])
-
-
-def test_a_frame_bias_is_a_one_hot_time_in_the_grid(grid):
-    module = make("attention", frame_bias=0.3, frames=T + 1)
-    one_hot = torch.eye(T + 1, dtype=torch.double)[:T, None].expand(B, T, R, T + 1)
-    wider = LSTAP(D + T + 1, H, pooling="attention", attention_size=A).double()
-    with torch.no_grad():
-        wider.load_state_dict(
-            {name: value for name, value in module.state_dict().items() if name not in ("frame_bias", "input_weight")}
-            | {"input_weight": torch.cat([module.input_weight, module.frame_bias.T], dim=1)}
-        )
-    torch.testing.assert_close(module(grid).states, wider(torch.cat([grid, one_hot], dim=3)).states, atol=1e-12, rtol=0)
-    module(grid).h.sum().backward()
-    assert module.frame_bias.grad[T].tolist() == [0.0] * (4 * H + A)  # no video has that frame
-    with pytest.raises(ShapeError, match=r"^grid \(2, 6, 3, 5\): expected at most 5 frames\.$"):
-        module(torch.zeros(B, T + 2, R, D, dtype=torch.double))
 
 
 def test_a_second_backward_through_the_same_graph_gives_the_same_gradients(grid):

@@ -482,12 +482,13 @@ def test_a_grid_is_enough(options, grids, captions):
     assert memory.is_padding.tolist() == [[False] * 4, [False, False, True, True], [False] * 4]
 
 
-def test_a_bias_for_each_location_tells_places_apart(grids):
+def test_a_place_embedding_tells_places_apart(grids):
     turned = VideoBatch({"grid": grids.streams["grid"].flip(2)}, grids.is_padding, grids.video_numbers)
-    for location_bias in (0.0, 0.3):
-        model = make(sizes={"grid": H}, grid_size=(1, 3), stat=WIDE | {"motion_from": None}, location_bias=location_bias).eval()
+    for deviation in (0.0, 0.3):
+        inputs = {"place_embedding": deviation}
+        model = make(sizes={"grid": H}, grid_size=(1, 3), stat=WIDE | {"motion_from": None}, inputs=inputs).eval()
         first, second = ((memory := model.encode(batch)) and model.step(memory, model.start(memory), torch.full((B,), BOS)) for batch in (grids, turned))  # fmt: skip
-        assert torch.allclose(first.logits[:, EOS:], second.logits[:, EOS:]) is (location_bias == 0)
+        assert torch.allclose(first.logits[:, EOS:], second.logits[:, EOS:]) is (deviation == 0)
 
 
 def test_a_projected_global_stream(videos, captions):

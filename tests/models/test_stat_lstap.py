@@ -45,13 +45,13 @@ def captions():
 
 
 def test_the_decoder_looks_at_lstap_s_states_and_at_the_cells(videos):
-    model = make(location_bias=0.3)
+    model = make()
     pooled = model.encoder(videos.streams["grid"], videos.is_padding["grid"])
     memory = model.encode(videos)
     torch.testing.assert_close(memory.look.streams["global"].values, pooled.states)
     torch.testing.assert_close(memory.start.h, pooled.h)
     torch.testing.assert_close(memory.pooling_weights, pooled.weights)
-    cells = torch.tanh(model.local_projection.linear(videos.streams["grid"]) + model.local_projection.location_bias)
+    cells = torch.tanh(model.local_projection.linear(videos.streams["grid"]))
     attention = model.decoder.attention
     for b, length in enumerate([T, 2, T]):
         streams = {"global": pooled.states[b : b + 1, :length], "local": cells[b : b + 1, :length]}
@@ -87,7 +87,7 @@ def test_the_matching_loss_is_lstap_s(videos, captions):
 
 @pytest.mark.parametrize("stat", [{}, {"local_pooling": "mean"}])
 def test_loss_gradients(stat, videos, captions):
-    model = make(stat, location_bias=0.3)
+    model = make(stat)
     names, values = zip(*model.named_parameters(), strict=True)
 
     def total(*values):

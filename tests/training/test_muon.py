@@ -16,7 +16,8 @@ from stap.training.muon import MuonAndAdam, matrices, move_matrices, orthogonali
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, load_state, save_state
 
-SIZES = {"hidden_size": 4, "attention_size": 3, "embedding_size": 3, "location_bias": 0.3, "matching_weight": 0.4}
+SIZES = {"hidden_size": 4, "attention_size": 3, "embedding_size": 3, "matching_weight": 0.4,
+         "inputs": {"place_embedding": 0.3, "time_embedding": 0.3}}  # fmt: skip
 
 
 class Small(nn.Module):
@@ -44,7 +45,7 @@ def advance(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> Non
 @pytest.mark.parametrize("kind", ["lstap", "lstap-stat"])
 def test_matrices_are_muons_and_tables_and_vectors_adams(kind: str) -> None:
     settings = ModelSettings.model_validate({"kind": kind} | SIZES)
-    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(2, 3))
+    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(2, 3), frames=4)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimizer = build_optimizer(OptimizerSettings(kind="muon"), model)
     adams, muons = ([names[id(weight)] for weight in group["params"]] for group in optimizer.param_groups)
@@ -52,8 +53,8 @@ def test_matrices_are_muons_and_tables_and_vectors_adams(kind: str) -> None:
     assert {"encoder.input_weight", "encoder.recurrent_weight", "decoder.word_gates.weight", "decoder.context_gates.weight",
             "sentence_encoder.lstm.input_weight"} <= set(muons)  # fmt: skip
     two_dimensional = {name for name, weight in model.named_parameters() if weight.dim() == 2}
-    tables = {"embedding.weight", "decoder.output.weight", "encoder.location_bias"}
-    assert two_dimensional - set(muons) == tables | ({"local_projection.location_bias"} if kind == "lstap-stat" else set())
+    tables = {"embedding.weight", "decoder.output.weight", "inputs.place_embedding", "inputs.time_embedding"}
+    assert two_dimensional - set(muons) == tables
     assert set(muons) <= two_dimensional
 
 

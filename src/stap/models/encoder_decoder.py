@@ -10,8 +10,7 @@ from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.decoder import AttentiveDecoder, StatesMemory
-from stap.models.differences import with_differences
-from stap.models.grid_shift import GridShift
+from stap.models.inputs import InputStage
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
@@ -30,17 +29,17 @@ class EncoderDecoder(CaptionModel):
 
     def __init__(
         self,
+        inputs: InputStage,
         encoder: LSTAP | LRCN,
         settings: ModelSettings,
         vocabulary_size: int,
         label_smoothing: float = 0.0,
-        grid_size: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
         H, E = settings.hidden_size, settings.embedding_size
         self.settings = settings
+        self.inputs = inputs
         self.encoder = encoder
-        self.grid_shift = GridShift(settings.grid_shift, grid_size)
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.word_dropout = WordDropout(settings.word_dropout)
         self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
@@ -53,9 +52,8 @@ class EncoderDecoder(CaptionModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
-        grid = self.grid_shift(batch.streams["grid"])
-        seen = with_differences(grid) if self.settings.frame_differences else grid
-        pooled: Pooled = self.encoder(seen, padding, batch.streams.get("motion"))
+        motion = batch.streams.get("motion") if self.settings.motion_size else None
+        pooled: Pooled = self.encoder(self.inputs(batch.streams["grid"], padding), padding, motion)
         return StatesMemory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),

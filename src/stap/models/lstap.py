@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import ShapeError
-from stap.models.biases import learned_frame_bias, learned_location_bias
 from stap.models.recurrence import pooled_recurrence
 
 __all__ = ["LSTAP", "Pooled", "chrono_biases"]
@@ -33,10 +32,6 @@ class LSTAP(nn.Module):
     `forget_bias`; the paper states none of them. With memory_frames the biases are those of `chrono_biases` instead.
 
     pooling: 'mean' weighs all locations alike, equation (8); 'attention' chooses, equations (9) and (10).
-    location_bias: with which standard deviation a learned bias for each location begins (see `models.biases`), which
-    needs grid_size, (rows, columns); 0: none is learned, as in the paper, whose equations do not tell one location from another (a
-    convolutional network's zero padding does, a little).
-    frame_bias: likewise for each of at most `frames` frames, counted from the first.
     motion_size: size of the clip's motion vector, from which the start state is made, equations (11) and (12); None: the
     start state is learned.
     """
@@ -48,10 +43,6 @@ class LSTAP(nn.Module):
         *,
         pooling: Literal["mean", "attention"] = "attention",
         attention_size: int = 256,
-        location_bias: float = 0.0,
-        grid_size: tuple[int, ...] | None = None,
-        frame_bias: float = 0.0,
-        frames: int | None = None,
         motion_size: int | None = None,
         forget_bias: float = 0.0,
         memory_frames: int | None = None,
@@ -63,8 +54,6 @@ class LSTAP(nn.Module):
         self.hidden_size = hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, feature_size))
         self.input_bias = nn.Parameter(torch.zeros(rows))
-        self.location_bias = learned_location_bias(location_bias, grid_size, rows)
-        self.frame_bias = learned_frame_bias(frame_bias, frames, rows)
         self.recurrent_weight = nn.Parameter(torch.empty(rows, hidden_size))
         self.score_weight = nn.Parameter(torch.empty(attention_size)) if pooling == "attention" else None
         self.start_from_motion = nn.Linear(motion_size, 2 * hidden_size) if motion_size else None
@@ -81,10 +70,6 @@ class LSTAP(nn.Module):
         """
         if grid.dim() != 4 or grid.shape[-1] != self.input_weight.shape[1]:
             raise ShapeError(f"grid {tuple(grid.shape)}: expected (B, T, R, {self.input_weight.shape[1]}).")
-        if self.location_bias is not None and grid.shape[2] != len(self.location_bias):
-            raise ShapeError(f"grid {tuple(grid.shape)}: expected {len(self.location_bias)} locations.")
-        if self.frame_bias is not None and grid.shape[1] > len(self.frame_bias):
-            raise ShapeError(f"grid {tuple(grid.shape)}: expected at most {len(self.frame_bias)} frames.")
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
         h, c = self._start(len(grid), motion)
@@ -92,8 +77,6 @@ class LSTAP(nn.Module):
             grid,
             self.input_weight,
             self.input_bias,
-            self.location_bias,
-            None if self.frame_bias is None else self.frame_bias[: grid.shape[1]],
             self.recurrent_weight,
             self.score_weight,
             h,
@@ -138,7 +121,7 @@ class LSTAP(nn.Module):
 def chrono_biases(hidden_size: int, memory_frames: int) -> tuple[Tensor, Tensor]:
     """Biases of the input and the forget gates, (H,) each, with which units remember for different times, up to memory_frames.
 
-    Chrono initialisation (Tallec & Ollivier 2018, section 3): log U(1, memory_frames - 1) for the forget gates, drawn from
+    Chrono initialisation (Tallec & Ollivier 2018, section 2): log U(1, memory_frames - 1) for the forget gates, drawn from
     torch's global generator, and its negative for the input gates. Raises ValueError for fewer than 3 frames.
     """
     if memory_frames < 3:

@@ -80,7 +80,7 @@ def ranking_loss(
     the mean over these. A negative always belongs to another video. The loss is averaged over the N sentences.
 
     negatives: what counts of the hinges over wrong videos, and likewise of those over wrong sentences.
-    'hardest': the largest (equation (27); Faghri et al. 2018, section 2.2).   'all': the mean, with which training starts more easily
+    'hardest': the largest (equation (27); VSE++: Faghri et al. 2018, "Emphasis on hard negatives").   'all': the mean, with which training starts more easily
     (the sum of Kiros et al. 2014, divided by the number of negatives).   'violations': the root of the sum of squares, between the
     two: the mean hardly sees the last few violations, and of many sentences that are equally right the hardest sees only those.
     Without any negative the loss is 0.

@@ -28,8 +28,6 @@ def pooled_recurrence(
     grid: Tensor,
     input_weight: Tensor,
     input_bias: Tensor,
-    location_bias: Tensor | None,
-    frame_bias: Tensor | None,
     recurrent_weight: Tensor,
     score_weight: Tensor | None,
     h: Tensor,
@@ -41,14 +39,12 @@ def pooled_recurrence(
     grid: (B, T, R, D).   h, c: (B, H) at the start.   is_padding: (B, T) bool; such a frame leaves h and c as they are.
     input_weight: (4H, D) and input_bias: (4H,), gates in the order input, forget, output, candidate; with attention
     pooling A more rows: W_ax and b_a of equation (9).   recurrent_weight: (4H, H), likewise with W_ah below.
-    location_bias: (R, 4H [+ A]) added to what each location gives the gates, as if the grid carried a one-hot location; None: not.
-    frame_bias: (T, 4H [+ A]) likewise to what each frame gives.
     score_weight: (A,), w of equation (9); None for mean pooling, equation (8).
 
     Returns h (B, T, H), c (B, T, H) and the local weights (B, T, R), which sum to 1 over R and are not differentiable.
     """
     states: tuple[Tensor, Tensor, Tensor] = _PooledRecurrence.apply(
-        grid, input_weight, input_bias, location_bias, frame_bias, recurrent_weight, score_weight, h, c, is_padding
+        grid, input_weight, input_bias, recurrent_weight, score_weight, h, c, is_padding
     )
     return states
 
@@ -60,8 +56,6 @@ class _PooledRecurrence(torch.autograd.Function):
         grid: Tensor,
         input_weight: Tensor,
         input_bias: Tensor,
-        location_bias: Tensor | None,
-        frame_bias: Tensor | None,
         recurrent_weight: Tensor,
         score_weight: Tensor | None,
         h: Tensor,
@@ -72,8 +66,6 @@ class _PooledRecurrence(torch.autograd.Function):
             grid,
             input_weight,
             input_bias,
-            location_bias,
-            frame_bias,
             recurrent_weight,
             score_weight,
             h,
@@ -90,7 +82,7 @@ class _PooledRecurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         *arguments, all_h, all_c, local_weights = ctx.saved_tensors
-        grid, input_weight, input_bias, location_bias, frame_bias, recurrent_weight, score_weight, _, _, is_padding = arguments
+        grid, input_weight, input_bias, recurrent_weight, score_weight, _, _, is_padding = arguments
         # A second pass through the same graph (retain_graph) finds the gates overwritten by gradients and watches again.
         buffer = ctx.buffer if ctx.buffer is not None else _watch(*arguments)[0]
         ctx.buffer = None
@@ -127,8 +119,6 @@ class _PooledRecurrence(torch.autograd.Function):
             grad_grid,
             grad_input_weight.to(input_weight.dtype),
             sums.sum((0, 1)).to(input_bias.dtype),
-            None if location_bias is None else buffer.sum((0, 1)).to(location_bias.dtype),
-            None if frame_bias is None else sums.sum(1).to(frame_bias.dtype),
             grad_recurrent.to(recurrent_weight.dtype),
             grad_score,
             dh,
@@ -141,8 +131,6 @@ def _watch(
     grid: Tensor,
     input_weight: Tensor,
     input_bias: Tensor,
-    location_bias: Tensor | None,
-    frame_bias: Tensor | None,
     recurrent_weight: Tensor,
     score_weight: Tensor | None,
     h: Tensor,
@@ -153,17 +141,12 @@ def _watch(
     B, T, R, _ = grid.shape
     H = h.shape[1]
     buffer = linear(grid, input_weight, input_bias)
-    if location_bias is not None:
-        buffer += location_bias
     all_h, all_c = h.new_empty(T + 1, B, H), c.new_empty(T + 1, B, H)
     local_weights = h.new_full((B, T, R), 1 / R)
     all_h[0], all_c[0] = h, c
     for t in range(T):
         frame = buffer[:, t]  # (B, R, 4H [+ A])
-        remembered = linear(h, recurrent_weight)
-        if frame_bias is not None:
-            remembered = remembered + frame_bias[t]
-        frame += remembered.unsqueeze(1)
+        frame += linear(h, recurrent_weight).unsqueeze(1)
         frame[..., : 3 * H].sigmoid_()
         frame[..., 3 * H :].tanh_()
         if score_weight is not None:

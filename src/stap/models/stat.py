@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from stap.errors import ConfigError
 from stap.models.batch import VideoBatch
-from stap.models.biases import learned_location_bias
 from stap.models.caption_model import DecoderState
-from stap.models.grid_shift import GridShift
+from stap.models.inputs import InputStage
 from stap.models.stat_attention import STATAttention
 from stap.models.stat_decoder import normal_or_orthogonal
 from stap.models.stat_model import STATMemory, STATModel
@@ -23,24 +22,16 @@ __all__ = ["STAT", "PlaceProjection"]
 
 
 class PlaceProjection(nn.Module):
-    """tanh of a linear layer of each place, (B, F, R, D) -> (B, F, R, H).
+    """tanh of a linear layer of each place, (B, F, R, D) -> (B, F, R, H)."""
 
-    location_bias: with which standard deviation a learned bias for each place begins (see `models.biases`), so that they can
-    be told apart; it needs grid_size, (rows, columns). 0, as in the paper: none is learned.
-    """
-
-    def __init__(
-        self, feature_size: int, hidden_size: int, location_bias: float = 0.0, grid_size: tuple[int, ...] | None = None
-    ) -> None:
+    def __init__(self, feature_size: int, hidden_size: int) -> None:
         super().__init__()
         self.linear = nn.Linear(feature_size, hidden_size)
-        self.location_bias = learned_location_bias(location_bias, grid_size, hidden_size)
         normal_or_orthogonal(self.linear)
 
     def forward(self, places: Tensor) -> Tensor:
         """(B, F, R, D) -> (B, F, R, H)."""
-        projected: Tensor = self.linear(places)
-        return torch.tanh(projected if self.location_bias is None else projected + self.location_bias)
+        return torch.tanh(self.linear(places))
 
 
 class STAT(STATModel):
@@ -58,9 +49,10 @@ class STAT(STATModel):
         vocabulary_size: int,
         feature_sizes: Mapping[str, int],
         grid_size: tuple[int, ...] | None = None,
+        inputs: InputStage | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        """feature_sizes: D of each stream.   grid_size: of the grid, as in `build_model`.
+        """feature_sizes: D of each stream.   grid_size: of the grid, as in `build_model`.   inputs: what the grid goes through first.
 
         Raises ConfigError if a stream is missing or does not fit.
         """
@@ -82,7 +74,7 @@ class STAT(STATModel):
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
         self.streams = streams
-        self.grid_shift = GridShift(settings.grid_shift, grid_size)
+        self.inputs = inputs
         self.main = "global" if "global" in sizes else "local"
         start_size = sizes["global"] if self.main == "global" else seen["local"]
         self.initial_h = nn.Linear(start_size, H)
@@ -93,14 +85,14 @@ class STAT(STATModel):
         self.motion_projection = nn.Linear(sizes["motion"], H) if is_projected and "motion" in sizes else None
         self.local_projection: PlaceProjection | None = None
         if is_projected and "local" in sizes:
-            self.local_projection = PlaceProjection(sizes["local"], H, settings.location_bias, grid_size)
+            self.local_projection = PlaceProjection(sizes["local"], H)
         for layer in (self.initial_h, self.initial_c, self.global_projection, self.motion_projection):
             if layer is not None:
                 normal_or_orthogonal(layer)
 
     def encode(self, batch: VideoBatch) -> STATMemory:
         """Choose the positions, project them, and compute every key. `embedding` is the start state: there is no joint space."""
-        selected = self.streams.read(self._shifted(batch))
+        selected = self.streams.read(self._prepared(batch))
         raw = {name: stream.values for name, stream in selected.items()}
         padding = _padding(selected, raw) if self.settings.stat.mask_attention else {}
         projected = {name: self._project(name, values) for name, values in raw.items()}
@@ -114,10 +106,11 @@ class STAT(STATModel):
             look=self.decoder.attention.keys(projected, padding),
         )
 
-    def _shifted(self, batch: VideoBatch) -> VideoBatch:
-        if not self.training or not self.grid_shift.limit or "grid" not in batch.streams:
+    def _prepared(self, batch: VideoBatch) -> VideoBatch:
+        """The batch with the grid as the input stage gives it."""
+        if self.inputs is None or "grid" not in batch.streams:
             return batch
-        grid = self.grid_shift(batch.streams["grid"])
+        grid = self.inputs(batch.streams["grid"], batch.is_padding["grid"])
         return VideoBatch({**batch.streams, "grid": grid}, batch.is_padding, batch.video_numbers)
 
     def _project(self, name: str, values: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from torch import Tensor
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses
-from stap.models.differences import with_differences
-from stap.models.grid_shift import GridShift
+from stap.models.inputs import InputStage
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.stat import PlaceProjection
@@ -28,12 +27,11 @@ class LSTAPSTAT(STATModel):
 
     def __init__(
         self,
+        inputs: InputStage,
         encoder: LSTAP,
         settings: ModelSettings,
         *,
         vocabulary_size: int,
-        feature_size: int,
-        grid_size: tuple[int, ...] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         H, E = settings.hidden_size, settings.embedding_size
@@ -46,9 +44,9 @@ class LSTAPSTAT(STATModel):
             temporal_pooling=settings.stat.temporal_pooling,
         )
         super().__init__(attention, settings, vocabulary_size, label_smoothing)
+        self.inputs = inputs
         self.encoder = encoder
-        self.grid_shift = GridShift(settings.grid_shift, grid_size)
-        self.local_projection = PlaceProjection(feature_size, H, settings.location_bias, grid_size)
+        self.local_projection = PlaceProjection(inputs.size, H)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
 
     def encode(self, batch: VideoBatch) -> STATMemory:
@@ -56,10 +54,9 @@ class LSTAPSTAT(STATModel):
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         is_padding = batch.is_padding["grid"]
-        grid = self.grid_shift(batch.streams["grid"])
+        grid = self.inputs(batch.streams["grid"], is_padding)
         motion = batch.streams.get("motion") if self.settings.motion_size else None
-        seen = with_differences(grid) if self.settings.frame_differences else grid
-        pooled: Pooled = self.encoder(seen, is_padding, motion)
+        pooled: Pooled = self.encoder(grid, is_padding, motion)
         look = self.decoder.attention.keys(
             {"global": pooled.states, "local": self.local_projection(grid)},
             {"global": is_padding, "local": is_padding.unsqueeze(-1).expand(grid.shape[:3])},

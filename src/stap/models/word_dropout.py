@@ -1,4 +1,4 @@
-"""Words that the decoder does not see in training, so that it looks at the video instead of at what is usually said."""
+"""Word dropout: in training some words are hidden from the decoder, so that it relies on the video."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ __all__ = ["WordDropout"]
 
 
 class WordDropout(nn.Module):
-    """In training each word that the decoder reads is a zero vector with this probability (Bowman et al. 2016, section 3.1).
+    """In training each word that the decoder reads is replaced by a zero vector with this probability; the others are not scaled.
 
-    Otherwise the words that it has said tell it much of the next one: a colour and an event, which shapes had them in training.
+    Bowman et al. 2016, section 3.1, replace it by UNK. A zero vector differs in that UNK's own embedding, which rare words train, means
+    nothing else.
     """
 
     def __init__(self, probability: float) -> None:
@@ -19,7 +20,7 @@ class WordDropout(nn.Module):
         self.probability = probability
 
     def forward(self, embedded: Tensor) -> Tensor:
-        """(N, L, E) -> (N, L, E). What is kept is not scaled."""
+        """(N, L, E) -> (N, L, E)."""
         if not self.training or not self.probability:
             return embedded
         is_hidden = torch.rand(embedded.shape[:2], device=embedded.device) < self.probability

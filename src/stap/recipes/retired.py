@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-__all__ = ["RETIRED", "without_retired"]
+__all__ = ["RETIRED", "SUCCESSORS", "without_retired"]
 
 # Dotted name -> the value that computes what stap computes now. Any other value needs the version that wrote the folder.
 RETIRED: Mapping[str, object] = {
     "model.feature_dropout": 0.0,
+    "model.frame_bias": 0.0,
+    "model.frame_differences": False,
+    "model.grid_shift": 0,
+    "model.location_bias": 0.0,
+}
+SUCCESSORS: Mapping[str, str] = {
+    "model.frame_bias": "model.inputs.time_embedding",
+    "model.frame_differences": "model.inputs.differences",
+    "model.grid_shift": "model.inputs.shift",
+    "model.location_bias": "model.inputs.place_embedding",
 }
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "CorpusSettings",
     "DecodingSettings",
     "FeatureSettings",
+    "InputSettings",
     "ModelSettings",
     "MotionSettings",
     "OptimizerSettings",
@@ -266,6 +267,33 @@ class STATSettings(Section):
     gate: bool = Field(True, description="scale what is seen by a gate of the decoder's state (the released code's selector)")
 
 
+class InputSettings(Section):
+    """What is done to the grid before the model reads it. Nothing of it is in the papers; the defaults do nothing."""
+
+    place_embedding: float = Field(
+        0.0,
+        ge=0,
+        description="add a learned vector to each place of the grid: standard deviation of its initial values, smooth maps over the grid; "
+        "0: none",
+    )
+    time_embedding: float = Field(
+        0.0,
+        ge=0,
+        description="add a learned vector to each frame: standard deviation of its initial values, smooth courses over the frames; 0: none",
+    )
+    differences: bool = Field(
+        False, description="lstap, lrcn, lstap-stat: append to each place's features their difference to the previous frame's"
+    )
+    shift: int = Field(
+        0, ge=0, description="training: move each video's grid by up to so many rows and columns, repeating its border"
+    )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the grid is passed on as it is."""
+        return self == InputSettings()
+
+
 class ModelSettings(Section):
     """The captioning network. Defaults: L-STAP paper, section 4.2."""
 
@@ -276,18 +304,6 @@ class ModelSettings(Section):
     )
     pooling: Literal["mean", "attention"] = Field(
         "attention", description="lstap: local weights of equation (8), or of (9)-(10)"
-    )
-    location_bias: float = Field(
-        0.0,
-        ge=0,
-        description="learn a bias for each location, so that places can be told apart (not in the paper): the standard deviation with "
-        "which it begins, as smooth maps over the grid; 0: none",
-    )
-    frame_bias: float = Field(
-        0.0,
-        ge=0,
-        description="lstap, lrcn, lstap-stat: learn a bias for each frame, so that times can be told apart (not in the paper): the standard "
-        "deviation with which it begins, as smooth courses over the frames; 0: none",
     )
     hidden_size: int = Field(1024, ge=1, description="H: encoder and decoder LSTM")
     attention_size: int = Field(256, ge=1, description="A: additive attention")
@@ -300,18 +316,9 @@ class ModelSettings(Section):
         0.0,
         ge=0,
         lt=1,
-        description="in training each word that the decoder reads is hidden with this probability (not in the papers)",
+        description="training: the decoder reads a zero vector instead of a word with this probability (not in the papers)",
     )
-    grid_shift: int = Field(
-        0,
-        ge=0,
-        description="in training each video's grid is moved by up to so many rows and columns, its border repeated (not in the paper)",
-    )
-    frame_differences: bool = Field(
-        False,
-        description="lstap, lrcn, lstap-stat: the encoder also reads what changed at each location since the frame before (not in the "
-        "paper)",
-    )
+    inputs: InputSettings = InputSettings()
     forget_bias: float = Field(0.0, description="initial bias of the forget gates (the paper does not state one)")
     memory_frames: int | None = Field(
         None,
@@ -352,20 +359,14 @@ class ModelSettings(Section):
             raise ValueError(
                 "stat.positions is empty, so the padding depends on the other videos of a batch; set stat.mask_attention: true"
             )
-        if is_stat and self.location_bias and stat.local_from != "grid":
-            raise ValueError("location_bias is for the cells of a grid; set stat.local_from: grid, or location_bias: 0")
-        if is_stat and self.grid_shift and "grid" not in (stat.global_from, stat.local_from):
-            raise ValueError("grid_shift moves a grid; set stat.global_from or stat.local_from to grid, or grid_shift: 0")
-        if is_stat and self.frame_bias:
-            raise ValueError("frame_bias is for recurrent encoders, and kind stat has none; set frame_bias: 0")
-        if is_stat and self.frame_differences:
+        if is_stat and not self.inputs.is_identity and "grid" not in (stat.global_from, stat.local_from):
+            raise ValueError("inputs is for a grid; set stat.global_from or stat.local_from to grid, or leave inputs out")
+        if is_stat and self.inputs.differences:
             raise ValueError(
-                "frame_differences is for recurrent encoders; set stat.motion_from: differences, or frame_differences: false"
+                "inputs.differences is for recurrent encoders; set stat.motion_from: differences, or inputs.differences: false"
             )
-        if self.kind == "stat-mm17" and (self.location_bias or stat.project_global):
-            raise ValueError(
-                "stat-mm17 projects nothing; set location_bias to 0 and stat.project_global to false, or use kind: stat"
-            )
+        if self.kind == "stat-mm17" and stat.project_global:
+            raise ValueError("stat-mm17 projects nothing; set stat.project_global: false, or use kind: stat")
         return self
 
 
@@ -440,7 +441,7 @@ class PretrainingSettings(Section):
     """Frame-sentence matching (VSE++, Faghri et al. 2018), which trains the backbone of `features`."""
 
     initial_weights: str = Field("pretrained", description="'pretrained', 'random' or a weights file")
-    joint_size: int = Field(1024, ge=1, description="size of the joint embedding (VSE++, section 4: 1,024)")
+    joint_size: int = Field(1024, ge=1, description="size of the joint embedding (VSE++: 1,024)")
     embedding_size: int = Field(300, ge=1, description="word embedding (VSE++: 300)")
     frame_pooling: Literal["mean", "max"] = Field(
         "mean", description="from the last map to one vector: mean as in VSE++, or max, which keeps small objects"

@@ -19,8 +19,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # they bring singular values near 1 th
 def matrices(model: nn.Module) -> list[nn.Parameter]:
     """What Muon moves: two-dimensional weights, and those of convolutions, a row for each output channel; in the model's order.
 
-    Not among them are embeddings and the layers named `output`, whose rows are words, and the parameters named `location_bias` and
-    `frame_bias`, whose rows are places and times: tables rather than maps from one space to another.
+    Not among them are embeddings and the layers named `output`, whose rows are words, and the parameters named `place_embedding` and
+    `time_embedding`, whose rows are places and times: tables rather than maps from one space to another.
     """
     return [
         weight
@@ -30,7 +30,7 @@ def matrices(model: nn.Module) -> list[nn.Parameter]:
         and weight.dim() > 1
         and not isinstance(module, nn.Embedding)
         and path.rpartition(".")[2] != "output"
-        and name not in ("location_bias", "frame_bias")
+        and name not in ("place_embedding", "time_embedding")
     ]
 
 

@@ -47,8 +47,8 @@ _STAT = (
     "model.stat.local_from=grid",
     "model.stat.positions=null",  # all frames
     "model.stat.mask_attention=true",
-    "model.frame_bias=0",  # it has no recurrence over frames,
-    "model.frame_differences=false",  # and reads the differences as its motion
+    "model.inputs.time_embedding=0",  # it has no recurrence over frames,
+    "model.inputs.differences=false",  # and reads the differences as its motion
 )
 
 
@@ -65,9 +65,9 @@ ROWS = (
     Row(
         "stat-temporal-only",
         "temporal attention only",
-        (*_STAT, "model.stat.motion_from=null", "model.stat.local_from=null", "model.location_bias=0"),
+        (*_STAT, "model.stat.motion_from=null", "model.stat.local_from=null"),
     ),
-    Row("stat-without-local", "STAT without local", (*_STAT, "model.stat.local_from=null", "model.location_bias=0")),
+    Row("stat-without-local", "STAT without local", (*_STAT, "model.stat.local_from=null")),
     Row("stat-averaged", "STAT, places averaged", (*_STAT, "model.stat.local_pooling=mean")),
     Row("stat", "STAT", _STAT),
     Row("lrcn", "LRCN", ("model.kind=lrcn",)),

@@ -46,7 +46,7 @@ ENCODED_AT_ONCE = 64
 
 
 class FrameSentenceModel(nn.Module):
-    """Two encoders into one space (Faghri et al. 2018, section 3.1). The frame's is its pooled grid, projected."""
+    """Two encoders into one space (Faghri et al. 2018, "Visual-semantic embedding"). The frame's is its pooled grid, projected."""
 
     def __init__(self, extractor: GridExtractor, vocabulary_size: int, settings: PretrainingSettings) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tenso
     """Recall at 1, 5 and 10, both ways, from the similarity (F, S) of frames and sentences of numbered videos.
 
     A sentence is recalled if a frame of its video is among the nearest K frames; a frame, if any of its sentences is among
-    the nearest K sentences (Faghri et al. 2018, section 4).
+    the nearest K sentences (Faghri et al. 2018, "Experiments").
     """
     right = frame_numbers[:, None] == sentence_numbers[None, :]  # (F, S)
     recalls = {}
