@@ -85,18 +85,18 @@ def test_loss_equals_the_papers_equations(kind, videos, captions, reference):
     assert losses.total.item() == pytest.approx(total / 6 + 0.4 * matching, abs=1e-10)
 
 
-def test_steps_equal_teaching_and_attention_equals_the_reference(videos, captions, reference):
+def test_steps_equal_teacher_forcing_and_attention_equals_the_reference(videos, captions, reference):
     model = make()
     memory = model.encode(videos)
     state = model.start(memory, 2)
-    taught = model.decoder.teach(memory, state, model.embedding(captions.inputs))
+    hidden, attention = model.decoder.teacher_forced(memory, state, model.embedding(captions.inputs))
     looks = []
     for step_number, words in enumerate(captions.inputs.unbind(1)):
         step = model.step(memory, state, words)
-        torch.testing.assert_close(step.logits, taught.logits[:, step_number], atol=1e-12, rtol=0)
+        torch.testing.assert_close(step.logits, model.decoder.logits(hidden[:, step_number]), atol=1e-12, rtol=0)
         state = step.state
         looks.append(step.attention)
-    torch.testing.assert_close(taught.attention, torch.stack(looks, dim=1), atol=1e-12, rtol=0)
+    torch.testing.assert_close(attention, torch.stack(looks, dim=1), atol=1e-12, rtol=0)
     states = memory.states[1, :2].tolist()
     _, expected = reference.decode(
         captions.inputs[2].tolist(), states, states[-1], memory.start.c[1].tolist(), parameters(model)
@@ -118,6 +118,41 @@ def test_stat_s_penalty_on_the_decoder_s_attention(kind, videos, captions, refer
     plain = make(kind=kind).loss(videos, captions)
     assert "attention" not in plain.parts
     assert losses.total.item() == pytest.approx(plain.total.item() + 0.5 * 32 * total / 6, abs=1e-9)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_the_loss_equals_that_of_padded_captions(label_smoothing, videos, captions):
+    model = make(matching_weight=0.0)
+    model.label_smoothing = label_smoothing
+    parts = model.loss(videos, captions).parts
+    memory = model.encode(videos)
+    hidden, _ = model.decoder.teacher_forced(memory, model.start(memory, 2), model.embedding(captions.inputs))
+    padded, words = model.decoder.logits(hidden).flatten(0, 1), captions.words.flatten()
+    expected = torch.nn.functional.cross_entropy(
+        padded, words, ignore_index=PAD, reduction="sum", label_smoothing=label_smoothing
+    )
+    torch.testing.assert_close(parts["caption"], expected / 6, atol=1e-12, rtol=0)
+    torch.testing.assert_close(parts["word"], expected / 15, atol=1e-12, rtol=0)
+
+
+def test_only_words_reach_the_output_layer(videos, captions):
+    model, rows = make(), []
+    model.decoder.output.register_forward_hook(lambda _, given, __: rows.append(given[0].shape))
+    model.loss(videos, captions)
+    assert rows == [(15, H)]  # 4 + 2 + 3 + 2 + 3 + 1 of 6 x 5 places
+
+
+def test_dropout_in_the_loss_drops_and_rescales_the_states_of_words(videos, captions, monkeypatch):
+    model, given = make(dropout=0.5), []
+    hidden = []
+    teacher_forced = model.decoder.teacher_forced
+    monkeypatch.setattr(model.decoder, "teacher_forced", lambda *a: hidden.append(read := teacher_forced(*a)) or read)
+    model.decoder.output.register_forward_hook(lambda _, args, __: given.append(args[0]))
+    model.loss(videos, captions)
+    states, dropped = hidden[0][0][captions.words != PAD], given[0]
+    kept = dropped != 0
+    assert 0 < kept.sum() < kept.numel()
+    torch.testing.assert_close(dropped[kept], 2 * states[kept])
 
 
 @pytest.mark.parametrize("attention_penalty", [0.0, 0.7])

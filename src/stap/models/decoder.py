@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stap.models.attention import AdditiveAttention
 from stap.models.caption_model import DecoderState, Memory, Step
 
-__all__ = ["AttentiveDecoder", "StatesMemory", "Taught"]
+__all__ = ["AttentiveDecoder", "StatesMemory"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,6 @@ class StatesMemory(Memory):
     def select(self, videos: Tensor) -> StatesMemory:
         """The memory of the given videos, in that order."""
         return StatesMemory(**vars(super().select(videos)), states=self.states[videos], keys=self.keys[videos])
-
-
-@dataclass(frozen=True)
-class Taught:
-    """Captions read under teacher forcing: logits (N, L, V), and where each word looked, (N, L, T)."""
-
-    logits: Tensor
-    attention: Tensor
 
 
 class AttentiveDecoder(nn.Module):
@@ -69,20 +61,24 @@ class AttentiveDecoder(nn.Module):
     def step(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Step:
         """Read one embedded word a row, (N, E), and predict the next: logits (N, V)."""
         state, attention = self._advance(memory, state, self.word_gates(embedded))
-        return Step(self.output(self.dropout(state.h)), state, attention)
+        return Step(self.logits(state.h), state, attention)
 
-    def teach(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Taught:
-        """Read whole captions, (N, L, E), under teacher forcing.
+    def teacher_forced(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Read whole captions, (N, L, E): the state after each word, (N, L, H), and its attention, (N, L, T).
 
-        What does not depend on the recurrence (the words' share of the gates, the output layer) is one matrix product for
-        all words.
+        The words' share of the gates does not depend on the recurrence and is one matrix product.
         """
-        hidden, looks = [], []
+        hidden, attentions = [], []
         for word_gates in self.word_gates(embedded).unbind(1):
             state, attention = self._advance(memory, state, word_gates)
             hidden.append(state.h)
-            looks.append(attention)
-        return Taught(self.output(self.dropout(torch.stack(hidden, dim=1))), torch.stack(looks, dim=1))
+            attentions.append(attention)
+        return torch.stack(hidden, dim=1), torch.stack(attentions, dim=1)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Equation (25) before its softmax: (..., H) -> (..., V)."""
+        predicted: Tensor = self.output(self.dropout(hidden))
+        return predicted
 
     def _advance(self, memory: StatesMemory, state: DecoderState, word_gates: Tensor) -> tuple[DecoderState, Tensor]:
         seen = self.attention(state.h, memory.keys, memory.states, memory.is_padding)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from stap.errors import ShapeError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
@@ -11,12 +10,12 @@ from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
 from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.inputs import InputStage
+from stap.models.losses import caption_losses, select_words
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
 from stap.models.word_dropout import WordDropout
 from stap.recipes.settings import ModelSettings
-from stap.text.special_ids import PAD
 
 __all__ = ["EncoderDecoder"]
 
@@ -83,19 +82,12 @@ class EncoderDecoder(CaptionModel):
         """
         memory = self.encode(batch)
         state = self.start(memory, captions.captions_per_video)
-        taught = self.decoder.teach(memory, state, self.word_dropout(self.embedding(captions.inputs)))
-        summed = cross_entropy(
-            taught.logits.flatten(0, 1),
-            captions.words.flatten(),
-            ignore_index=PAD,
-            reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )
-        caption = summed / len(captions.words)
-        parts = {"caption": caption, "word": summed.detach() / (~captions.is_padding).sum()}
-        total = caption
+        hidden, attention = self.decoder.teacher_forced(memory, state, self.word_dropout(self.embedding(captions.inputs)))
+        logits = self.decoder.logits(select_words(hidden, captions))
+        losses = caption_losses(logits, select_words(captions.words, captions), len(captions.words), self.label_smoothing)
+        total, parts = losses.total, losses.parts
         if weight := penalty_weight(self.settings, len(captions.words)):
-            parts["attention"] = penalty = self._attention_penalty(memory, taught.attention, captions)
+            parts["attention"] = penalty = self._attention_penalty(memory, attention, captions)
             total = total + weight * penalty
         if self.sentence_encoder is not None:
             parts["matching"] = matching = self._matching_loss(memory, batch, captions)
