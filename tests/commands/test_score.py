@@ -78,10 +78,10 @@ def test_people_and_what_captions_are_like(run):
     status, out, _ = run("good.json", "references.json", "--humans", "--training", "training.json", training_json=training)
     assert status == 0
     assert "\nhumans: one reference of each of 3 videos against the others\nROUGE-L" in out
-    assert "words a caption      4.00 (4 to 4)\n" in out
-    assert "novel captions       2 of 3 (66.7 %)\n" in out
-    assert "vocabulary used      5 of 5 (100.0 %)\n" in out
-    assert "said    1 times      a dog is playing\n" in out
+    assert "words per caption       4.00 (4 to 4)\n" in out
+    assert "novel captions          2 of 3 (66.7 %)\n" in out
+    assert "vocabulary used         5 of 5 (100.0 %)\n" in out
+    assert "1 times                 a dog is playing\n" in out
 
 
 def test_people_with_one_reference_are_left_out(run):

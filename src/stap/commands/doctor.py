@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stap.commands.shared.options import DeviceOption, UnusedSeedOption
+
+if TYPE_CHECKING:
+    from stap.commands.shared.doctor import Finding
 
 
 def doctor(
@@ -17,9 +20,9 @@ def doctor(
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Say what is installed and what is missing.
+    """Print what is installed, what is missing, and how to get it.
 
-    For what is missing it says how to get it; the exit status is 1 if it is needed.
+    The exit status is 1 if something that stap needs is missing.
     """
     from stap.commands.shared.doctor import examine
 
@@ -27,10 +30,14 @@ def doctor(
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        width = max(len(finding.name) for finding in findings)
-        for finding in findings:
-            print(f"{finding.verdict:8} {finding.name:{width}}  {finding.found}")
-            if not finding.is_there:
-                print(f"{'':8} {'':{width}}  {finding.how_to_get}")
+        from stap.reports.text_table import text_table
+
+        print(text_table([line for finding in findings for line in _lines(finding)], "left"))
     if any(finding.is_needed and not finding.is_there for finding in findings):
         raise typer.Exit(1)
+
+
+def _lines(finding: Finding) -> list[tuple[str, str, str]]:
+    """A line of the table; for what is missing, a second one that says how to get it."""
+    first = (finding.verdict, finding.name, finding.found)
+    return [first] if finding.is_there else [first, ("", "", finding.how_to_get)]

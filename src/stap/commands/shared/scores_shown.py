@@ -1,10 +1,10 @@
-"""Scores and what captions are like as lines of text: numbers on stdout, times 100 as in papers; explanations on stderr."""
+"""Scores, confidence intervals and the variety of captions as tables on stdout, times 100 as in papers; explanations on stderr."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stap.commands.shared.console import say
 
@@ -29,14 +29,14 @@ MOST_NAMED = 5
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """How videos are drawn again, for the range of a score."""
+    """Bootstrap resamples of the videos, for confidence intervals."""
 
     draws: int
     level: float = 0.95
     seed: int = 0
 
     def intervals(self, scores: Scores) -> dict[str, Interval] | None:
-        """The range of each score; None where none is wanted, or none can be told, of a single video."""
+        """The interval of each score; None for 0 draws and for a single video, whose scores have none."""
         from stap.scoring.resampling import intervals
 
         if self.draws == 0 or len(scores.per_video) < 2:
@@ -45,39 +45,45 @@ class Drawing:
 
 
 def plain(name: str, found: Mapping[str, Interval] | Mapping[str, Comparison] | None) -> dict[str, Any]:
-    """What was found, for JSON under this name; nothing where there is nothing."""
+    """The results under this name as JSON writes them; empty without results."""
     return {name: {key: dataclasses.asdict(one) for key, one in found.items()}} if found else {}
 
 
 def print_scores(scores: Mapping[str, float], intervals: Mapping[str, Interval] | None = None) -> None:
-    """A line a score; with intervals, the range too."""
-    for name, value in scores.items():
-        shown = f"   {100 * intervals[name].low:6.2f} to {100 * intervals[name].high:6.2f}" if intervals else ""
-        print(f"{name:8} {100 * value:6.2f}{shown}")
+    """A line a score; with intervals, the confidence interval too."""
+    _print_table(
+        (name, f"{100 * value:.2f}", *((_between(intervals[name], "6.2f"),) if intervals else ()))
+        for name, value in scores.items()
+    )
 
 
 def print_comparison(found: Mapping[str, Comparison], videos: int) -> None:
-    """A line a score: the difference, its range, the p-value, and on how many videos each system is better."""
-    for name, one in found.items():
-        difference = one.difference
-        print(
-            f"{name:8} {100 * difference.value:+6.2f}   {100 * difference.low:+6.2f} to {100 * difference.high:+6.2f}   "
-            f"p {one.p_value:.4f}   better on {one.better}, equal on {one.equal}, worse on {one.worse} of {videos} videos"
+    """A line a score: the difference, its confidence interval, the p-value, and on how many videos each system is better."""
+    _print_table(
+        (
+            name,
+            f"{100 * one.difference.value:+.2f}",
+            _between(one.difference, "+6.2f"),
+            f"p {one.p_value:.4f}",
+            f"better on {one.better}, equal on {one.equal}, worse on {one.worse} of {videos} videos",
         )
+        for name, one in found.items()
+    )
 
 
 def print_variety(found: Variety) -> None:
-    """What the captions are like, a line a property."""
-    captions = found.captions
-    print(f"words a caption      {found.mean_words:.2f} ({found.shortest} to {found.longest})")
-    print(f"distinct captions    {_part(found.distinct_captions, captions)}")
-    print(f"distinct words       {found.distinct_words}")
-    print(f"distinct-1, -2       {found.distinct_1:.4f}, {found.distinct_2:.4f}")
+    """The variety of captions, a line a property."""
+    lines = [
+        ("words per caption", f"{found.mean_words:.2f} ({found.shortest} to {found.longest})"),
+        ("distinct captions", _part(found.distinct_captions, found.captions)),
+        ("distinct words", str(found.distinct_words)),
+        ("distinct-1, distinct-2", f"{found.distinct_1:.4f}, {found.distinct_2:.4f}"),
+    ]
     if found.novel is not None and found.vocabulary is not None and found.vocabulary_used is not None:
-        print(f"novel captions       {_part(found.novel, captions)}")
-        print(f"vocabulary used      {_part(found.vocabulary_used, found.vocabulary)}")
-    for caption, count in found.most_frequent:
-        print(f"said {count:4} times      {caption or '(no words)'}")
+        lines.append(("novel captions", _part(found.novel, found.captions)))
+        lines.append(("vocabulary used", _part(found.vocabulary_used, found.vocabulary)))
+    lines += [(f"{count} times", _on_a_line(caption) or "(no words)") for caption, count in found.most_frequent]
+    _print_table(lines, "left")
 
 
 def print_differences(
@@ -86,7 +92,7 @@ def print_differences(
     captions: tuple[Mapping[str, str], Mapping[str, str]],
     references: Mapping[str, Sequence[str]],
 ) -> None:
-    """The videos on which two systems differ most, with what both say and what a person said."""
+    """The videos on which two systems differ most, with both captions and one of a person."""
     for one in found:
         first, second = (given[one.video_id] for given in captions)
         print(f"{one.video_id}: {metric} {100 * one.first:.1f} against {100 * one.second:.1f}")
@@ -99,12 +105,14 @@ def print_facts(facts: Mapping[str, tuple[int, int]]) -> None:
     """A line a kind of fact, and one for all: how many of them the captions state."""
     recalled = sum(found for found, _ in facts.values())
     total = sum(present for _, present in facts.values())
-    for kind, (found, present) in [*facts.items(), ("all", (recalled, total))]:
-        print(f"facts, {kind:8} {100 * found / max(present, 1):6.2f}  ({found} of {present})")
+    _print_table(
+        (f"facts, {kind}", f"{100 * found / max(present, 1):.2f}", f"({found} of {present})")
+        for kind, (found, present) in [*facts.items(), ("all", (recalled, total))]
+    )
 
 
 def note_wordless(words: Mapping[str, str], file: str) -> None:
-    """Say which captions have no words, and what is done about it."""
+    """Print which captions have no words, and how they count."""
     empty = [video_id for video_id, caption in words.items() if not caption]
     if not empty:
         return
@@ -119,3 +127,13 @@ def _part(part: int, whole: int) -> str:
 
 def _on_a_line(caption: str) -> str:
     return " ".join(caption.split())
+
+
+def _between(interval: Interval, form: str) -> str:
+    return f"{100 * interval.low:{form}} to {100 * interval.high:{form}}"
+
+
+def _print_table(lines: Iterable[Sequence[str]], justify: Literal["left", "right"] = "right") -> None:
+    from stap.reports.text_table import text_table
+
+    print(text_table(lines, justify))
