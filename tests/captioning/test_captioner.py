@@ -25,7 +25,6 @@ from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
-from stap.models.caption_model import DecoderState, Memory
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
 from stap.text.vocabulary import Vocabulary
@@ -98,7 +97,7 @@ def test_a_caption_is_what_training_would_make_of_the_stored_features(
         caption = captioner.caption(path)
         assert (caption.caption, caption.words) == (expected.caption, expected.words)
         assert caption.score == pytest.approx(expected.hypothesis.score, abs=1e-4)
-        torch.testing.assert_close(caption.attention, expected.hypothesis.attention, atol=1e-4, rtol=0)
+        torch.testing.assert_close(caption.attention, expected.hypothesis.attention.weights, atol=1e-4, rtol=0)
         assert torch.equal(caption.times_seconds, store.read(path.name)["times_seconds"])
 
 
@@ -118,8 +117,8 @@ def test_what_comes_with_a_caption(captioner: Captioner, videos: list[Path]) -> 
 def test_as_json(captioner: Captioner, videos: list[Path]) -> None:
     caption = captioner.caption(videos[0])
     written = json.loads(json.dumps(caption.to_json()))
-    assert list(written) == ["path", "caption", "score", "times_seconds", "words", "warnings"]
-    assert (written["path"], written["caption"]) == (str(videos[0]), caption.caption)
+    assert list(written) == ["path", "caption", "score", "stream", "times_seconds", "words", "warnings"]
+    assert (written["path"], written["caption"], written["stream"]) == (str(videos[0]), caption.caption, "grid")
     assert [word["word"] for word in written["words"]] == list(caption.words)
     np.testing.assert_allclose([word["attention"] for word in written["words"]], caption.attention, atol=1e-5)
     np.testing.assert_allclose(written["times_seconds"], caption.times_seconds, atol=1e-5)
@@ -295,35 +294,23 @@ def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
     )
 
 
-def test_frames_that_the_model_chose_among(captioner: Captioner) -> None:
-    memory = Memory(
-        is_padding=torch.tensor([[False, False, False, True]]),
-        start=DecoderState(torch.zeros(1, 8), torch.zeros(1, 8)),
-        embedding=torch.zeros(1, 8),
-        pooling_weights=None,
-        positions=torch.tensor([[0, 2, 4, 0]]),
-    )
-    is_frame, times = captioner_module._frames_seen(memory, torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]))
-    assert is_frame.tolist() == [True, True, True, False]
-    torch.testing.assert_close(times, torch.tensor([0.0, 0.2, 0.4]))
-
-
-def test_the_times_are_those_of_the_stream_that_is_watched(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """STAT with its regions alone: other frames than those of its pooled frames, which it has too."""
+def test_the_times_are_those_of_the_attended_frames(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STAT with its regions alone, four of five: other frames than those of its pooled frames, which it has too."""
     captioner = load(copy, "cpu")
     stat = STATSettings(global_from=None, motion_from=None, positions=4)
     settings = ModelSettings(kind="stat", hidden_size=8, attention_size=4, embedding_size=5, stat=stat)
     sizes = {"frames": 3, "regions": 3}
     captioner.model = build_model(settings, vocabulary_size=len(captioner.run.vocabulary), feature_sizes=sizes).eval()
-    times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0])}
+    times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])}
     found = [SimpleNamespace(arrays={"times_seconds": times[name]}, warnings=()) for name in times]
     monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(streams=(name,)) for name in times])
     monkeypatch.setattr(captioner, "_features", lambda path, videos: found)
     monkeypatch.setattr(
-        captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(4, 2, 3)}
+        captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(5, 2, 3)}
     )
     caption = captioner.caption("clip.mp4", beam_width=1)
-    assert torch.equal(caption.times_seconds, times["regions"])
+    assert caption.stream == "regions"
+    assert caption.times_seconds.tolist() == [1, 3, 4, 5]  # the first of four parts of five
     assert caption.attention.shape == (len(caption.words), 4)
 
 

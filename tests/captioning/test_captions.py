@@ -65,7 +65,7 @@ def test_captions_come_by_clip_in_order_whatever_the_batches(
         assert found.words == tuple(VOCABULARY.decode(alone.words))
         assert found.caption == " ".join(found.words)
         assert found.hypothesis.score == pytest.approx(alone.score, abs=1e-4)
-        assert found.hypothesis.attention.shape == (len(alone.words), 2 + int(video_id[1]))
+        assert found.hypothesis.attention.weights.shape == (len(alone.words), 2 + int(video_id[1]))
 
 
 def test_beam_width_1_is_greedy(store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from stap.decoding.beam import Hypothesis, beam_search, best_captions, forbid, greedy, rank, shrinking_beam_search
 from stap.errors import CheckpointError
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
+from stap.models.caption_model import Attention, CaptionModel, DecoderState, Losses, Memory, Positions, Step
 from stap.recipes.settings import DecodingSettings
 from stap.text.special_ids import BOS, EOS, PAD
 
@@ -45,7 +45,8 @@ class Tables(CaptionModel):
         wobble = torch.sin(history[:, None] * torch.arange(1, self.tables.shape[1] + 1))
         logits = self.tables[videos, words] + self.wobble * wobble
         attention = torch.stack([history, words.double(), videos.double()], dim=1)
-        return Step(logits, DecoderState(history[:, None], state.c + 1), attention)
+        attentions = {"frames": Attention(memory.positions, attention)}
+        return Step(logits, DecoderState(history[:, None], state.c + 1), attentions, main="frames")
 
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         raise NotImplementedError
@@ -53,7 +54,9 @@ class Tables(CaptionModel):
 
 def memory_of(videos: Tensor, frames: int = 3) -> Memory:
     number = videos.double()[:, None]
-    return Memory(torch.zeros(len(videos), frames, dtype=torch.bool), DecoderState(number, number), number)
+    return Memory(
+        Positions.all_of("grid", torch.zeros(len(videos), frames, dtype=torch.bool)), DecoderState(number, number), number
+    )
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ def test_beam_of_width_1_equals_greedy(model: Tables, no_repeat_ngram: int) -> N
     assert [len(hypotheses) for hypotheses in beam] == [1] * 4
     for expected, [found] in zip(one, beam, strict=True):
         assert (found.words, found.score, found.is_finished) == (expected.words, expected.score, expected.is_finished)
-        assert torch.equal(found.attention, expected.attention)
+        assert torch.equal(found.attention.weights, expected.attention.weights)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])
@@ -242,7 +245,7 @@ def test_batch_equals_its_videos_one_by_one(model: Tables) -> None:
     for video, hypotheses in zip(order, together, strict=True):
         [alone] = beam_search(model, memory_of(video[None]), width=3, max_words=8)
         assert as_pairs(hypotheses) == as_pairs(alone)
-        assert all(torch.equal(a.attention, b.attention) for a, b in zip(hypotheses, alone, strict=True))
+        assert all(torch.equal(a.attention.weights, b.attention.weights) for a, b in zip(hypotheses, alone, strict=True))
     for video, one in zip(order, greedy(model, memory_of(order)), strict=True):
         assert as_pairs([one]) == as_pairs(greedy(model, memory_of(video[None])))
 
@@ -251,7 +254,7 @@ def test_each_word_has_its_own_attention_over_frames_that_are_there(model: Table
     memory = memory_of(torch.arange(4))
     padding = torch.zeros(4, 3, dtype=torch.bool)
     padding[1, 2] = True
-    found = beam_search(model, replace(memory, is_padding=padding), width=3, max_words=6)
+    found = beam_search(model, replace(memory, positions=Positions.all_of("grid", padding)), width=3, max_words=6)
     assert any(len(one.words) > 2 for one in found[1])
     for video, hypotheses in enumerate(found):
         for one in hypotheses:
@@ -262,7 +265,8 @@ def test_each_word_has_its_own_attention_over_frames_that_are_there(model: Table
             expected = torch.tensor(
                 [*zip(history[1:], last_words, [video] * len(last_words), strict=True)], dtype=torch.float64
             )
-            assert torch.equal(one.attention, expected.view(-1, 3)[:, : 2 if video == 1 else 3])
+            assert torch.equal(one.attention.weights, expected.view(-1, 3)[:, : 2 if video == 1 else 3])
+            assert one.attention.positions.indices.tolist() == [[0, 1] if video == 1 else [0, 1, 2]]
 
 
 def test_scores_are_log_probabilities_of_the_caption_and_its_end(model: Tables) -> None:
@@ -287,7 +291,7 @@ def test_a_caption_that_max_words_cuts_off_is_kept_unfinished() -> None:
     tables[:, :, 5] = 1.0
     [one] = greedy(Tables(tables, wobble=0.0), memory_of(torch.tensor([0])), max_words=4)
     assert (one.words, one.is_finished) == ((5, 5, 5, 5), False)
-    assert one.attention.shape == (4, 3)
+    assert one.attention.weights.shape == (4, 3)
 
 
 def test_no_ngram_comes_twice() -> None:
@@ -312,7 +316,7 @@ def test_forbid_leaves_other_probabilities_alone() -> None:
 
 
 def test_rank_puts_unfinished_captions_last_and_divides_by_length() -> None:
-    nothing = torch.zeros(0, 3)
+    nothing = Attention(Positions.all_of("grid", torch.zeros(1, 3, dtype=torch.bool)), torch.zeros(0, 3))
     short, long = Hypothesis((4,), -2.0, nothing), Hypothesis((4, 5, 6), -3.0, nothing)
     cut, equal = Hypothesis((4,) * 9, -0.1, nothing, is_finished=False), Hypothesis((5,), -2.0, nothing)
     assert rank([cut, long, short, equal], 4) == [short, equal, long, cut]

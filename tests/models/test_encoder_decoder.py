@@ -95,7 +95,7 @@ def test_steps_equal_teacher_forcing_and_attention_equals_the_reference(videos, 
         step = model.step(memory, state, words)
         torch.testing.assert_close(step.logits, model.decoder.logits(hidden[:, step_number]), atol=1e-12, rtol=0)
         state = step.state
-        looks.append(step.attention)
+        looks.append(step.attention.weights)
     torch.testing.assert_close(attention, torch.stack(looks, dim=1), atol=1e-12, rtol=0)
     states = memory.states[1, :2].tolist()
     _, expected = reference.decode(

@@ -13,7 +13,7 @@ from stap.errors import ConfigError, ShapeError
 from stap.models.attention import EvenAttention
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
-from stap.models.caption_model import looks_of
+from stap.models.caption_model import attentions_of
 from stap.models.stat_decoder import DropoutMasks
 from stap.recipes.settings import ModelSettings, STATSettings
 from stap.text.special_ids import BOS, EOS, PAD
@@ -161,7 +161,7 @@ def test_training_multiplies_by_zeros_and_ones_in_three_places(videos, captions)
     model = make()
     masks = DropoutMasks(*(torch.bernoulli(torch.full((6, 5, size), 0.5).double()) for size in (3 * H, H, E)))
     memory = model.encode(videos)
-    taught = model.decoder.teach(memory.look, model.start(memory, 2), model.embed(captions.inputs), captions.is_padding, masks)
+    taught = model.decoder.teach(memory.keys, model.start(memory, 2), model.embed(captions.inputs), captions.is_padding, masks)
     as_lists = [
         list(zip(*(mask[n].tolist() for mask in (masks.gates, masks.hidden, masks.output)), strict=True)) for n in range(6)
     ]
@@ -175,7 +175,7 @@ def test_training_multiplies_by_zeros_and_ones_in_three_places(videos, captions)
 def test_evaluation_equals_training_with_every_mask_a_half(videos, captions):
     model = make()
     memory = model.encode(videos)
-    given = (memory.look, model.start(memory, 2), model.embed(captions.inputs), captions.is_padding)
+    given = (memory.keys, model.start(memory, 2), model.embed(captions.inputs), captions.is_padding)
     halves = DropoutMasks(*(torch.full((6, 5, size), 0.5).double() for size in (3 * H, H, E)))
     torch.manual_seed(5)
     trained = model.decoder.teach(*given, halves).logits
@@ -203,18 +203,57 @@ def test_every_attention_is_returned_and_equals_the_loops(videos, captions):
     for t, words in enumerate(captions.inputs[:, :2].unbind(1)):
         step = model.step(memory, state, words)
         state = step.state
-        assert {name: tuple(look.shape) for name, look in step.looks.items()} == {
+        weights = weights_of(step)
+        assert {name: tuple(found.shape) for name, found in weights.items()} == {
             "global": (6, POSITIONS),
             "motion": (6, POSITIONS),
             "local": (6, POSITIONS),
             "spatial": (6, POSITIONS, R),
         }
-        assert step.attention is step.looks["global"]
-        for name, look in step.looks.items():
-            torch.testing.assert_close(look.sum(-1), torch.ones_like(look[..., 0]), atol=1e-12, rtol=0)
-            assert (look >= 0).all()
+        assert step.attention is step.attentions["global"]
+        for name, found in weights.items():
+            torch.testing.assert_close(found.sum(-1), torch.ones_like(found[..., 0]), atol=1e-12, rtol=0)
+            assert (found >= 0).all()
             for n in range(6):
-                torch.testing.assert_close(look[n].tolist(), steps[n][t]["looks"][name], atol=1e-10, rtol=0)
+                torch.testing.assert_close(found[n].tolist(), steps[n][t]["looks"][name], atol=1e-10, rtol=0)
+
+
+def weights_of(step):
+    """Every attention's weights, those over places as 'spatial'."""
+    weights = {name: attention.weights for name, attention in step.attentions.items()}
+    return weights | {"spatial": step.attentions["local"].places}
+
+
+def test_every_attention_names_its_stream_and_positions(videos):
+    model = make(stat={"positions": 3}).eval()
+    memory = model.encode(videos)
+    step = model.step(memory, model.start(memory), torch.full((B,), BOS))
+    assert {name: found.positions.stream for name, found in step.attentions.items()} == {
+        "global": "frames",
+        "motion": "motion",
+        "local": "regions",
+    }
+    # Five in three parts, the longer ones first; two and a padded position; four in three parts.
+    for name in ("global", "local"):
+        positions = step.attentions[name].positions
+        assert [positions.of_video(b).indices[0].tolist() for b in range(B)] == [[0, 2, 4], [0, 1], [0, 2, 3]]
+    assert [step.attentions["motion"].positions.of_video(b).indices.shape[1] for b in range(B)] == [3, 3, 1]
+
+
+def test_without_global_vectors_the_attention_is_that_over_the_regions_frames(videos):
+    """With motion, whose sequence is another one, and of other lengths."""
+    model = make(stat={"global_from": None, "positions": None, "mask_attention": True}).eval()
+    memory = model.encode(videos)
+    step = model.step(memory, model.start(memory), torch.full((B,), BOS))
+    assert step.attention is step.attentions["local"]
+    assert step.attention.positions.stream == memory.positions.stream == "regions"
+    assert step.attention.weights.shape == (B, max(LENGTHS["regions"]))
+    for decode in (greedy, lambda *given, **limits: [best for best, *_ in beam_search(*given, **limits)]):
+        for b, found in enumerate(decode(model, memory, max_words=3)):
+            assert found.attention.positions.indices.tolist() == [list(range(LENGTHS["regions"][b]))]
+            assert found.attention.weights.shape == (len(found.words), LENGTHS["regions"][b])
+            if found.words:
+                torch.testing.assert_close(found.attention.weights[0], step.attention.weights[b, : LENGTHS["regions"][b]])
 
 
 def test_steps_equal_teaching(videos, captions):
@@ -276,7 +315,7 @@ def test_one_region_leaves_nothing_to_choose(captions):
         torch.arange(B),
     )
     step = model.step(model.encode(one), model.start(model.encode(one)), torch.full((B,), BOS))
-    assert (step.looks["spatial"] == 1).all()
+    assert (step.attentions["local"].places == 1).all()
     averaged = make(stat={"local_pooling": "mean"}).eval()
     averaged.load_state_dict({name: value for name, value in model.state_dict().items() if "spatial" not in name})
     expected = averaged.step(averaged.encode(one), averaged.start(averaged.encode(one)), torch.full((B,), BOS))
@@ -403,7 +442,7 @@ def test_memory_of_chosen_videos(videos, captions):
     expected = model.step(memory, model.start(memory), torch.full((B,), BOS)).logits[chosen]
     part = memory.select(chosen)
     torch.testing.assert_close(model.step(part, model.start(part), words).logits, expected, atol=1e-12, rtol=0)
-    assert part.positions.tolist() == memory.positions[chosen].tolist()
+    assert part.positions.indices.tolist() == memory.positions.indices[chosen].tolist()
 
 
 def test_what_is_masked_is_not_seen(videos, captions):
@@ -414,28 +453,31 @@ def test_what_is_masked_is_not_seen(videos, captions):
     model = make(stat={"mask_attention": True}).eval()
     memory = model.encode(batch)
     step = model.step(memory, model.start(memory), torch.full((B,), BOS))
-    for name, stream in (("global", "frames"), ("motion", "motion"), ("local", "regions")):
-        for b, length in enumerate(LENGTHS[stream]):
-            assert (step.looks[name][b, length:] == 0).all()
-    assert step.looks["spatial"][0, 1].tolist() == [1, 0]
-    assert step.looks["spatial"][2, 2].tolist() == [0, 0]
-    assert step.looks["local"][2, 2].item() == 0
-    torch.testing.assert_close(step.looks["local"].sum(1), torch.ones(B).double())
+    for attention in step.attentions.values():
+        for b, length in enumerate(LENGTHS[attention.positions.stream]):
+            assert (attention.weights[b, length:] == 0).all()
+    local = step.attentions["local"]
+    assert local.places[0, 1].tolist() == [1, 0]
+    assert local.places[2, 2].tolist() == [0, 0]
+    assert local.weights[2, 2].item() == 0
+    torch.testing.assert_close(local.weights.sum(1), torch.ones(B).double())
     assert model.loss(batch, captions).total.isfinite()
 
 
-def test_looks_of_a_caption_that_is_there(videos):
+def test_attentions_of_a_given_caption(videos):
     model = make().eval()
     memory = model.encode(videos)
     words = torch.tensor([[4, 5], [6, EOS], [7, 8]])
-    looks = looks_of(model, memory, words)
+    attentions = attentions_of(model, memory, words)
     state, expected = model.start(memory), []
     for before in (torch.full((B,), BOS), words[:, 0]):
         step = model.step(memory, state, before)
         state = step.state
-        expected.append(step.looks["spatial"])
-    torch.testing.assert_close(looks["spatial"], torch.stack(expected, dim=1), atol=0, rtol=0)
-    assert looks["motion"].shape == (B, 2, POSITIONS)
+        expected.append(step.attentions["local"].places)
+    torch.testing.assert_close(attentions["local"].places, torch.stack(expected, dim=1).flatten(0, 1), atol=0, rtol=0)
+    assert attentions["motion"].weights.shape == (B * 2, POSITIONS)
+    of_one = attentions["local"].of_video(1)
+    torch.testing.assert_close(of_one.places, torch.stack([found[1, :2] for found in expected]), atol=0, rtol=0)
 
 
 def test_greedy_is_a_beam_of_one_and_a_wide_beam_finds_the_best(videos):
@@ -475,11 +517,10 @@ def test_a_grid_is_enough(options, grids, captions):
     losses = model.loss(grids, captions)
     assert losses.total.isfinite()
     memory = model.encode(grids)
-    torch.testing.assert_close(memory.look.streams["global"].values[0], grids.streams["grid"][0, [0, 2, 3, 4]].mean(dim=1))
-    assert memory.stream == "grid"
-    assert memory.select(torch.tensor([0])).stream == "grid"
-    assert memory.positions[0].tolist() == [0, 2, 3, 4]
-    assert memory.is_padding.tolist() == [[False] * 4, [False, False, True, True], [False] * 4]
+    torch.testing.assert_close(memory.keys.streams["global"].values[0], grids.streams["grid"][0, [0, 2, 3, 4]].mean(dim=1))
+    assert memory.positions.stream == memory.select(torch.tensor([0])).positions.stream == "grid"
+    assert memory.positions.indices[0].tolist() == [0, 2, 3, 4]
+    assert memory.positions.is_padding.tolist() == [[False] * 4, [False, False, True, True], [False] * 4]
 
 
 def test_a_place_embedding_tells_places_apart(grids):
@@ -497,7 +538,7 @@ def test_a_projected_global_stream(videos, captions):
     model = make(sizes=sizes, stat={"project_global": True}).eval()
     assert model.loss(wide, captions).total.isfinite()
     frames = torch.nn.functional.pad(wide.streams["frames"], (0, 0, 0, 1))
-    torch.testing.assert_close(model.encode(wide).look.streams["global"].values, torch.tanh(model.global_projection(frames)))
+    torch.testing.assert_close(model.encode(wide).keys.streams["global"].values, torch.tanh(model.global_projection(frames)))
 
 
 def test_label_smoothing_counts_the_words_that_have_a_row(videos, captions):

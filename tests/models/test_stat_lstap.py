@@ -48,7 +48,7 @@ def test_the_decoder_looks_at_lstap_s_states_and_at_the_cells(videos):
     model = make()
     pooled = model.encoder(videos.streams["grid"], videos.is_padding["grid"])
     memory = model.encode(videos)
-    torch.testing.assert_close(memory.look.streams["global"].values, pooled.states)
+    torch.testing.assert_close(memory.keys.streams["global"].values, pooled.states)
     torch.testing.assert_close(memory.start.h, pooled.h)
     torch.testing.assert_close(memory.pooling_weights, pooled.weights)
     cells = torch.tanh(model.local_projection.linear(videos.streams["grid"]))
@@ -59,8 +59,9 @@ def test_the_decoder_looks_at_lstap_s_states_and_at_the_cells(videos):
         alone = memory.select(torch.tensor([b]))
         step = model.step(alone, model.start(alone), torch.tensor([BOS]))
         for name, weights in seen.weights.items():
-            torch.testing.assert_close(step.looks[name][:, :length], weights)
-            assert (step.looks[name][:, length:] == 0).all()
+            found = step.attentions["local"].places if name == "spatial" else step.attentions[name].weights
+            torch.testing.assert_close(found[:, :length], weights)
+            assert (found[:, length:] == 0).all()
 
 
 def test_the_matching_loss_is_lstap_s(videos, captions):
@@ -125,7 +126,7 @@ def test_a_beam_of_several_videos_is_that_of_each(videos):
     for b in range(B):
         [alone] = beam_search(model, memory.select(torch.tensor([b])), width=3, max_words=5)
         assert [one.words for one in alone] == [one.words for one in together[b]]
-        assert together[b][0].attention.shape[1] == [T, 2, T][b]
+        assert together[b][0].attention.weights.shape[1] == [T, 2, T][b]
 
 
 def test_the_motion_vector_starts_the_encoder(videos):

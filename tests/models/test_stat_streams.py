@@ -20,25 +20,25 @@ def test_positions_are_the_first_of_equal_chunks(count):
     T = max(lengths)
     padding = torch.arange(T) >= torch.tensor(lengths)[:, None]
     values = (torch.arange(T).float() + 1).expand(len(lengths), T).masked_fill(padding, 0)[..., None]
-    chosen = select_positions(values, padding, count)
+    chosen = select_positions("frames", values, padding, count)
     for b, length in enumerate(lengths):
         expected = first_of_chunks(length, count) if count else list(range(length))
         F = count or T
         assert chosen.values[b, :, 0].tolist() == [place + 1 for place in expected] + [0] * (F - len(expected))
-        assert chosen.positions[b, : len(expected)].tolist() == expected
-        assert chosen.is_padding[b].tolist() == [False] * len(expected) + [True] * (F - len(expected))
+        assert chosen.positions.indices[b, : len(expected)].tolist() == expected
+        assert chosen.positions.is_padding[b].tolist() == [False] * len(expected) + [True] * (F - len(expected))
 
 
 def test_the_rule_s_own_example():
     values = torch.arange(30.0)[None, :, None]
-    chosen = select_positions(values, torch.zeros(1, 30, dtype=torch.bool), 28)
-    assert chosen.positions[0].tolist() == [0, 2, *range(4, 30)]
+    chosen = select_positions("frames", values, torch.zeros(1, 30, dtype=torch.bool), 28)
+    assert chosen.positions.indices[0].tolist() == [0, 2, *range(4, 30)]
 
 
 def test_a_short_batch_is_filled_up_with_zeros():
-    chosen = select_positions(torch.ones(2, 3, 2, 4), torch.tensor([[False] * 3, [False, True, True]]), 5)
+    chosen = select_positions("frames", torch.ones(2, 3, 2, 4), torch.tensor([[False] * 3, [False, True, True]]), 5)
     assert chosen.values.shape == (2, 5, 2, 4)
-    assert chosen.is_padding.tolist() == [[False] * 3 + [True] * 2, [False] + [True] * 4]
+    assert chosen.positions.is_padding.tolist() == [[False] * 3 + [True] * 2, [False] + [True] * 4]
     assert (chosen.values[:, 3:] == 0).all()
 
 
@@ -48,10 +48,10 @@ def test_other_videos_of_the_batch_change_nothing(count):
     values = torch.randn(2, 9, 3)
     values[0, 4:] = 0
     padding = torch.arange(9) >= torch.tensor([4, 9])[:, None]
-    together = select_positions(values, padding, count)
-    alone = select_positions(values[:1, :4], padding[:1, :4], count)
+    together = select_positions("frames", values, padding, count)
+    alone = select_positions("frames", values[:1, :4], padding[:1, :4], count)
     assert torch.equal(together.values[:1], alone.values)
-    assert torch.equal(together.is_padding[:1], alone.is_padding)
+    assert torch.equal(together.positions.is_padding[:1], alone.positions.is_padding)
 
 
 def batch(grid, lengths):
@@ -73,13 +73,13 @@ def test_differences_are_between_consecutive_frames_cell_by_cell():
     for b, length in enumerate(lengths):
         changes = [(grid[b, t + 1] - grid[b, t]).flatten().tolist() for t in range(length - 1)] or [[0.0] * 6]
         assert motion.values[b].tolist() == pytest.approx(np.array([*changes, *[[0.0] * 6] * (4 - len(changes))]))
-        assert (~motion.is_padding[b]).sum().item() == len(changes)
+        assert (~motion.positions.is_padding[b]).sum().item() == len(changes)
 
 
 def test_a_batch_of_single_frames_has_one_position_without_change():
     motion = streams().read(batch(torch.randn(2, 1, 2, 3), [1, 1]))["motion"]
     assert (motion.values == 0).all()
-    assert motion.is_padding.tolist() == [[False, True, True, True]] * 2
+    assert motion.positions.is_padding.tolist() == [[False, True, True, True]] * 2
 
 
 def test_what_is_switched_off_is_not_read():

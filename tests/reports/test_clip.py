@@ -87,8 +87,10 @@ def test_what_stat_looked_at(vocabulary: Vocabulary, video: Path, positions: int
     state, word = run.model.start(memory), BOS
     for index, said in enumerate(seen.caption_words):
         step = run.model.step(memory, state, torch.tensor([word]))
-        np.testing.assert_allclose(seen.word_attention[index], step.looks["local"][0, : len(order)].detach(), atol=1e-6)
-        np.testing.assert_allclose(seen.spatial_weights[index], step.looks["spatial"][0, : len(order)].detach(), atol=1e-6)
+        local = step.attentions["local"]
+        assert local.places is not None
+        np.testing.assert_allclose(seen.word_attention[index], local.weights[0, : len(order)].detach(), atol=1e-6)
+        np.testing.assert_allclose(seen.spatial_weights[index], local.places[0, : len(order)].detach(), atol=1e-6)
         state, word = step.state, vocabulary.encode([said], 5)[0]
     assert len(seen.caption_words) > 1
 

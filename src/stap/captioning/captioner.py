@@ -25,7 +25,6 @@ from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.files import one_line
-from stap.models.caption_model import Memory
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
@@ -46,15 +45,17 @@ class VideoCaption:
     """The caption of one video, and where the model looked.
 
     score: log-probability of the caption and its end.   words: the caption's L words.
-    attention: (L, T) float32, over the frames that the model looks at, for each word; rows sum to 1, or to less where a model
-    (STAT, without masks) also attends to padding.   times_seconds: (T,) float32, of these frames.
-    pooling_weights: (T, R) float32, over the locations of each frame; None for models that do not choose.
+    stream: the features that the model attends to over time, such as 'grid' or 'regions'.
+    attention: (L, T) float32, for each word over the frames of that stream; rows sum to 1, or to less where a model (STAT, without
+    masks) also attends to padding.   times_seconds: (T,) float32, of these frames.
+    pooling_weights: (T, R) float32, over the places of each frame; None for encoders that do not choose.
     """
 
     path: Path
     caption: str
     score: float
     words: tuple[str, ...]
+    stream: str
     attention: Tensor
     times_seconds: Tensor
     pooling_weights: Tensor | None
@@ -69,6 +70,7 @@ class VideoCaption:
             "path": str(self.path),
             "caption": self.caption,
             "score": round(self.score, 4),
+            "stream": self.stream,
             "times_seconds": _rounded(self.times_seconds),
             "words": words,
             "warnings": list(self.warnings),
@@ -159,17 +161,18 @@ class Captioner:
         features = self._features(path, videos)
         streams = self._streams(path, features)
         memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
+        positions = best.attention.positions
         made = zip(self.extractors, features, strict=True)
-        watched = next(found for extractor, found in made if memory.stream in extractor.streams)
-        is_frame, times = _frames_seen(memory, watched.arrays["times_seconds"])
+        attended = next(found for extractor, found in made if positions.stream in extractor.streams)
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,
             " ".join(words),
             best.score,
             words,
-            best.attention.float().cpu()[:, is_frame],
-            times,
+            positions.stream,
+            best.attention.weights.float(),
+            attended.arrays["times_seconds"][positions.indices[0]],
             None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
             tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
         )
@@ -182,13 +185,6 @@ def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
     """
     chosen = choose_device(device)
     return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
-
-
-def _frames_seen(memory: Memory, times_seconds: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the states of a single video are frames and not padding, (T',) bool, and the times of these frames."""
-    is_frame = ~memory.is_padding[0].cpu()
-    positions = torch.arange(len(is_frame)) if memory.positions is None else memory.positions[0].cpu()
-    return is_frame, times_seconds[positions[is_frame]]
 
 
 def _refuse_imported(run: Run) -> None:

@@ -75,7 +75,7 @@ def caption_streams(
     beam_width: int | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Memory, Hypothesis]:
-    """One video from its features at hand: what the model made of it, and its best caption. The model should be in eval mode.
+    """One video from its features: the model's memory of it, and its best caption. The model should be in eval mode.
 
     beam_width: instead of that of the settings.
     """

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stap.errors import CheckpointError
-from stap.models.caption_model import CaptionModel, DecoderState, Memory
+from stap.models.caption_model import Attention, CaptionModel, DecoderState, Memory, Positions
 from stap.recipes.settings import DecodingSettings
 from stap.text.special_ids import BOS, EOS, PAD
 
@@ -42,13 +42,13 @@ class Hypothesis:
     """A caption of one video.
 
     words: ids, without BOS and EOS.   score: sum of the words' log-probabilities, that of EOS included.
-    attention: (L, T) on the CPU, a row a word, over the video's own frames.
+    attention: a row a word, over the video's own positions, on the CPU.
     is_finished: False where `max_words` were written and no EOS came; the score then has no EOS.
     """
 
     words: tuple[int, ...]
     score: float
-    attention: Tensor
+    attention: Attention
     is_finished: bool = True
 
 
@@ -65,12 +65,12 @@ class Beams:
     def start(cls, model: CaptionModel, memory: Memory, width: int) -> Beams:
         """`width` rows a video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
         _check_positive(width=width)
-        rows, frames = memory.size * width, memory.is_padding.shape[1]
+        rows, positions = memory.size * width, memory.positions.indices.shape[1]
         dtype = torch.promote_types(memory.start.h.dtype, torch.float32)
         scores = memory.start.h.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
         scores[:, 0] = 0
         words = torch.empty(rows, 0, dtype=torch.int64, device=scores.device)
-        return cls(model.start(memory, width), words, scores.flatten(), memory.start.h.new_empty(rows, 0, frames))
+        return cls(model.start(memory, width), words, scores.flatten(), memory.start.h.new_empty(rows, 0, positions))
 
     def select(self, rows: Tensor) -> Beams:
         """The hypotheses of the given rows."""
@@ -119,10 +119,10 @@ def greedy(model: CaptionModel, memory: Memory, *, max_words: int = 30, no_repea
         is_finished |= words == EOS
         if is_finished.all():
             break
-    frames = _frames(memory)
+    positions = _each(memory)
     return [
         _hypothesis(*row)
-        for row in zip(beams.words.tolist(), beams.scores.tolist(), beams.attention.cpu(), frames, strict=True)
+        for row in zip(beams.words.tolist(), beams.scores.tolist(), beams.attention.cpu(), positions, strict=True)
     ]
 
 
@@ -149,12 +149,12 @@ def beam_search(
     _check_positive(max_words=max_words)
     beams = Beams.start(model, memory, width)
     kept: list[list[Hypothesis]] = [[] for _ in range(memory.size)]
-    frames = _frames(memory)
+    positions = _each(memory)
     for _ in range(max_words):
         following = step(model, memory, beams)
         forbid(following.log_probabilities, beams.words, no_repeat_ngram)
         beams, ended, videos = choose(beams, following, width)
-        _keep(kept, ended, videos, frames, width, length_normalisation)
+        _keep(kept, ended, videos, positions, width, length_normalisation)
         hopeless = _bound(beams.scores, max_words, length_normalisation) <= _entry(
             kept, width, length_normalisation, beams.scores
         )
@@ -162,7 +162,7 @@ def beam_search(
         if hopeless.all():
             break
     rows = (beams.scores > IMPOSSIBLE).nonzero()[:, 0]
-    _keep(kept, beams.select(rows), rows // width, frames, width, length_normalisation)
+    _keep(kept, beams.select(rows), rows // width, positions, width, length_normalisation)
     return kept
 
 
@@ -187,12 +187,12 @@ def shrinking_beam_search(
     _check_positive(max_words=max_words)
     beams = Beams.start(model, memory, width)
     kept: list[list[Hypothesis]] = [[] for _ in range(memory.size)]
-    frames = _frames(memory)
+    positions = _each(memory)
 
     def keep(beams: Beams, videos: Tensor) -> None:
         rows = zip(videos.tolist(), beams.words.tolist(), beams.scores.tolist(), beams.attention.cpu(), strict=True)
         for video, words, score, attention in rows:
-            kept[video].append(_hypothesis(words, score, attention, frames[video]))
+            kept[video].append(_hypothesis(words, score, attention, positions[video]))
 
     for _ in range(max_words):
         following = step(model, memory, beams)
@@ -215,7 +215,7 @@ def step(model: CaptionModel, memory: Memory, beams: Beams) -> NextWord:
         last = torch.full_like(beams.scores, BOS, dtype=torch.int64)
     given = model.step(memory, beams.state, last)
     logits = given.logits.to(torch.promote_types(given.logits.dtype, torch.float32))
-    return NextWord(logits.log_softmax(dim=1), given.state, given.attention)
+    return NextWord(logits.log_softmax(dim=1), given.state, given.attention.weights)
 
 
 def forbid(log_probabilities: Tensor, words: Tensor, no_repeat_ngram: int = 0) -> None:
@@ -299,12 +299,17 @@ def _entry(kept: list[list[Hypothesis]], width: int, length_normalisation: float
 
 
 def _keep(
-    kept: list[list[Hypothesis]], beams: Beams, videos: Tensor, frames: list[int], width: int, length_normalisation: float
+    kept: list[list[Hypothesis]],
+    beams: Beams,
+    videos: Tensor,
+    positions: list[Positions],
+    width: int,
+    length_normalisation: float,
 ) -> None:
     """Add the hypotheses of `beams` to the lists of their videos, which stay the best `width` in order."""
     rows = zip(videos.tolist(), beams.words.tolist(), beams.scores.tolist(), beams.attention.cpu(), strict=True)
     for video, words, score, attention in rows:
-        found = _hypothesis(words, score, attention, frames[video])
+        found = _hypothesis(words, score, attention, positions[video])
         kept[video] = rank([*kept[video], found], width, length_normalisation)
 
 
@@ -354,11 +359,14 @@ def _check(values: Tensor) -> None:
         )
 
 
-def _frames(memory: Memory) -> list[int]:
-    return (~memory.is_padding).sum(dim=1).tolist()
+def _each(memory: Memory) -> list[Positions]:
+    """The positions of each video, on the CPU."""
+    positions = memory.positions
+    on_cpu = Positions(positions.stream, positions.indices.cpu(), positions.is_padding.cpu())
+    return [on_cpu.select(torch.tensor([video])) for video in range(memory.size)]
 
 
-def _hypothesis(words: list[int], score: float, attention: Tensor, frames: int) -> Hypothesis:
+def _hypothesis(words: list[int], score: float, attention: Tensor, positions: Positions) -> Hypothesis:
     is_finished = EOS in words
     length = words.index(EOS) if is_finished else len(words)
-    return Hypothesis(tuple(words[:length]), score, attention[:length, :frames].clone(), is_finished)
+    return Hypothesis(tuple(words[:length]), score, Attention(positions, attention[:length]).of_video(0), is_finished)

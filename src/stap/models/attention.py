@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from stap.errors import ShapeError
 
-__all__ = ["AdditiveAttention", "Attended", "Attention", "EvenAttention", "attention_weights", "rows_per_video"]
+__all__ = ["AdditiveAttention", "Attended", "AttentionLayer", "EvenAttention", "attention_weights", "rows_per_video"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Attended:
     weights: Tensor
 
 
-class Attention(nn.Module, ABC):
+class AttentionLayer(nn.Module, ABC):
     """Weigh positions by scores and sum them. The keys do not depend on the query: make them once a video, then call for each word."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Attention(nn.Module, ABC):
         return Attended(context.view(len(values) * rows, -1), weights.view(len(values) * rows, -1))
 
 
-class EvenAttention(Attention):
+class EvenAttention(AttentionLayer):
     """The same weight for every position, whatever the query: an average in the place of attention (ablations). It learns nothing."""
 
     def keys(self, values: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class EvenAttention(Attention):
         return query.new_zeros(len(keys), len(query) // len(keys), *keys.shape[2:-1])
 
 
-class AdditiveAttention(Attention):
+class AdditiveAttention(AttentionLayer):
     """Weigh positions by their relevance to a query and sum them: score = w . tanh(x W_x + q W_q + b).
 
     Bahdanau et al. 2015, section 3.1 and appendix A.1.2; L-STAP paper, equations (15)-(17).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.text.special_ids import BOS
 
-__all__ = ["CaptionModel", "DecoderState", "Losses", "Memory", "Step", "looks_of"]
+__all__ = ["Attention", "CaptionModel", "DecoderState", "Losses", "Memory", "Positions", "Step", "attentions_of"]
 
 
 @dataclass(frozen=True)
@@ -28,52 +28,112 @@ class DecoderState:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A batch of videos as the decoder sees it, computed once a video. What it attends to is in each decoder's own subclass.
+class Positions:
+    """The F positions in time of a stream that an attention weighs, for each of B videos.
 
-    is_padding: (B, T) bool, of the T positions that the attention of a `Step` is over.
-    start: the decoder's first state, one row a video.
-    embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
-    pooling_weights: (B, T, R), where the encoder looked in each frame; None for encoders that do not choose.
-    stream: the name of the one that the T positions are of.
-    positions: (B, T) int64, which of its positions each of the T is, for models that choose among them; None: t is t.
+    stream: its name in `VideoBatch.streams`.
+    indices: (B, F) int64, the index in the stream of each position; on padding they mean nothing.
+    is_padding: (B, F) bool, True where the video has no such position; padding comes last.
     """
 
+    stream: str
+    indices: Tensor
     is_padding: Tensor
-    start: DecoderState
-    embedding: Tensor
-    pooling_weights: Tensor | None = None
-    positions: Tensor | None = None
-    stream: str = "grid"
+
+    @classmethod
+    def all_of(cls, stream: str, is_padding: Tensor) -> Positions:
+        """Every position of a stream with this padding, (B, T)."""
+        return cls(stream, torch.arange(is_padding.shape[1], device=is_padding.device).expand(is_padding.shape), is_padding)
 
     @property
     def size(self) -> int:
         """B, the number of videos."""
-        return len(self.is_padding)
+        return len(self.indices)
+
+    def select(self, videos: Tensor) -> Positions:
+        """Those of the given videos, in that order."""
+        return Positions(self.stream, self.indices[videos], self.is_padding[videos])
+
+    def of_video(self, video: int) -> Positions:
+        """Those of one video without its padding, on the CPU: B is 1."""
+        is_real = ~self.is_padding[video]
+        return Positions(self.stream, self.indices[video, is_real][None].cpu(), self.is_padding[video, is_real][None].cpu())
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where a model attends, for N rows of B videos; row n belongs to video n // (N / B).
+
+    weights: (N, F), over the positions in time.
+    places: (N, F, R), over the places of each position, where they sum to 1; None for an attention over time only.
+    """
+
+    positions: Positions
+    weights: Tensor
+    places: Tensor | None = None
+
+    def of_video(self, video: int) -> Attention:
+        """That of one video on the CPU, in float32 or better, over its own positions without padding: (N / B, F') and (N / B, F', R)."""
+        rows = len(self.weights) // self.positions.size
+        own, is_real = slice(video * rows, (video + 1) * rows), ~self.positions.is_padding[video]
+        return Attention(
+            self.positions.of_video(video),
+            _on_cpu(self.weights[own, is_real]),
+            None if self.places is None else _on_cpu(self.places[own, is_real]),
+        )
+
+
+def _on_cpu(weights: Tensor) -> Tensor:
+    return weights.cpu().to(torch.promote_types(weights.dtype, torch.float32))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A batch of videos as the decoder sees it, computed once a video. What it attends to is in each decoder's own subclass.
+
+    positions: those of `Step.attention`.
+    start: the decoder's first state, one row a video.
+    embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
+    pooling_weights: (B, F, R), over the places of each of the positions, the same for every word, where the encoder pools them; None for
+    encoders that do not choose.
+    """
+
+    positions: Positions
+    start: DecoderState
+    embedding: Tensor
+    pooling_weights: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """B, the number of videos."""
+        return self.positions.size
 
     def select(self, videos: Tensor) -> Memory:
         """The memory of the given videos, in that order."""
         return Memory(
-            self.is_padding[videos],
+            self.positions.select(videos),
             self.start.select(videos),
             self.embedding[videos],
             None if self.pooling_weights is None else self.pooling_weights[videos],
-            None if self.positions is None else self.positions[videos],
-            self.stream,
         )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One word: logits (N, V), the next state, and the attention over the video's frames (N, T).
+    """One word of N rows: logits (N, V), the next state, and every attention by its name.
 
-    looks: every attention of the word by its name, for models that have several; see `looks_of`.
+    main: the name of the one over time that goes with a caption.
     """
 
     logits: Tensor
     state: DecoderState
-    attention: Tensor
-    looks: Mapping[str, Tensor] = field(default_factory=dict)
+    attentions: Mapping[str, Attention]
+    main: str
+
+    @property
+    def attention(self) -> Attention:
+        """The main one. Its positions are those of the memory."""
+        return self.attentions[self.main]
 
 
 @dataclass(frozen=True)
@@ -93,7 +153,7 @@ class CaptionModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, batch: VideoBatch) -> Memory:
-        """Watch the videos."""
+        """What the decoder needs of the videos."""
 
     @abstractmethod
     def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
@@ -109,17 +169,22 @@ class CaptionModel(nn.Module, ABC):
 
 
 @torch.no_grad()
-def looks_of(model: CaptionModel, memory: Memory, words: Tensor) -> dict[str, Tensor]:
-    """Where a model looked for each word of captions that are already there, one a video: name -> (B, L, ...).
+def attentions_of(model: CaptionModel, memory: Memory, words: Tensor) -> dict[str, Attention]:
+    """Every attention of given captions, one a video, by its name, with a row a word: N = B * L.
 
-    words: (B, L) int64, without BOS; the look at place l is the one that said word l. A beam search need not carry the maps of
-    all its hypotheses: those of the caption that it chose are read here. Models with one attention only give nothing.
+    words: (B, L) int64, without BOS, L at least 1; row b * L + l predicted word l of video b. A search carries the main attention of
+    its hypotheses only; all attentions of the caption that it chose are computed here.
     """
     state, before = model.start(memory), torch.full_like(words[:, 0], BOS)
-    looks: dict[str, list[Tensor]] = {}
+    steps = []
     for word in words.unbind(1):
-        step = model.step(memory, state, before)
-        for name, weights in step.looks.items():
-            looks.setdefault(name, []).append(weights)
-        state, before = step.state, word
-    return {name: torch.stack(weights, dim=1) for name, weights in looks.items()}
+        steps.append(model.step(memory, state, before))
+        state, before = steps[-1].state, word
+    return {name: _joined([step.attentions[name] for step in steps]) for name in steps[0].attentions}
+
+
+def _joined(of_words: list[Attention]) -> Attention:
+    """The attentions of L words with a row a video -> one with a row a word."""
+    weights = torch.stack([one.weights for one in of_words], dim=1).flatten(0, 1)
+    places = [one.places for one in of_words if one.places is not None]
+    return Attention(of_words[0].positions, weights, torch.stack(places, dim=1).flatten(0, 1) if places else None)

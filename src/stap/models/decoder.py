@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stap.models.attention import AdditiveAttention
-from stap.models.caption_model import DecoderState, Memory, Step
+from stap.models.caption_model import Attention, DecoderState, Memory, Step
 
 __all__ = ["AttentiveDecoder", "StatesMemory"]
 
@@ -61,7 +61,8 @@ class AttentiveDecoder(nn.Module):
     def step(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Step:
         """Read one embedded word a row, (N, E), and predict the next: logits (N, V)."""
         state, attention = self._advance(memory, state, self.word_gates(embedded))
-        return Step(self.logits(state.h), state, attention)
+        attentions = {"frames": Attention(memory.positions, attention)}
+        return Step(self.logits(state.h), state, attentions, main="frames")
 
     def teacher_forced(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Read whole captions, (N, L, E): the state after each word, (N, L, H), and its attention, (N, L, T).
@@ -81,7 +82,7 @@ class AttentiveDecoder(nn.Module):
         return predicted
 
     def _advance(self, memory: StatesMemory, state: DecoderState, word_gates: Tensor) -> tuple[DecoderState, Tensor]:
-        seen = self.attention(state.h, memory.keys, memory.states, memory.is_padding)
+        seen = self.attention(state.h, memory.keys, memory.states, memory.positions.is_padding)
         gates = word_gates + self.context_gates(seen.context) + self.recurrent_gates(state.h)
         i, f, o, candidate = gates.chunk(4, dim=1)
         c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(candidate)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from stap.errors import ShapeError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
+from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Positions, Step
 from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.inputs import InputStage
 from stap.models.losses import caption_losses, select_words
@@ -56,7 +56,7 @@ class EncoderDecoder(CaptionModel):
         return StatesMemory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),
-            is_padding=padding,
+            positions=Positions.all_of("grid", padding),
             start=DecoderState(pooled.h, pooled.c),
             embedding=pooled.h,
             pooling_weights=pooled.weights,
@@ -97,7 +97,7 @@ class EncoderDecoder(CaptionModel):
     def _attention_penalty(self, memory: StatesMemory, attention: Tensor, captions: CaptionBatch) -> Tensor:
         if not self.settings.penalty_on_padding:
             attention = attention.masked_fill(captions.is_padding.unsqueeze(-1), 0)
-        return attention_penalty({"frames": attention.sum(dim=1)}, {"frames": memory.is_padding}, memory.size)
+        return attention_penalty({"frames": attention.sum(dim=1)}, {"frames": memory.positions.is_padding}, memory.size)
 
     def _matching_loss(self, memory: Memory, batch: VideoBatch, captions: CaptionBatch) -> Tensor:
         assert self.sentence_encoder is not None

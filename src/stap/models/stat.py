@@ -98,12 +98,12 @@ class STAT(STATModel):
         projected = {name: self._project(name, values) for name, values in raw.items()}
         start = self._start(raw, projected)
         return STATMemory(
-            is_padding=selected[self.main].is_padding,
+            positions=selected[self.main].positions,
             start=start,
             embedding=start.h,
-            positions=selected[self.main].positions,
-            stream=str(self.settings.stat.global_from or self.settings.stat.local_from),
-            look=self.decoder.attention.keys(projected, padding),
+            sequences={name: stream.positions for name, stream in selected.items()},
+            main=self.main,
+            keys=self.decoder.attention.keys(projected, padding),
         )
 
     def _prepared(self, batch: VideoBatch) -> VideoBatch:
@@ -135,7 +135,7 @@ class STAT(STATModel):
 
 def _padding(selected: Mapping[str, Selected], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Where each stream has nothing to see; a place is missing if its vector is zero."""
-    padding = {name: stream.is_padding for name, stream in selected.items()}
+    padding = {name: stream.positions.is_padding for name, stream in selected.items()}
     if "local" in padding:
         padding["local"] = padding["local"].unsqueeze(-1) | (values["local"] == 0).all(dim=-1)  # (B, F, R)
     return padding

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stap.errors import ShapeError
-from stap.models.attention import AdditiveAttention, Attention, EvenAttention, attention_weights, rows_per_video
+from stap.models.attention import AdditiveAttention, AttentionLayer, EvenAttention, attention_weights, rows_per_video
 from stap.models.weighted_sums import WeightedSums
 
 __all__ = ["STATAttended", "STATAttention", "STATKeys"]
@@ -141,13 +141,13 @@ class STATAttention(nn.Module):
             )
         self.fusion = fusion
 
-        def additive(size: int) -> Attention:
+        def additive(size: int) -> AttentionLayer:
             return AdditiveAttention(size, query_size, attention_size, score_bias=True)
 
         self.temporal = nn.ModuleDict(
             {name: additive(size) if temporal_pooling == "attention" else EvenAttention() for name, size in self.sizes.items()}
         )
-        self.spatial: Attention | None = None
+        self.spatial: AttentionLayer | None = None
         if local_size is not None and local_pooling == "attention":
             self.spatial = additive(local_size)
         for module in self.modules():
@@ -216,9 +216,9 @@ class STATAttention(nn.Module):
     def _keyed(self, name: str, values: Tensor, is_padding: Tensor | None) -> KeyedStream:
         return KeyedStream(values, self._temporal(name).keys(values), is_padding)
 
-    def _temporal(self, name: str) -> Attention:
+    def _temporal(self, name: str) -> AttentionLayer:
         module = self.temporal[name]
-        assert isinstance(module, Attention)
+        assert isinstance(module, AttentionLayer)
         return module
 
     def _check(self, streams: Mapping[str, Tensor], padding: Mapping[str, Tensor]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stap.models.caption_model import DecoderState, Step
+from stap.models.caption_model import DecoderState
 from stap.models.stat_attention import STATAttention, STATKeys
 
 __all__ = ["DropoutMasks", "STATDecoder", "Taught", "normal_or_orthogonal"]
@@ -68,12 +68,12 @@ class STATDecoder(nn.Module):
         self.output = nn.Linear(E, rows)
         self._initialise(forget_bias)
 
-    def step(self, keys: STATKeys, state: DecoderState, embedded: Tensor) -> Step:
-        """Read one embedded word a row, (N, E), and predict the next: logits (N, rows)."""
+    def step(self, keys: STATKeys, state: DecoderState, embedded: Tensor) -> tuple[Tensor, DecoderState, Mapping[str, Tensor]]:
+        """Read one embedded word a row, (N, E), and predict the next: logits (N, rows), the next state, and `STATAttended.weights`."""
         masks = self.draw(len(embedded), 1, embedded)
         state, context, weights = self._advance(keys, state, self.word_gates(embedded), masks.gates[:, 0])
         logits = self._predict(state.h, context, embedded, DropoutMasks(masks.gates, masks.hidden[:, 0], masks.output[:, 0]))
-        return Step(logits, state, next(iter(weights.values())), weights)
+        return logits, state, weights
 
     def teach(
         self,

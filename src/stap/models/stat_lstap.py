@@ -6,7 +6,7 @@ from torch import Tensor
 
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import DecoderState, Losses
+from stap.models.caption_model import DecoderState, Losses, Positions
 from stap.models.inputs import InputStage
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
@@ -57,16 +57,19 @@ class LSTAPSTAT(STATModel):
         grid = self.inputs(batch.streams["grid"], is_padding)
         motion = batch.streams.get("motion") if self.settings.motion_size else None
         pooled: Pooled = self.encoder(grid, is_padding, motion)
-        look = self.decoder.attention.keys(
+        keys = self.decoder.attention.keys(
             {"global": pooled.states, "local": self.local_projection(grid)},
             {"global": is_padding, "local": is_padding.unsqueeze(-1).expand(grid.shape[:3])},
         )
+        positions = Positions.all_of("grid", is_padding)
         return STATMemory(
-            is_padding=is_padding,
+            positions=positions,
             start=DecoderState(pooled.h, pooled.c),
             embedding=pooled.h,
             pooling_weights=pooled.weights,
-            look=look,
+            sequences={"global": positions, "local": positions},
+            main="global",
+            keys=keys,
         )
 
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:

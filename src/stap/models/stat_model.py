@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Step
+from stap.models.caption_model import Attention, CaptionModel, DecoderState, Losses, Memory, Positions, Step
 from stap.models.stat_attention import STATAttention, STATKeys
 from stap.models.stat_decoder import STATDecoder, Taught
 from stap.models.word_dropout import WordDropout
@@ -21,13 +22,23 @@ __all__ = ["STATMemory", "STATModel"]
 
 @dataclass(frozen=True)
 class STATMemory(Memory):
-    """`Memory` and everything that STAT's attention looks at."""
+    """`Memory` and everything that STAT's attention reads.
 
-    look: STATKeys = field(kw_only=True)
+    sequences: the positions of 'global', 'motion' and 'local', those that there are.   main: which of them the memory's are.
+    """
+
+    keys: STATKeys = field(kw_only=True)
+    sequences: Mapping[str, Positions] = field(kw_only=True)
+    main: str = field(kw_only=True)
 
     def select(self, videos: Tensor) -> STATMemory:
         """The memory of the given videos, in that order."""
-        return STATMemory(**vars(super().select(videos)), look=self.look.select(videos))
+        return STATMemory(
+            **vars(super().select(videos)),
+            keys=self.keys.select(videos),
+            sequences={name: positions.select(videos) for name, positions in self.sequences.items()},
+            main=self.main,
+        )
 
 
 class STATModel(CaptionModel):
@@ -69,10 +80,14 @@ class STATModel(CaptionModel):
         )
 
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
-        """Read one word a row and predict the next. `looks` holds every attention, see `STATAttended.weights`."""
+        """Read one word a row and predict the next. Attentions: 'global', 'motion' and, with its places, 'local'."""
         assert isinstance(memory, STATMemory)
-        step = self.decoder.step(memory.look, state, self.embed(words))
-        return Step(pad(step.logits, (EOS, 0), value=float("-inf")), step.state, step.attention, step.looks)
+        logits, state, weights = self.decoder.step(memory.keys, state, self.embed(words))
+        attentions = {
+            name: Attention(positions, weights[name], weights.get("spatial") if name == "local" else None)
+            for name, positions in memory.sequences.items()
+        }
+        return Step(pad(logits, (EOS, 0), value=float("-inf")), state, attentions, memory.main)
 
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         """The captions' cross-entropy and the weighted doubly stochastic penalty on every attention.
@@ -98,14 +113,14 @@ class STATModel(CaptionModel):
         weight, sums = penalty_weight(self.settings, len(captions.words)), taught.attention_sums
         if not weight:
             return Losses(caption, parts)
-        padding = {name: memory.look.padding_of(name) for name in sums}
+        padding = {name: memory.keys.padding_of(name) for name in sums}
         parts["attention"] = penalty = attention_penalty(sums, padding, memory.size)
         return Losses(caption + weight * penalty, parts)
 
     def teach(self, memory: STATMemory, captions: CaptionBatch) -> Taught:
         """Read the captions under teacher forcing; the logits have a column for each row, that of EOS first."""
         return self.decoder.teach(
-            memory.look,
+            memory.keys,
             self.start(memory, captions.captions_per_video),
             self.word_dropout(self.embed(captions.inputs)),
             captions.is_padding,

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from stap.errors import ConfigError, ShapeError
 from stap.models.batch import VideoBatch
+from stap.models.caption_model import Positions
 from stap.recipes.settings import STATSettings
 
 __all__ = ["STATStreams", "Selected", "select_positions"]
@@ -18,37 +19,34 @@ __all__ = ["STATStreams", "Selected", "select_positions"]
 
 @dataclass(frozen=True)
 class Selected:
-    """F positions of a stream. values: (B, F, ...), 0 on padding.   is_padding: (B, F) bool.
-
-    positions: (B, F) int64, the index in the stream that each was; on padding it means nothing.
-    """
+    """F positions of a stream, and their values (B, F, ...), 0 on padding."""
 
     values: Tensor
-    is_padding: Tensor
-    positions: Tensor
+    positions: Positions
 
 
-def select_positions(values: Tensor, is_padding: Tensor, count: int | None) -> Selected:
+def select_positions(stream: str, values: Tensor, is_padding: Tensor, count: int | None) -> Selected:
     """Cut each video's sequence to `count` positions, or fill it up with zeros at the end; None keeps all.
 
     A sequence of n >= count is parted into `count` chunks as equal as possible, the longer ones first, of which the first position
     is taken; a shorter one is kept whole. (The rule of STAT's released code.)
 
-    values: (B, T, ...), 0 on padding.   is_padding: (B, T) bool; padding comes last.
+    stream: its name.   values: (B, T, ...), 0 on padding.   is_padding: (B, T) bool; padding comes last.
     """
     videos, length = is_padding.shape
-    lengths = (~is_padding).sum(dim=1, keepdim=True)  # (B, 1)
-    places = torch.arange(length if count is None else count, device=values.device)  # (F,)
     if count is None:
-        return Selected(values, is_padding, places.expand(videos, -1))
-    positions = places * (lengths // count) + torch.minimum(places, lengths % count)  # (B, F)
+        return Selected(values, Positions.all_of(stream, is_padding))
+    lengths = (~is_padding).sum(dim=1, keepdim=True)  # (B, 1)
+    places = torch.arange(count, device=values.device)  # (F,)
+    indices = places * (lengths // count) + torch.minimum(places, lengths % count)  # (B, F)
     is_beyond = places >= lengths
+    positions = Positions(stream, indices, is_beyond)
     if length <= count:  # nothing to leave out
         filled = pad(values, (0, 0) * (values.dim() - 2) + (0, count - length)) if length < count else values
-        return Selected(filled, is_beyond, positions)
+        return Selected(filled, positions)
     rows = torch.arange(videos, device=values.device)[:, None]
-    chosen = values[rows, positions.clamp_max(length - 1)]
-    return Selected(chosen.masked_fill(is_beyond.view(*is_beyond.shape, *[1] * (values.dim() - 2)), 0), is_beyond, positions)
+    chosen = values[rows, indices.clamp_max(length - 1)]
+    return Selected(chosen.masked_fill(is_beyond.view(*is_beyond.shape, *[1] * (values.dim() - 2)), 0), positions)
 
 
 @dataclass(frozen=True)
@@ -86,20 +84,20 @@ class STATStreams:
         chosen, count = self.settings, self.settings.positions
         grid = None
         if "grid" in (chosen.global_from, chosen.local_from):
-            grid = select_positions(*self._stream(batch, "grid", places=True), count)
+            grid = select_positions("grid", *self._stream(batch, "grid", places=True), count)
         selected = {}
         if chosen.global_from == "frames":
-            selected["global"] = select_positions(*self._stream(batch, "frames"), count)
+            selected["global"] = select_positions("frames", *self._stream(batch, "frames"), count)
         elif chosen.global_from:
             selected["global"] = _mean(grid)
         if chosen.motion_from == "differences":
-            selected["motion"] = select_positions(*_differences(*self._stream(batch, "grid", places=True)), count)
+            selected["motion"] = select_positions("grid", *_differences(*self._stream(batch, "grid", places=True)), count)
         elif chosen.motion_from:
-            selected["motion"] = select_positions(*self._stream(batch, "motion"), count)
+            selected["motion"] = select_positions("motion", *self._stream(batch, "motion"), count)
         if chosen.local_from == "grid" and grid is not None:
             selected["local"] = grid
         elif chosen.local_from:
-            selected["local"] = select_positions(*self._stream(batch, "regions", places=True), count)
+            selected["local"] = select_positions("regions", *self._stream(batch, "regions", places=True), count)
         return selected
 
     def _size(self, stream: str, setting: str) -> int:
@@ -125,7 +123,7 @@ class STATStreams:
 def _mean(grid: Selected | None) -> Selected:
     """The mean of the cells of each frame: (B, F, R, D) -> (B, F, D)."""
     assert grid is not None
-    return Selected(grid.values.mean(dim=2), grid.is_padding, grid.positions)
+    return Selected(grid.values.mean(dim=2), grid.positions)
 
 
 def _differences(grid: Tensor, is_padding: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,7 @@ from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import Run
 from stap.decoding.beam import Hypothesis
 from stap.errors import FeatureError, ShapeError
-from stap.models.caption_model import Memory, looks_of
-from stap.models.stat_streams import select_positions
+from stap.models.caption_model import Attention, attentions_of
 from stap.reports.places import Boxes, Grid, Places
 from stap.video import sample_frames
 
@@ -84,19 +83,6 @@ class ClipReport:
             )
 
 
-@dataclass(frozen=True)
-class Looked:
-    """Where a model looked, in the positions of the stream that it looked at.
-
-    positions: (F,) indices of frames.   attention: (L, F).   spatial: (F, R), (L, F, R) or None.
-    """
-
-    stream: str
-    positions: Tensor
-    attention: Tensor
-    spatial: Tensor | None
-
-
 def clip_from_file(
     captioner: Captioner,
     path: Path,
@@ -143,52 +129,43 @@ def clip_from_features(
     the frames in which these are. extra: what else is worth knowing about the clip.
     Raises FeatureError if the file does not give as many frames as its features are of, VideoError if it cannot be read.
     """
-    best, looked = _look(run, arrays, beam_width, device)
-    made, kept = run.fingerprint[looked.stream], arrays[looked.stream]
-    rgb_uint8, times = _frames(path, made, len(kept[looked.stream]))
+    best, attention, places_weights = _attention(run, arrays, beam_width, device)
+    stream, order = attention.positions.stream, attention.positions.indices[0].numpy()
+    made, kept = run.fingerprint[stream], arrays[stream]
+    rgb_uint8, times = _frames(path, made, len(kept[stream]))
     times = kept["times_seconds"].numpy() if "times_seconds" in kept else times
-    order = looked.positions.numpy()
-    places = None if looked.spatial is None else _places(made, kept, order)
+    places = None if places_weights is None else _places(made, kept, order)
     return ClipReport(
         video_id=video_id,
         caption_words=tuple(run.vocabulary.decode(best.words)),
         references=tuple(references),
         rgb_uint8=np.ascontiguousarray(rgb_uint8[order]),
         times_seconds=times[order],
-        word_attention=looked.attention.numpy(),
-        spatial_weights=None if looked.spatial is None or places is None else looked.spatial.numpy(),
+        word_attention=attention.weights.numpy(),
+        spatial_weights=None if places_weights is None or places is None else places_weights.numpy(),
         places=places,
         score=best.score,
         extra=extra or {},
     )
 
 
-def _look(run: Run, arrays: Arrays, beam_width: int | None, device: torch.device | str) -> tuple[Hypothesis, Looked]:
+def _attention(
+    run: Run, arrays: Arrays, beam_width: int | None, device: torch.device | str
+) -> tuple[Hypothesis, Attention, Tensor | None]:
+    """The caption, the attention to show, and the weights of the places: (L, F, R), or (F, R) where an encoder pools them, or None.
+
+    Shown is the attention that weighs places too, where there is one; otherwise the main one.
+    """
     streams = {name: found[name] for name, found in arrays.items()}
     memory, best = caption_streams(run.model, streams, run.recipe.decoding, beam_width=beam_width, device=device)
-    looks: dict[str, Tensor] = {}
     if best.words:
         words = torch.tensor([best.words], dtype=torch.int64, device=device)
-        looks = {name: weights[0].float().cpu() for name, weights in looks_of(run.model, memory, words).items()}
-    looked = _in_places(run, looks, arrays) if "spatial" in looks else _in_frames(memory, best)
-    return best, looked
-
-
-def _in_places(run: Run, looks: Mapping[str, Tensor], arrays: Arrays) -> Looked:
-    """STAT's two attentions: over the places (L, F, R), and over the frames (L, F) in which they are."""
-    stream = "grid" if run.recipe.model.kind == "lstap-stat" else str(run.recipe.model.stat.local_from)
-    T, F = len(arrays[stream][stream]), looks["local"].shape[1]
-    chosen = select_positions(torch.zeros(1, T, 1), torch.zeros(1, T, dtype=torch.bool), F)
-    seen = ~chosen.is_padding[0]  # (F,): the rest is what a short video was filled up with
-    return Looked(stream, chosen.positions[0, seen], looks["local"][:, seen], looks["spatial"][:, seen])
-
-
-def _in_frames(memory: Memory, best: Hypothesis) -> Looked:
-    """One attention over the frames, and L-STAP's pooling weights, which are the same for all words."""
-    states = best.attention.shape[1]
-    positions = torch.arange(states) if memory.positions is None else memory.positions[0, :states].cpu()
-    pooling = None if memory.pooling_weights is None else memory.pooling_weights[0, :states].float().cpu()
-    return Looked(memory.stream, positions, best.attention.float().cpu(), pooling)
+        for attention in attentions_of(run.model, memory, words).values():
+            if attention.places is not None:
+                shown = attention.of_video(0)
+                return best, shown, shown.places
+    pooling = None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu()
+    return best, best.attention, pooling
 
 
 def _places(made: Mapping[str, Any], kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:

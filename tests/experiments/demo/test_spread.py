@@ -50,15 +50,17 @@ def test_the_mean_over_words_and_frames_equals_one_video_at_a_time(kind: str) ->
         )
         [hypothesis] = greedy(model, memory, max_words=len(grid) - 1)  # captions of different lengths
         captions[clip] = ClipCaption("", (), hypothesis)
-        frames += [math.exp(entropy_of(look)) for look in hypothesis.attention.tolist()]
+        frames += [math.exp(entropy_of(weights)) for weights in hypothesis.attention.weights.tolist()]
         if memory.pooling_weights is not None:
-            places += [math.exp(entropy_of(look)) for look in memory.pooling_weights[0].tolist()]
+            places += [math.exp(entropy_of(weights)) for weights in memory.pooling_weights[0].tolist()]
         state, before = model.start(memory), BOS
         for word in [*hypothesis.words, EOS]:
             step = model.step(memory, state, torch.tensor([before]))
             state, before = step.state, word
-            if "spatial" in step.looks:
-                places += [math.exp(entropy_of(look)) for look in step.looks["spatial"][0].tolist()]
+            if kind == "stat":
+                spatial = step.attentions["local"].places
+                assert spatial is not None
+                places += [math.exp(entropy_of(weights)) for weights in spatial[0].tolist()]
     clips = [cast(Clip, SimpleNamespace(id=clip)) for clip in grids]
     spread: dict[str, Any] = attention_spread(model, store, clips, captions)
     assert len(frames) > 3

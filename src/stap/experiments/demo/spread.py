@@ -11,7 +11,7 @@ from stap.captioning.batches import pad_words, read_videos
 from stap.captioning.captions import ClipCaption, id_batches
 from stap.corpora.corpus import Clip
 from stap.features.streams import FeatureStreams
-from stap.models.caption_model import CaptionModel, looks_of
+from stap.models.caption_model import CaptionModel, attentions_of
 from stap.text.special_ids import EOS
 
 __all__ = ["attention_spread", "perplexity"]
@@ -39,7 +39,7 @@ def attention_spread(
     'frames': over all words. 'places': of STAT's models over all words, the end included, and frames; of L-STAP, whose encoder pools,
     over all frames. None for models that do not choose among places, and where no caption has a word.
     """
-    frames = [perplexity(captions[clip.id].hypothesis.attention) for clip in clips]
+    frames = [perplexity(captions[clip.id].hypothesis.attention.weights) for clip in clips]
     places = [spread for ids in id_batches(clips) for spread in _of_places(model, store, ids, captions, device)]
     return {"frames": _mean(frames), "places": _mean(places)}
 
@@ -54,13 +54,15 @@ def _of_places(
     """The perplexities of each clip, flat; none where the model does not choose."""
     memory = model.encode(read_videos(store.read, ids).to(device))
     said = [[*captions[video_id].hypothesis.words, EOS] for video_id in ids]
-    spatial = looks_of(model, memory, pad_words(said).to(device)).get("spatial")  # (B, L, F, R)
-    is_frame = ~memory.is_padding
+    attentions = attentions_of(model, memory, pad_words(said).to(device)).values()
+    over_places = [attention for attention in attentions if attention.places is not None]
     for b, own in enumerate(said):
-        if spatial is not None:
-            yield perplexity(spatial[b, : len(own), is_frame[b]]).flatten()
-        elif memory.pooling_weights is not None:
-            yield perplexity(memory.pooling_weights[b, is_frame[b]])
+        for attention in over_places:
+            places = attention.of_video(b).places
+            assert places is not None
+            yield perplexity(places[: len(own)]).flatten()  # (L, F, R)
+        if memory.pooling_weights is not None and not over_places:
+            yield perplexity(memory.pooling_weights[b, ~memory.positions.is_padding[b]])
 
 
 def _mean(parts: Sequence[Tensor]) -> float | None:
