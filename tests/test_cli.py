@@ -224,15 +224,14 @@ def test_a_model_that_is_not_there(world: World, run, tmp_path: Path) -> None:
 
 
 def test_an_unwritable_result_file_is_found_before_the_work(run, tmp_path: Path) -> None:
-    for out, reason in (
-        (
-            tmp_path / "none" / "captions.txt",
-            "cannot be written (No such file or directory). Name a file in a folder where you may write.",
-        ),
-        (tmp_path, "is a folder. Name a file to write."),
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out, sentence in (
+        (file / "captions.txt", f"{file}: cannot be written (File exists). Name a folder where you may write."),
+        (tmp_path, f"{tmp_path}: is a folder. Name a file to write."),
     ):
         answer = run("caption", "clip.mp4", "--model", "no-such-model", "--out", out)
-        assert answer == Answer(1, "", f"stap: {out}: {reason}\n")
+        assert answer == Answer(1, "", f"stap: {sentence}\n")
 
 
 @pytest.mark.parametrize("verb", ["train", "pretrain", "demo", "scenes"])
@@ -292,8 +291,9 @@ def test_a_bad_video_is_listed_after_the_others_are_extracted(world: World, run,
 def test_features_that_are_not_there(world: World, run, tmp_path: Path) -> None:
     answer = run("train", world.recipe, f"features.store={tmp_path / 'store'}", "--out", tmp_path / "run")
     assert (answer.status, answer.out) == (1, "")
-    assert "no features (stream grid) of" in answer.err
-    assert answer.err.endswith("Run `stap extract` with the same recipe first.\n")
+    assert answer.err.endswith(
+        "no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -421,6 +421,9 @@ def test_a_result_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_text() == "until Ctrl-C"
     assert list(tmp_path.iterdir()) == [path]
+    with result_file(tmp_path / "new" / "result.txt") as file:
+        file.write("in a new folder")
+    assert (tmp_path / "new" / "result.txt").read_text() == "in a new folder"
 
 
 def test_a_device_file_is_written_and_not_replaced() -> None:

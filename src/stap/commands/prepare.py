@@ -129,6 +129,8 @@ def _recipe(
 
 
 def _counts(report: CorpusReport) -> Iterator[str]:
+    from stap.reports.text_table import text_table
+
     rows: list[tuple[str, ...]] = [(report.name, "clips", "published", "captions", "published", "video files")]
     for split in report.splits:
         published = (_shown(split.published_clips), _shown(split.published_captions))
@@ -139,11 +141,12 @@ def _counts(report: CorpusReport) -> Iterator[str]:
         for name in ("clips", "published_clips", "captions", "published_captions", "videos")
     ]
     rows.append(("all", *(_shown(None if None in column else sum(column)) for column in sums)))
-    yield from _aligned(rows)
+    yield text_table(rows)
 
 
 def _words(report: CorpusReport, recipe: Recipe, tokenizers: bool) -> Iterator[str]:
     from stap.corpora.published import WORDS
+    from stap.reports.text_table import text_table
 
     if report.words is None:
         yield "words: no training caption has one"
@@ -157,7 +160,7 @@ def _words(report: CorpusReport, recipe: Recipe, tokenizers: bool) -> Iterator[s
         )
         for words in counted
     ]  # fmt: skip
-    yield from _aligned(rows)
+    yield text_table(rows)
     if report.name in WORDS:
         yield f"published: {WORDS[report.name]}"
 
@@ -222,11 +225,3 @@ def _as_yaml(value: Any) -> str:
 
 def _shown(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        yield "  ".join((f"{row[0]:<{widths[0]}}", *numbers))

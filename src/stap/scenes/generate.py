@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import secrets
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -22,6 +20,7 @@ from stap.corpora.corpus import Corpus
 from stap.corpora.loading import load_corpus
 from stap.corpora.msrvtt import FACTS, FOLDERS, SPLIT_NAMES, WHOLE
 from stap.errors import CorpusError
+from stap.files import write_json
 from stap.recipes.settings import CorpusSettings
 from stap.scenes.dials import SceneDials
 from stap.scenes.grammar import references
@@ -60,8 +59,8 @@ def write_scenes(
         _claim(out, {"version": VERSION, "videos": videos, "seed": seed, "dials": dials.to_dict()})
         missing = [scene for scene in scenes if not _path(out, scene).exists()]
         _write_videos(out, missing, dials, workers, on_progress, videos)
-        _write_json(out / FACTS, {_id(scene): scene.facts() for scene in scenes})
-        _write_json(out / WHOLE, _videodatainfo(scenes, seed, dials))
+        write_json(out / FACTS, {_id(scene): scene.facts() for scene in scenes}, CorpusError)
+        write_json(out / WHOLE, _videodatainfo(scenes, seed, dials), CorpusError)
     except OSError as error:
         raise CorpusError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
@@ -91,7 +90,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         raise CorpusError(f"{out}: is there already and is not a folder of generated scenes. Choose a new or empty folder.")
     for folder in sorted(set(FOLDERS.values())):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    _write_json(file, settings)
+    write_json(file, settings, CorpusError)
 
 
 def _differences(present: Any, wanted: dict[str, Any]) -> str:
@@ -166,16 +165,3 @@ def _videodatainfo(scenes: Sequence[Scene], seed: int, dials: SceneDials) -> dic
     sentences = [{"sen_id": number, "video_id": video, "caption": line} for number, (video, line) in enumerate(lines)]
     info = {"name": "scenes", "description": "generated scenes", "version": VERSION, "seed": seed, "dials": asdict(dials)}
     return {"info": info, "videos": videos, "sentences": sentences}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Writing a small video file."""
 
 import itertools
-import secrets
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stap.errors import VideoError
+from stap.files import replacing
 
 __all__ = ["write_video"]
 
@@ -34,7 +34,7 @@ def write_video(
     rgb_uint8: the frames, (height, width, 3) uint8 of one even height and width (pictures are stored as yuv420p).
     frame_rate: frames a second, exact.     options: settings of the encoder, in place of preset veryfast and crf 18.
 
-    The file appears under its name only when it is complete. The same frames and options give the same bytes.
+    Folders above are made. The file appears under its name only when it is complete. The same frames and options give the same bytes.
     Raises VideoError if there is no frame, a frame does not fit, or the file cannot be written.
     """
     path = Path(path)
@@ -48,18 +48,15 @@ def write_video(
             f"{path}: frames of {first.shape[1]}x{first.shape[0]} pixels, and an even width and height were expected. "
             "Crop or pad the frames by one pixel."
         )
-    unfinished = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.unfinished{path.suffix}")
-    try:
-        _encode(unfinished, path, itertools.chain([first], frames), Fraction(frame_rate), codec, options)
-        unfinished.replace(path)
-    except (av.FFmpegError, OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise VideoError(
-            f"{path}: the video could not be written with the encoder '{codec}' ({reason}). "
-            "Check the folder, its free space, the suffix and the encoder."
-        ) from problem
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path, VideoError) as unfinished:
+        try:
+            _encode(unfinished, path, itertools.chain([first], frames), Fraction(frame_rate), codec, options)
+        except (av.FFmpegError, OSError, ValueError) as problem:
+            reason = getattr(problem, "strerror", None) or problem
+            raise VideoError(
+                f"{path}: the video could not be written with the encoder '{codec}' ({reason}). "
+                "Check the folder, its free space, the suffix and the encoder."
+            ) from problem
 
 
 def _encode(
