@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stap.models.build import build_model
     from stap.models.caption_model import CaptionModel
     from stap.models.lstap import LSTAP
-    from stap.models.stat_attention import STATAttention
+    from stap.models.stat.decoder import STATAttention
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import Recipe
     from stap.video import Frames, find_videos, sample_frames
@@ -77,7 +77,7 @@ _HOMES = {
     "stap.models.build": ("build_model",),
     "stap.models.caption_model": ("CaptionModel",),
     "stap.models.lstap": ("LSTAP",),
-    "stap.models.stat_attention": ("STATAttention",),
+    "stap.models.stat.decoder": ("STATAttention",),
     "stap.video": ("Frames", "find_videos", "sample_frames"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

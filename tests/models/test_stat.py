@@ -14,7 +14,7 @@ from stap.models.attention import EvenAttention
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.caption_model import attentions_of
-from stap.models.stat_decoder import DropoutMasks
+from stap.models.stat.decoder import DropoutMasks
 from stap.recipes.settings import ModelSettings, STATSettings
 from stap.text.special_ids import BOS, EOS, PAD
 
@@ -167,8 +167,7 @@ def test_training_multiplies_by_zeros_and_ones_in_three_places(videos, captions)
     ]
     steps = reference_steps(model, videos, captions, as_lists)
     expected = torch.tensor([[step["log_probabilities"] for step in own] for own in steps], dtype=torch.double)
-    is_there = ~captions.is_padding
-    torch.testing.assert_close(taught.logits.log_softmax(2)[is_there], expected[is_there], atol=1e-10, rtol=0)
+    torch.testing.assert_close(taught.logits.log_softmax(1), expected[~captions.is_padding], atol=1e-10, rtol=0)
     torch.testing.assert_close(taught.state.h[4].tolist(), steps[4][-1]["h"], atol=1e-10, rtol=0)
 
 
@@ -256,16 +255,23 @@ def test_without_global_vectors_the_attention_is_that_over_the_regions_frames(vi
                 torch.testing.assert_close(found.attention.weights[0], step.attention.weights[b, : LENGTHS["regions"][b]])
 
 
+def padded(logits, captions):
+    """(M, rows) of real words -> (N, L, rows), not a number on padding."""
+    everywhere = torch.full((*captions.words.shape, logits.shape[1]), math.nan, dtype=logits.dtype)
+    everywhere[~captions.is_padding] = logits.detach()
+    return everywhere
+
+
 def test_steps_equal_teaching(videos, captions):
     model = make().eval()
     memory = model.encode(videos)
     state = model.start(memory, 2)
-    taught = model.teach(memory, captions)
+    taught = padded(model.teach(memory, captions).logits, captions)
     for t, words in enumerate(captions.inputs.unbind(1)):
         step = model.step(memory, state, words)
         state = step.state
-        is_there = ~captions.is_padding[:, t]
-        torch.testing.assert_close(step.logits[is_there][:, EOS:], taught.logits[is_there, t], atol=1e-12, rtol=0)
+        is_real = ~captions.is_padding[:, t]
+        torch.testing.assert_close(step.logits[is_real][:, EOS:], taught[is_real, t], atol=1e-12, rtol=0)
         assert torch.isneginf(step.logits[:, :EOS]).all()
 
 
@@ -380,7 +386,6 @@ SMALL = {
     "averaged": {"local_pooling": "mean"},
     "spatial only": {"temporal_pooling": "mean"},
     "local only": {"global_from": None, "motion_from": None},
-    "no gate": {"gate": False},
 }
 
 
@@ -541,9 +546,32 @@ def test_a_projected_global_stream(videos, captions):
     torch.testing.assert_close(model.encode(wide).keys.streams["global"].values, torch.tanh(model.global_projection(frames)))
 
 
+@pytest.mark.parametrize("penalty_on_padding", [True, False])
+def test_the_loss_of_real_words_equals_the_padded_one(penalty_on_padding, videos, captions):
+    """Every word's logits, dropout included, and a cross-entropy that leaves padding out."""
+    model = make(penalty_on_padding=penalty_on_padding)
+    model.label_smoothing = 0.1
+    longer = CaptionBatch(torch.nn.functional.pad(captions.words, (0, 3), value=PAD), 2)
+    everywhere, rows = torch.zeros(6, 8, dtype=torch.bool), []
+    model.decoder.output.register_forward_pre_hook(lambda _, given: rows.append(given[0].shape[:-1].numel()))
+    memory = model.encode(videos)
+    torch.manual_seed(7)
+    masks = model.decoder.draw(6, 8, memory.start.h)
+    embedded = model.embed(longer.inputs)
+    # What is read after the end of a caption comes from states that go on, but no logit of it counts.
+    taught = model.decoder.teach(memory.keys, model.start(memory, 2), embedded, everywhere, masks)
+    expected = torch.nn.functional.cross_entropy(
+        taught.logits, (longer.words - EOS).flatten(), ignore_index=PAD - EOS, reduction="sum", label_smoothing=0.1
+    )
+    torch.manual_seed(7)
+    losses = model.loss(videos, longer)
+    torch.testing.assert_close(losses.parts["caption"], expected / 6, atol=1e-10, rtol=0)
+    assert rows == [6 * 8, sum(map(len, ROWS))]
+
+
 def test_label_smoothing_counts_the_words_that_have_a_row(videos, captions):
     model = make().eval()
-    logits = model.teach(model.encode(videos), captions).logits.log_softmax(2)
+    logits = padded(model.teach(model.encode(videos), captions).logits, captions).log_softmax(2)
     model.label_smoothing = 0.1
     expected = 0.0
     for n, row in enumerate(captions.words.tolist()):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stap.models.batch import VideoBatch
-from stap.models.stat_streams import STATStreams, select_positions
+from stap.models.stat.streams import STATStreams, select_positions
 from stap.recipes.settings import STATSettings
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stap.models.weighted_sums import WeightedSums
+from stap.models.stat.weighted_sums import WeightedSums
 
 B, K, P, D = 2, 3, 4, 5
 

@@ -10,8 +10,8 @@ from stap.models.encoder_decoder import EncoderDecoder
 from stap.models.inputs import InputStage
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP
-from stap.models.stat import STAT
-from stap.models.stat_lstap import LSTAPSTAT
+from stap.models.stat.lstap_stat import LSTAPSTAT
+from stap.models.stat.model import STAT
 from stap.recipes.settings import ModelSettings
 
 __all__ = ["build_model"]

@@ -15,6 +15,7 @@ RETIRED: Mapping[str, object] = {
     "model.frame_differences": False,
     "model.grid_shift": 0,
     "model.location_bias": 0.0,
+    "model.stat.gate": True,
 }
 SUCCESSORS: Mapping[str, str] = {
     "model.frame_bias": "model.inputs.time_embedding",

@@ -264,7 +264,6 @@ class STATSettings(Section):
         False,
         description="stat: no attention on padding and on missing regions; false: they are attended, as in the released code",
     )
-    gate: bool = Field(True, description="scale what is seen by a gate of the decoder's state (the released code's selector)")
 
 
 class InputSettings(Section):

@@ -10,9 +10,8 @@ from stap.models.caption_model import DecoderState, Losses, Positions
 from stap.models.inputs import InputStage
 from stap.models.lstap import LSTAP, Pooled
 from stap.models.matching import SentenceEncoder, matching_loss
-from stap.models.stat import PlaceProjection
-from stap.models.stat_attention import STATAttention
-from stap.models.stat_model import STATMemory, STATModel
+from stap.models.stat.decoder import STATAttention
+from stap.models.stat.model import PlaceProjection, STATMemory, STATModel
 from stap.recipes.settings import ModelSettings
 
 __all__ = ["LSTAPSTAT"]
