@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stap.decoding.beam import Hypothesis, beam_search, best_captions, forbid, greedy, rank, shrinking_beam_search
+from stap.decoding.beam import beam_search, best_captions, rank
+from stap.decoding.greedy import greedy
+from stap.decoding.steps import Hypothesis, forbid
 from stap.errors import CheckpointError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import Attention, CaptionModel, DecoderState, Losses, Memory, Positions, Step
@@ -171,7 +173,7 @@ def plain_shrinking_beam(model: CaptionModel, video: int, width: int, max_words:
 
 @pytest.mark.parametrize(("width", "max_words"), [(1, 6), (2, 6), (3, 2), (5, 8), (7, 4)])
 def test_shrinking_beam_equals_a_plain_loop(model: Tables, width: int, max_words: int) -> None:
-    found = shrinking_beam_search(model, memory_of(torch.arange(4)), width=width, max_words=max_words)
+    found = beam_search(model, memory_of(torch.arange(4)), width=width, max_words=max_words, shrinking=True)
     for video in range(4):
         expected = plain_shrinking_beam(model, video, width, max_words)
         assert [one.words for one in found[video]] == [words for words, _ in expected]
@@ -180,7 +182,7 @@ def test_shrinking_beam_equals_a_plain_loop(model: Tables, width: int, max_words
 
 def test_shrinking_beam_of_width_one_is_greedy(model: Tables) -> None:
     memory = memory_of(torch.arange(4))
-    found = shrinking_beam_search(model, memory, width=1, max_words=6)
+    found = beam_search(model, memory, width=1, max_words=6, shrinking=True)
     assert [as_pairs(video) for video in found] == [as_pairs([one]) for one in greedy(model, memory, max_words=6)]
 
 
@@ -189,7 +191,7 @@ def test_a_shrinking_beam_misses_captions_that_a_beam_finds() -> None:
     tables[:, :, EOS] = 1.0
     model, memory = Tables(tables), memory_of(torch.arange(20))
     full = beam_search(model, memory, width=3, max_words=8)
-    shrinking = shrinking_beam_search(model, memory, width=3, max_words=8)
+    shrinking = beam_search(model, memory, width=3, max_words=8, shrinking=True)
     finished = [theirs[0].is_finished for theirs in shrinking]
     gains = [ours[0].score - theirs[0].score for ours, theirs in zip(full, shrinking, strict=True)]
     assert all(gain >= 0 for gain, is_finished in zip(gains, finished, strict=True) if is_finished)
@@ -202,7 +204,7 @@ def test_a_caption_cut_off_is_ranked_among_finished_ones_by_the_shrinking_beam()
     tables[:, :, 5] = 9.0
     memory = memory_of(torch.tensor([0]))
     model = Tables(tables, wobble=0.0)
-    [found] = shrinking_beam_search(model, memory, width=200, max_words=3)
+    [found] = beam_search(model, memory, width=200, max_words=3, shrinking=True)
     assert (found[0].words, found[0].is_finished) == ((5, 5, 5), False)
     assert found[1].score > found[-1].score
     assert beam_search(model, memory, width=200, max_words=3)[0][0].is_finished
@@ -215,8 +217,8 @@ def test_a_recipe_s_settings_choose_the_search(model: Tables) -> None:
         DecodingSettings(beam_width=3, max_words=6, length_normalisation=0.7, no_repeat_ngram=2): beam_search(
             model, memory, width=3, max_words=6, length_normalisation=0.7, no_repeat_ngram=2
         ),
-        DecodingSettings(beam_width=4, max_words=3, shrinking_beam=True): shrinking_beam_search(
-            model, memory, width=4, max_words=3
+        DecodingSettings(beam_width=4, max_words=3, shrinking_beam=True): beam_search(
+            model, memory, width=4, max_words=3, shrinking=True
         ),
     }
     for settings, expected in searched.items():
@@ -319,8 +321,9 @@ def test_rank_puts_unfinished_captions_last_and_divides_by_length() -> None:
     nothing = Attention(Positions.all_of("grid", torch.zeros(1, 3, dtype=torch.bool)), torch.zeros(0, 3))
     short, long = Hypothesis((4,), -2.0, nothing), Hypothesis((4, 5, 6), -3.0, nothing)
     cut, equal = Hypothesis((4,) * 9, -0.1, nothing, is_finished=False), Hypothesis((5,), -2.0, nothing)
-    assert rank([cut, long, short, equal], 4) == [short, equal, long, cut]
-    assert rank([cut, long, short, equal], 3, length_normalisation=1.0) == [long, short, equal]  # -3/4 before -2/2
+    assert rank([cut, long, short, equal]) == [short, equal, long, cut]
+    assert rank([cut, long, short, equal], length_normalisation=1.0) == [long, short, equal, cut]  # -3/4 before -2/2
+    assert rank([long, short, cut], unfinished_last=False) == [cut, short, long]
 
 
 def test_probabilities_that_are_not_numbers_are_refused(model: Tables) -> None:

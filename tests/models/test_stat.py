@@ -8,7 +8,8 @@ import pathlib
 import pytest
 import torch
 
-from stap.decoding.beam import beam_search, greedy
+from stap.decoding.beam import beam_search
+from stap.decoding.greedy import greedy
 from stap.errors import ConfigError, ShapeError
 from stap.models.attention import EvenAttention
 from stap.models.batch import CaptionBatch, VideoBatch

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stap.decoding.beam import greedy
+from stap.decoding.greedy import greedy
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, STATSettings

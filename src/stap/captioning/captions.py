@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stap.captioning.batches import read_ahead, read_videos
-from stap.decoding.beam import Hypothesis, best_captions
+from stap.decoding.beam import best_captions
+from stap.decoding.steps import Hypothesis
 from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings
 from stap.text.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import Run
-from stap.decoding.beam import Hypothesis
+from stap.decoding.steps import Hypothesis
 from stap.errors import FeatureError, ShapeError
 from stap.models.caption_model import Attention, attentions_of
 from stap.reports.places import Boxes, Grid, Places

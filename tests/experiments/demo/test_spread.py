@@ -11,7 +11,7 @@ import torch
 
 from stap.captioning.captions import ClipCaption
 from stap.corpora.corpus import Clip
-from stap.decoding.beam import greedy
+from stap.decoding.greedy import greedy
 from stap.experiments.demo.spread import attention_spread, perplexity
 from stap.features.streams import FeatureStreams
 from stap.models.batch import VideoBatch

@@ -1,0 +1,130 @@
+"""What greedy and beam search share: hypotheses, a `step` of the model, and `forbid`, which rules words out.
+
+Rows are grouped as in `CaptionModel`: rows b * K ... b * K + K - 1 continue video b. The memory is never copied for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stap.errors import CheckpointError
+from stap.models.caption_model import Attention, CaptionModel, DecoderState, Memory, Positions
+from stap.text.special_ids import BOS, EOS, PAD
+
+__all__ = ["IMPOSSIBLE", "Hypothesis", "NextWord", "Rows", "check_numbers", "check_positive", "forbid", "hypotheses", "step"]
+
+IMPOSSIBLE = float("-inf")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A caption of one video.
+
+    words: ids, without BOS and EOS.   score: sum of the words' log-probabilities, that of EOS included.
+    attention: the model's main one, a row a word, over the video's own positions, on the CPU.
+    is_finished: False where `max_words` were written and no EOS came; the score then has no EOS.
+    """
+
+    words: tuple[int, ...]
+    score: float
+    attention: Attention
+    is_finished: bool = True
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hypotheses of l words, one a row. words: (N, l).   scores: (N,), -inf in rows to ignore.   attention: (N, l, F)."""
+
+    state: DecoderState
+    words: Tensor
+    scores: Tensor
+    attention: Tensor
+
+    @classmethod
+    def start(cls, model: CaptionModel, memory: Memory, width: int) -> Rows:
+        """`width` rows a video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
+        check_positive(width=width)
+        rows, positions = memory.size * width, memory.positions.indices.shape[1]
+        dtype = torch.promote_types(memory.start.h.dtype, torch.float32)
+        scores = memory.start.h.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
+        scores[:, 0] = 0
+        words = torch.empty(rows, 0, dtype=torch.int64, device=scores.device)
+        return cls(model.start(memory, width), words, scores.flatten(), memory.start.h.new_empty(rows, 0, positions))
+
+    def select(self, rows: Tensor) -> Rows:
+        """The given rows, in that order."""
+        return Rows(self.state.select(rows), self.words[rows], self.scores[rows], self.attention[rows])
+
+    def extended(self, following: NextWord, rows: Tensor, words: Tensor, scores: Tensor) -> Rows:
+        """The given rows, each with one more word, and their new scores."""
+        return Rows(
+            following.state.select(rows),
+            torch.cat([self.words[rows], words[:, None]], dim=1),
+            scores,
+            torch.cat([self.attention[rows], following.attention[rows, None]], dim=1),
+        )
+
+
+@dataclass(frozen=True)
+class NextWord:
+    """log_probabilities: (N, V).   state: after reading the last word.   attention: (N, F)."""
+
+    log_probabilities: Tensor
+    state: DecoderState
+    attention: Tensor
+
+
+def step(model: CaptionModel, memory: Memory, rows: Rows) -> NextWord:
+    """Read the last word of each row and give the log-probabilities of the next, in float32 or better."""
+    if rows.words.shape[1]:
+        last = rows.words[:, -1]
+    else:
+        last = torch.full_like(rows.scores, BOS, dtype=torch.int64)
+    said = model.step(memory, rows.state, last)
+    logits = said.logits.to(torch.promote_types(said.logits.dtype, torch.float32))
+    return NextWord(logits.log_softmax(dim=1), said.state, said.attention.weights)
+
+
+def forbid(log_probabilities: Tensor, words: Tensor, no_repeat_ngram: int = 0) -> None:
+    """Rule out, in place, PAD, BOS and each word that would repeat an n-gram of its row; the rest keeps its probability.
+
+    log_probabilities: (N, V).   words: (N, l), what each row has so far.
+    """
+    log_probabilities[:, [PAD, BOS]] = IMPOSSIBLE
+    if 0 < no_repeat_ngram <= words.shape[1]:
+        ngrams = words.unfold(1, no_repeat_ngram, 1)  # (N, l - n + 1, n)
+        ending = words[:, words.shape[1] - no_repeat_ngram + 1 :]  # (N, n - 1), the beginning of the next n-gram
+        rows, places = (ngrams[:, :, :-1] == ending[:, None]).all(dim=2).nonzero(as_tuple=True)
+        log_probabilities[rows, ngrams[rows, places, -1]] = IMPOSSIBLE
+
+
+def hypotheses(rows: Rows, videos: Tensor, positions: Positions) -> list[Hypothesis]:
+    """The rows as captions of their videos.   videos: (N,) numbers.   positions: of the memory."""
+    on_cpu = Positions(positions.stream, positions.indices.cpu(), positions.is_padding.cpu())
+    found = []
+    columns = (rows.words.tolist(), rows.scores.tolist(), rows.attention.cpu(), videos[:, None].cpu())
+    for words, score, attention, video in zip(*columns, strict=True):
+        is_finished = EOS in words
+        length = words.index(EOS) if is_finished else len(words)
+        of_video = Attention(on_cpu.select(video), attention[:length]).of_video(0)
+        found.append(Hypothesis(tuple(words[:length]), score, of_video, is_finished))
+    return found
+
+
+def check_positive(**settings: int) -> None:
+    """Raise ValueError for the first setting below 1."""
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more.")
+
+
+def check_numbers(scores: Tensor) -> None:
+    """Raise CheckpointError if one is not a number."""
+    if bool(scores.isnan().any()):
+        raise CheckpointError(
+            "the model gave a word probability that is not a number. Its weights are damaged or its training diverged: "
+            "copy the model folder again, or train with a lower learning rate."
+        )
