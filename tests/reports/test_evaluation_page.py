@@ -10,7 +10,7 @@ import torch
 
 from stap.cli import main
 from stap.experiments.evaluate import Evaluation, evaluate
-from stap.experiments.evaluation_page import spread, write_evaluation_report
+from stap.reports.evaluation_page import EvaluatedSplit, evenly_ranked, write_evaluation_page
 from stap.reports.page import ScoresRow
 
 
@@ -47,13 +47,17 @@ def evaluation(world: Path) -> Evaluation:
     return evaluate(world / "model", "test")
 
 
+def split_of(evaluation: Evaluation, corpus: Path | None = None) -> EvaluatedSplit:
+    return EvaluatedSplit(evaluation.run, evaluation.split, evaluation.scores, corpus)
+
+
 @pytest.mark.slow
 def test_the_page_of_an_evaluation(world: Path, evaluation: Evaluation, tmp_path: Path) -> None:
     columns = len(evaluation.scores.corpus)
     paper = ScoresRow("L-STAP", (0.5,) * columns, "the paper", is_published=True)
-    assert write_evaluation_report(tmp_path / "r.html", evaluation, published=[paper], clips=2) == ()
+    assert write_evaluation_page(tmp_path / "r.html", split_of(evaluation), published=[paper], clips=2) == ()
     html = (tmp_path / "r.html").read_text()
-    best, *_, worst = spread({v: s["CIDEr"] for v, s in evaluation.scores.per_video.items()}, len(evaluation.captions))
+    best, *_, worst = evenly_ranked({v: s["CIDEr"] for v, s in evaluation.scores.per_video.items()}, len(evaluation.captions))
     assert html.count('<article class="clip"') == 2
     for text in (
         "As small as they get.", "from the best CIDEr to the worst", f">{best}<", f">{worst}<", "Published", "the paper", "<h2 id=\"training\">",
@@ -71,8 +75,8 @@ def test_the_command_writes_it_and_says_which_videos_are_not_here(
     corpus = shutil.copytree(world / "corpus", tmp_path / "corpus")
     missing, *others = sorted(evaluation.captions)
     next(corpus.rglob(f"{missing}.mp4")).unlink()
-    remarks = write_evaluation_report(tmp_path / "r.html", evaluation, corpus=corpus, clips=len(evaluation.captions))
-    assert remarks == (f"{missing}: its video is not here, so the clip is not shown.",)
+    remarks = write_evaluation_page(tmp_path / "r.html", split_of(evaluation, corpus), clips=len(evaluation.captions))
+    assert remarks == (f"{missing}: its video file is missing, so the clip is not shown.",)
     assert (tmp_path / "r.html").read_text().count('<article class="clip"') == len(others)
     capsys.readouterr()
     line = f"evaluate --model {world}/model --report {tmp_path}/page.html --draws 20"
@@ -82,7 +86,7 @@ def test_the_command_writes_it_and_says_which_videos_are_not_here(
 
 def test_clips_are_spread_from_the_best_to_the_worst() -> None:
     scores = {f"v{number}": number / 10 for number in range(11)}
-    assert spread(scores, 3) == ["v10", "v5", "v0"]
-    assert spread(scores, 99) == [f"v{number}" for number in range(10, -1, -1)]
-    assert spread({"b": 1.0, "a": 1.0}, 2) == ["a", "b"]
-    assert spread(scores, 0) == []
+    assert evenly_ranked(scores, 3) == ["v10", "v5", "v0"]
+    assert evenly_ranked(scores, 99) == [f"v{number}" for number in range(10, -1, -1)]
+    assert evenly_ranked({"b": 1.0, "a": 1.0}, 2) == ["a", "b"]
+    assert evenly_ranked(scores, 0) == []

@@ -51,12 +51,10 @@ def evaluate(
         if out is not None:
             print(json.dumps(found.to_json() | plain("intervals", ranges), indent=2, ensure_ascii=False), file=file)
     if report is not None:
-        from stap.experiments.evaluation_page import write_evaluation_report
+        from stap.reports.evaluation_page import EvaluatedSplit, write_evaluation_page
 
-        remarks = write_evaluation_report(
-            report, found, intervals=ranges, corpus=corpus, store=store, beam_width=beam, device=choose_device(device)
-        )
-        for remark in remarks:
+        evaluated = EvaluatedSplit(found.run, split, found.scores, corpus, store, beam, choose_device(device))
+        for remark in write_evaluation_page(report, evaluated, intervals=ranges):
             warn(remark)
     note_wordless(found.words, str(model))
     print(f"{model}: {len(found.captions)} clips of split {split}")

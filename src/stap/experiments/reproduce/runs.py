@@ -131,9 +131,10 @@ def _evaluate(folder: Path, clips: Sequence[Clip], store: FeatureStreams, device
 def _write_page(
     folder: Path, evaluation: Evaluation, published: Sequence[ScoresRow], device: torch.device, say: Callable[[str], None]
 ) -> None:
-    from stap.experiments.evaluation_page import write_evaluation_report
+    from stap.reports.evaluation_page import EvaluatedSplit, write_evaluation_page
 
-    for remark in write_evaluation_report(folder / REPORT_FILE, evaluation, published=published, device=device):
+    evaluated = EvaluatedSplit(evaluation.run, evaluation.split, evaluation.scores, device=device)
+    for remark in write_evaluation_page(folder / REPORT_FILE, evaluated, published=published):
         say(f"    {remark}")
 
 
