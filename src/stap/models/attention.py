@@ -1,4 +1,4 @@
-"""Additive attention, once, for everybody, and the even attention that it is measured against."""
+"""Additive attention, for every model, and uniform attention for ablations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["AdditiveAttention", "Attended", "AttentionLayer", "EvenAttention", "
 
 @dataclass(frozen=True)
 class Attended:
-    """What attention returns: the context (N, D) and the weights (N, T), which are 0 on padding and sum to 1."""
+    """The result of attention: the context (N, D) and the weights (N, T), which are 0 on padding and sum to 1."""
 
     context: Tensor
     weights: Tensor
 
 
 class AttentionLayer(nn.Module, ABC):
-    """Weigh positions by scores and sum them. The keys do not depend on the query: make them once a video, then call for each word."""
+    """Weigh positions by scores and sum them. Keys do not depend on the query: compute them once a video, then call for each word."""
 
     @abstractmethod
     def keys(self, values: Tensor) -> Tensor:
@@ -35,10 +35,9 @@ class AttentionLayer(nn.Module, ABC):
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor, is_padding: Tensor | None) -> Attended:
-        """One look of N queries at B videos; query n looks at video n // (N / B).
+        """Attend once for N queries of B videos; query n is of video n // (N / B).
 
-        query: (N, Q).   keys: (B, T, A).   values: (B, T, D).   is_padding: (B, T) bool, True where there is no position;
-        None: all are there.
+        query: (N, Q).   keys: (B, T, A).   values: (B, T, D).   is_padding: (B, T) bool, True on padding; None: no padding.
 
         Raises ShapeError if N is not a multiple of B. A video of padding only has weights and a context of 0.
         """
@@ -51,10 +50,10 @@ class AttentionLayer(nn.Module, ABC):
 
 
 class EvenAttention(AttentionLayer):
-    """The same weight for every position, whatever the query: an average in the place of attention (ablations). It learns nothing."""
+    """The same weight for every position, whatever the query: an average instead of attention (ablations). It has no parameters."""
 
     def keys(self, values: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, 0): there is nothing to compare."""
+        """(B, T, D) -> (B, T, 0): no keys."""
         return values.new_empty(*values.shape[:-1], 0)
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:

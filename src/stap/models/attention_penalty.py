@@ -1,4 +1,4 @@
-"""The doubly stochastic penalty: what a caption never looked at, or looked at too often."""
+"""The doubly stochastic penalty on positions that a caption attends to too little or too much."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["attention_penalty", "penalty_weight"]
 
 
 def penalty_weight(settings: ModelSettings, captions: int) -> float:
-    """What the penalty of a batch of so many captions is multiplied by.
+    """The factor of the penalty of a batch of so many captions.
 
     STAT's released code sums the penalty over a batch while cross-entropy is averaged, so its weight has a meaning only with the size
     of its batch, `penalty_captions`.
@@ -25,8 +25,8 @@ def attention_penalty(sums: Mapping[str, Tensor], is_padding: Mapping[str, Tenso
     """How far each position is from being attended once in a caption: (1 - sum over words)^2, the mean over positions, the sum
     over the attentions, the mean over captions (Xu et al. 2015, equation (14); STAT's released code sums over captions).
 
-    sums: each attention's weights added up over the words, (B * K, ...).   is_padding: where each has nothing to look at, (B, ...)
-    bool, or None: nowhere; it is left out of the means.   videos: B.
+    sums: each attention's weights added up over the words, (B * K, ...).   is_padding: of the positions of each, (B, ...)
+    bool, left out of the means; None: no padding.   videos: B.
     """
     return torch.stack([_missed(total, is_padding[name], videos) for name, total in sums.items()]).sum()
 

@@ -1,4 +1,4 @@
-"""What a model is given: padded streams of features, and captions as word ids."""
+"""The input of a model: padded streams of features, and captions as word ids."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CaptionBatch:
 
     @property
     def inputs(self) -> Tensor:
-        """(B*K, L): what the decoder is given at each step under teacher forcing: BOS, then the words without the last."""
+        """(B*K, L): the decoder's input at each step under teacher forcing: BOS, then the words without the last."""
         start = torch.full_like(self.words[:, :1], BOS)
         return torch.cat([start, self.words[:, :-1]], dim=1)
 

@@ -1,4 +1,4 @@
-"""A clip as people see it: its caption with the frames that the model saw and what it looked at for each word."""
+"""A clip as people see it: its caption, the frames that the model saw, and the attention of each word."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORT_SIDE = 256  # pixels, at most: of pictures for people
 
 @dataclass(frozen=True, eq=False)
 class ClipReport:
-    """One clip with its caption and what the model looked at. T frames, L words, R places in a frame.
+    """One clip with its caption and the model's attention. T frames, L words, R places in a frame.
 
     spatial_weights: what each place weighs in each frame, the same for all words (T, R), or for each word (L, T, R).
     places: what the R places are, a grid or boxes; given exactly when spatial_weights are.
@@ -92,7 +92,7 @@ def clip_from_file(
     extra: Mapping[str, str] | None = None,
     beam_width: int | None = None,
 ) -> ClipReport:
-    """Caption a video file and keep its frames and what was looked at; see `clip_from_features`.
+    """Caption a video file and keep its frames and the attention; see `clip_from_features`.
 
     video_id: its name in the report; the file's, if not given. Raises VideoError or FeatureError where it cannot be captioned.
     """
@@ -123,7 +123,7 @@ def clip_from_features(
     beam_width: int | None = None,
     device: torch.device | str = "cpu",
 ) -> ClipReport:
-    """Caption a video from its features, and keep the frames that they were made of and what was looked at.
+    """Caption a video from its features, and keep the frames that they were made of and the attention.
 
     Of L-STAP: its attention over the frames and its pooling weights. Of STAT: the attention over the places of a frame, and over
     the frames in which these are. extra: what else is worth knowing about the clip.

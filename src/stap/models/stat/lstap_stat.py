@@ -1,4 +1,4 @@
-"""STAT's two-stage attention over L-STAP's states: the encoder remembers, the decoder looks back at the places."""
+"""STAT's two-stage attention over L-STAP's states and the cells of its grid."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["LSTAPSTAT"]
 
 
 class LSTAPSTAT(STATModel):
-    """What neither paper has. L-STAP's states are the sequence that STAT's temporal attention reads, the cells of the grid its
-    places; the decoder is STAT's and starts from L-STAP's last state. L-STAP's matching loss is there too.
+    """STAT's decoder behind L-STAP's encoder; in neither paper. STAT's temporal attention reads L-STAP's states, its spatial
+    attention the cells of the grid. The decoder starts from L-STAP's last state. L-STAP's matching loss is added.
 
     Streams: 'grid' (B, T, R, D); 'motion' (B, M) where the settings give motion_size. All frames are kept, padding is masked.
     """
@@ -49,7 +49,7 @@ class LSTAPSTAT(STATModel):
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
 
     def encode(self, batch: VideoBatch) -> STATMemory:
-        """Watch the videos."""
+        """Encode the grid, and compute every key."""
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         is_padding = batch.is_padding["grid"]

@@ -141,7 +141,7 @@ class PlaceProjection(nn.Module):
 class STAT(STATModel):
     """STAT (Tu et al. 2017; Yan et al. 2020). Kind 'stat' is the authors' released code: motion and places are projected to H and
     the contexts are added. Kind 'stat-mm17' is the paper of 2017 as far as that code shows it: nothing is projected, and the
-    contexts stand side by side.
+    contexts are concatenated.
 
     The start state is made from the mean of the global vectors (without them, of the places); nothing else is encoded.
     """
@@ -156,7 +156,7 @@ class STAT(STATModel):
         inputs: InputStage | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        """feature_sizes: D of each stream.   grid_size: of the grid, as in `build_model`.   inputs: what the grid goes through first.
+        """feature_sizes: D of each stream.   grid_size: of the grid, as in `build_model`.   inputs: the input stage of the grid.
 
         Raises ConfigError if a stream is missing or does not fit.
         """
@@ -165,13 +165,13 @@ class STAT(STATModel):
         is_projected = settings.kind == "stat"
         if "global" in sizes:
             _check_global(sizes["global"], settings)
-        seen = dict.fromkeys(sizes, H) if is_projected else sizes
+        attended = dict.fromkeys(sizes, H) if is_projected else sizes
         attention = STATAttention(
             H,
             attention_size=settings.attention_size,
-            global_size=seen.get("global"),
-            motion_size=seen.get("motion"),
-            local_size=seen.get("local"),
+            global_size=attended.get("global"),
+            motion_size=attended.get("motion"),
+            local_size=attended.get("local"),
             fusion="sum" if is_projected else "concat",
             local_pooling=settings.stat.local_pooling,
             temporal_pooling=settings.stat.temporal_pooling,
@@ -180,7 +180,7 @@ class STAT(STATModel):
         self.streams = streams
         self.inputs = inputs
         self.main = "global" if "global" in sizes else "local"
-        start_size = sizes["global"] if self.main == "global" else seen["local"]
+        start_size = sizes["global"] if self.main == "global" else attended["local"]
         self.initial_h = nn.Linear(start_size, H)
         self.initial_c = nn.Linear(start_size, H)
         self.global_projection: nn.Linear | None = None

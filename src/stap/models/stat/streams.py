@@ -1,4 +1,4 @@
-"""What STAT watches: global, motion and local sequences out of a batch's streams, cut to a fixed number of positions."""
+"""STAT's global, motion and local sequences: read from a batch's streams, and cut or padded to a fixed number of positions."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Selected:
 
 
 def select_positions(stream: str, values: Tensor, is_padding: Tensor, count: int | None) -> Selected:
-    """Cut each video's sequence to `count` positions, or fill it up with zeros at the end; None keeps all.
+    """Cut each video's sequence to `count` positions, or pad it with zeros; None keeps all.
 
-    A sequence of n >= count is parted into `count` chunks as equal as possible, the longer ones first, of which the first position
+    A sequence of n >= count is cut into `count` chunks as equal as possible, the longer ones first, of which the first position
     is taken; a shorter one is kept whole. (The rule of STAT's released code.)
 
     stream: its name.   values: (B, T, ...), 0 on padding.   is_padding: (B, T) bool; padding comes last.
@@ -62,7 +62,7 @@ class STATStreams:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The size of a vector of 'global', 'motion' and 'local'; only of those that there are. Raises ConfigError."""
+        """The size of a vector of 'global', 'motion' and 'local'; only of the sequences that the settings name. Raises ConfigError."""
         chosen, sizes = self.settings, {}
         if chosen.global_from:
             sizes["global"] = self._size(chosen.global_from, "global_from")
@@ -77,7 +77,7 @@ class STATStreams:
         return sizes
 
     def read(self, batch: VideoBatch) -> dict[str, Selected]:
-        """'global' (B, F, D), 'motion' (B, F, D), 'local' (B, F, R, D), each cut to its positions; only those that there are.
+        """'global' (B, F, D), 'motion' (B, F, D), 'local' (B, F, R, D), each cut to its positions; only those that the settings name.
 
         Raises ShapeError if a stream is missing or has another size.
         """
@@ -127,9 +127,9 @@ def _mean(grid: Selected | None) -> Selected:
 
 
 def _differences(grid: Tensor, is_padding: Tensor) -> tuple[Tensor, Tensor]:
-    """What changes from each frame to the next, cell by cell: (B, T, R, D) -> (B, T - 1, R * D).
+    """The difference of each frame to the next, cell by cell: (B, T, R, D) -> (B, T - 1, R * D).
 
-    A video of one frame has one position, in which nothing changes.
+    A video of one frame has one position of zeros.
     """
     if grid.shape[1] == 1:
         return torch.zeros_like(grid).flatten(2), is_padding
