@@ -105,6 +105,20 @@ def test_steps_equal_teacher_forcing_and_attention_equals_the_reference(videos, 
     assert torch.stack(looks)[:, 2, 2:].detach().abs().max().item() == 0
 
 
+@pytest.mark.parametrize(("options", "chooses"), [({}, True), ({"pooling": "mean"}, False), ({"kind": "lrcn"}, False)], ids=str)
+def test_only_attention_pooling_has_local_weights(options, chooses, videos):
+    weights = make(**options).encode(videos).pooling_weights
+    assert (weights.shape == (B, T, R)) if chooses else (weights is None)
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lrcn"])
+def test_without_motion_size_the_motion_stream_is_not_read(kind, videos, captions):
+    model = make(kind=kind)
+    motion = torch.randn(B, 6, dtype=torch.double)
+    more = VideoBatch(videos.streams | {"motion": motion}, videos.is_padding, videos.video_numbers)
+    assert model.loss(more, captions).total == model.loss(videos, captions).total
+
+
 @pytest.mark.parametrize("kind", ["lstap", "lrcn"])
 def test_stat_s_penalty_on_the_decoder_s_attention(kind, videos, captions, reference):
     model = make(kind=kind, attention_penalty=0.5, penalty_captions=32, penalty_on_padding=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from stap.models.lstap import LSTAP, Pooled
@@ -37,8 +36,6 @@ class LRCN(nn.Module):
         )
 
     def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
-        """Watch B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; all locations weigh 1 / R."""
-        locations = grid.shape[2]
+        """Encode B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; there are no local weights."""
         pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion)
-        uniform = torch.full(grid.shape[:3], 1 / locations, dtype=pooled.weights.dtype, device=grid.device)
-        return Pooled(pooled.states, pooled.h, pooled.c, uniform)
+        return pooled
