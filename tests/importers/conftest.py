@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from stap.features.networks.i3d import I3D
-from stap.importers.crc32c import masked_crc32c  # has tests of its own, against RFC 3720
 from stap.importers.i3d import load_i3d, tensorflow_name
+from stap.importers.tensorflow_checkpoint import masked_crc32c  # has a test of its own, against RFC 3720
 
 WriteCheckpoint = Callable[..., Path]
 TENSORFLOW_TYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stap.errors import CheckpointError
 from stap.importers.protobuf import fields
-from stap.importers.tensorflow_checkpoint import TensorFlowCheckpoint, is_tensorflow_checkpoint
+from stap.importers.tensorflow_checkpoint import TensorFlowCheckpoint, is_tensorflow_checkpoint, masked_crc32c
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -50,6 +50,23 @@ def test_every_variable_comes_back(prefix: Path, variables: dict[str, np.ndarray
         found = checkpoint.read(name)
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
         assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "crc"),
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+    ],
+)
+def test_the_checksum_is_that_of_rfc_3720_rotated_plus_a_constant(data: bytes, crc: int) -> None:
+    """RFC 3720, appendix B.4, and the usual check value; the mask is LevelDB's, crc32c.h."""
+    rotated = int(f"{crc:032b}"[-15:] + f"{crc:032b}"[:-15], 2)
+    assert masked_crc32c(data) == (rotated + 0xA282EAD8) % 2**32
 
 
 def test_other_files_are_none(tmp_path: Path) -> None:
