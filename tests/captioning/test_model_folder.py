@@ -234,13 +234,13 @@ def cut(name: str, length: int) -> Callable[[Path], None]:
         (
             edit_json("vocabulary.json", lambda content: content["words"].append("cube")),
             "model.safetensors: does not fit config.json, vocabulary.json and features.json: "
-            "embedding.weight has shape (7, 2), expected (8, 2); decoder.output.weight has shape (7, 3), expected (8, 3). "
+            "of another shape: decoder.output.weight [7, 3] where [8, 3] is needed, embedding.weight [7, 2] where [8, 2] is needed. "
             + COPY_AGAIN,
         ),
         (
             edit_weights(lambda weights: weights.update(extra=weights.pop("embedding.weight"))),
             "model.safetensors: does not fit config.json, vocabulary.json and features.json: "
-            f"embedding.weight is missing; extra is not known. {COPY_AGAIN}",
+            f"missing: embedding.weight; unexpected: extra. {COPY_AGAIN}",
         ),
     ],
 )  # fmt: skip

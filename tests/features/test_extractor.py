@@ -19,11 +19,11 @@ from stap.features.extractor import (
     TwoStepExtractor,
     build_extractors,
     fingerprints_of,
-    tensors_to_carry,
     weights_files,
 )
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.importers.weights import read_weights
 from stap.recipes.settings import FeatureSettings, MotionSettings, Recipe, RegionSettings
 
 
@@ -108,7 +108,7 @@ def test_weights_of_any_file_are_carried_by_name(tmp_path: Path) -> None:
     save_file({"stem.weight": torch.arange(3.0)}, tmp_path / "net.safetensors")
     torch.save({"state_dict": {"module.stem.weight": torch.arange(3.0)}}, tmp_path / "net.pth")
     for name in ("net.safetensors", "net.pth"):
-        tensors = tensors_to_carry(tmp_path / name)
+        tensors = read_weights(tmp_path / name)
         assert {key: value.tolist() for key, value in tensors.items()} == {"stem.weight": [0, 1, 2]}
 
 

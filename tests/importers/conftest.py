@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from stap.features.networks.i3d import I3D
-from stap.importers.i3d import load_i3d, tensorflow_name
+from stap.features.networks.i3d import I3D, load_i3d
+from stap.importers.i3d import tensorflow_name
 from stap.importers.tensorflow_checkpoint import masked_crc32c  # has a test of its own, against RFC 3720
 
 WriteCheckpoint = Callable[..., Path]

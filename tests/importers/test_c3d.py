@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +13,8 @@ from torch import Tensor
 
 from stap.errors import CheckpointError
 from stap.features.networks import c3d
-from stap.features.networks.c3d import C3D
-from stap.importers.c3d import convert_c3d, load_c3d
+from stap.features.networks.c3d import C3D, convert_c3d, load_c3d
 
-Field = Callable[[int, int | bytes], bytes]
 # The published shapes: conv1a ... fc8 of c3d_sport1m_feature_extractor_video.prototxt.
 PUBLISHED = {
     "conv1": (64, 3, 3, 3, 3),
@@ -152,37 +148,19 @@ def test_weights_without_the_last_layer_have_no_logits(narrow: C3D, tmp_path: Pa
     assert (network.classes, mean) == (None, None)
 
 
-def caffe_blob(field: Field, values: np.ndarray) -> bytes:
-    shape = (1,) * (5 - values.ndim) + values.shape
-    sizes = b"".join(field(axis, size) for axis, size in enumerate(shape, start=1))
-    return sizes + field(6, struct.pack(f"<{values.size}f", *values.ravel().tolist()))
-
-
-def caffe_model(field: Field, network: C3D) -> bytes:
-    """A NetParameter, with layers that have no weights between those that have."""
-    state = network.state_dict()
-    layers = [field(1, b"DeepConv3DNet_Sport1M_Val"), field(2, field(4, b"data") + field(5, 33))]
-    for ours, name in CAFFE.items():
-        blobs = b"".join(field(6, caffe_blob(field, state[f"{ours}.{part}"].numpy())) for part in ("weight", "bias"))
-        layers.append(field(2, field(2, b"below") + field(3, name.encode()) + field(4, name.encode()) + field(5, 30) + blobs))
-        layers.append(field(2, field(4, b"relu") + field(5, 18)))
-    return b"".join(layers)
-
-
-def test_the_caffe_model_and_its_mean_become_one_file(narrow: C3D, protobuf_field: Field, tmp_path: Path) -> None:
-    model = tmp_path / "conv3d_deepnetA_sport1m_iter_1900000"
-    model.write_bytes(caffe_model(protobuf_field, narrow))
-    assert_same(model, narrow)
+def test_weights_and_their_mean_become_one_file(narrow: C3D, tmp_path: Path) -> None:
+    port, out = tmp_path / "c3d.pth", tmp_path / "c3d.safetensors"
+    torch.save(renamed(narrow, FEATURES), port)
     cube = np.random.default_rng(0).uniform(80, 120, (3, 16, 128, 171)).astype(np.float32)
-    (tmp_path / "mean.binaryproto").write_bytes(caffe_blob(protobuf_field, cube))
-    np.save(tmp_path / "mean.npy", cube[None])
-    for mean in ("mean.binaryproto", "mean.npy"):
-        out = tmp_path / f"{mean}.safetensors"
-        convert_c3d(model, out, tmp_path / mean)
+    for array in (cube, cube[None].astype(np.float64)):
+        np.save(tmp_path / "mean.npy", array)
+        convert_c3d(port, out, tmp_path / "mean.npy")
         assert_same(out, narrow)
         found = load_c3d(out)[1]
         assert found is not None
         assert np.array_equal(found, cube)
+    convert_c3d(out, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
 
 
 def message(path: Path) -> str:
@@ -191,19 +169,23 @@ def message(path: Path) -> str:
     return str(caught.value)
 
 
-def test_a_caffe_model_that_is_cut_short(narrow: C3D, protobuf_field: Field, tmp_path: Path) -> None:
-    model = tmp_path / "c3d.caffemodel"
-    content = caffe_model(protobuf_field, narrow)
-    model.write_bytes(content[:-3])
-    assert message(model) == f"{model}: not a whole file of C3D's Caffe (a field runs over the end). Fetch it again."
-    model.write_bytes(protobuf_field(1, b"name"))
-    assert message(model) == f"{model}: not a whole file of C3D's Caffe (no layer in it has weights). Fetch it again."
-    blob = protobuf_field(6, protobuf_field(1, 2) + protobuf_field(6, bytes(8)))
-    model.write_bytes(protobuf_field(2, protobuf_field(4, b"conv2a") + blob))
-    assert message(model) == (
-        f"{model}: not a whole file of C3D's Caffe (a blob of shape [2, 0, 0, 0, 0] holds 8 bytes; C3D's blobs have five axes of "
-        "float32). Fetch it again."
+@pytest.mark.parametrize("name", ["conv3d_deepnetA_sport1m_iter_1900000", "c3d.caffemodel"])
+def test_caffes_own_files_are_refused_with_the_names_of_ports(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    assert message(tmp_path / name) == (
+        f"{tmp_path / name}: Caffe's files are not read. Give a PyTorch port of the network; C3D's are in DavideA/c3d-pytorch, "
+        "jfzhang95/pytorch-video-recognition and mmaction2."
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"mean.binaryproto", b"PK\x03\x04"])
+def test_a_mean_that_is_no_array(narrow: C3D, tmp_path: Path, content: bytes) -> None:
+    safetensors.torch.save_file(narrow.state_dict(), tmp_path / "c3d.safetensors")
+    (tmp_path / "mean.npy").write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r"mean.npy: cannot be read as a .npy array \(.+\)\. Save the mean with numpy.save\.$"
+    ):
+        convert_c3d(tmp_path / "c3d.safetensors", tmp_path / "out.safetensors", tmp_path / "mean.npy")
 
 
 def test_all_differences_at_once(narrow: C3D, tmp_path: Path) -> None:
@@ -221,7 +203,7 @@ def test_another_network(tmp_path: Path) -> None:
     torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     assert message(tmp_path / "resnet.pth") == (
         f"{tmp_path}/resnet.pth: holds the weights of another network than C3D (its first tensors are layer1.0.conv1.weight). "
-        "Expected C3D's Caffe model, c3d-pytorch, pytorch-video-recognition, mmaction2 or stap's own names."
+        "Expected c3d-pytorch, pytorch-video-recognition, mmaction2 or stap's own names."
     )
 
 

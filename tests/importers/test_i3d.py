@@ -13,9 +13,8 @@ from torch import Tensor
 
 from stap.errors import CheckpointError
 from stap.features.motion import MotionExtractor
-from stap.features.networks.i3d import I3D
-from stap.features.weights import read_weights
-from stap.importers.i3d import load_i3d
+from stap.features.networks.i3d import I3D, load_i3d
+from stap.importers.weights import read_weights
 from stap.recipes.settings import MotionSettings
 
 Weights = dict[str, np.ndarray]
@@ -167,6 +166,6 @@ def test_optical_flow(tmp_path: Path, write_checkpoint: object) -> None:
     flow = {"Flow/inception_i3d/Conv3d_1a_7x7/conv_3d/w": np.zeros((7, 7, 7, 2, 64), dtype=np.float32)}
     prefix = write_checkpoint(tmp_path / "flow.ckpt", flow)  # type: ignore[operator]
     assert message(prefix) == (
-        f"{prefix}: this is the I3D of optical flow, and that of RGB pictures is needed. "
+        f"{prefix}: these are weights of the I3D of optical flow, and those of the I3D of RGB frames were expected. "
         "Give the checkpoint of rgb_imagenet, rgb_scratch or rgb_scratch_kin600."
     )

@@ -16,7 +16,8 @@ import torchvision
 
 from stap.errors import CheckpointError
 from stap.features.grid import GridExtractor
-from stap.features.weights import read_weights, weights_sha256
+from stap.features.weights import weights_sha256
+from stap.importers.weights import read_weights
 from stap.recipes.settings import FeatureSettings
 
 

@@ -30,9 +30,10 @@ from torch import Tensor, nn
 
 from stap.captioning.model_card import model_card
 from stap.errors import CheckpointError, ConfigError, FeatureError
-from stap.features.extractor import tensors_to_carry
 from stap.features.store import FeatureStore
+from stap.features.weights import mismatches
 from stap.files import one_line, write_atomically, write_json
+from stap.importers.weights import read_weights
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.recipes.files import recipe_from_config
@@ -88,7 +89,7 @@ def save_description(
     settings = recipe.model_dump(mode="json")
     for section, path in (weights or {}).items():
         settings[section]["weights"] = WEIGHTS_FILES[section]
-        write_tensors(folder / WEIGHTS_FILES[section], tensors_to_carry(path))
+        write_tensors(folder / WEIGHTS_FILES[section], read_weights(path))
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     write_json(folder / "config.json", {"recipe": settings, "versions": versions}, CheckpointError)
     write_json(folder / "features.json", {stream: dict(made) for stream, made in fingerprint.items()}, CheckpointError)
@@ -219,19 +220,8 @@ def _read_fingerprint(path: Path) -> dict[str, dict[str, Any]]:
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     weights, _ = read_tensors(path)
-    own = model.state_dict()
-    problems = [
-        *(f"{name} is missing" for name in own if name not in weights),
-        *(f"{name} is not known" for name in weights if name not in own),
-        *(
-            f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own
-            if name in weights and weights[name].shape != own[name].shape
-        ),
-    ]
-    if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems[:5])}{more}")
+    if problems := mismatches(model.state_dict(), weights):
+        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems)}")
     model.load_state_dict(weights)
 
 

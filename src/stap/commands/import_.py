@@ -38,7 +38,7 @@ def import_(
     """
     writable_folder(out)
 
-    from stap.importers.stat_npz import import_stat_npz
+    from stap.captioning.import_stat import import_stat_npz
 
     run = import_stat_npz(file, words, out, features=features)
     count = sum(parameter.numel() for parameter in run.model.parameters())

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from stap.errors import ConfigError, FeatureError
 from stap.features.networks.googlenet import build_googlenet
 from stap.features.pretrained import create_pretrained
-from stap.features.weights import load_weights, read_weights
+from stap.features.weights import load_weights
 from stap.files import one_line
+from stap.importers.weights import read_weights
 
 __all__ = ["GridLayout", "OwnPreprocessing", "build_backbone", "find_layout", "last_map", "own_preprocessing"]
 
@@ -32,6 +33,7 @@ __all__ = ["GridLayout", "OwnPreprocessing", "build_backbone", "find_layout", "l
 RESERVED_OPTIONS = frozenset(
     {"cache_dir", "checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
 )
+ADVICE = "Check features.backbone and features.backbone_options."
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def build_backbone(
         return _create(name, options, pretrained=True).eval()
     network = _create(name, options)
     if weights != "random":
-        load_weights(network, read_weights(Path(weights)), network_name=name, source=weights)
+        load_weights(network, read_weights(Path(weights)), network_name=name, source=weights, advice=ADVICE)
     return network.eval()
 
 

@@ -25,7 +25,6 @@ __all__ = [
     "build_extractors",
     "fingerprints_of",
     "sections_to_extract",
-    "tensors_to_carry",
     "weights_files",
 ]
 
@@ -140,18 +139,3 @@ def weights_files(extractors: Iterable[Extractor]) -> dict[str, Path]:
         for extractor in extractors
         if extractor.weights_file is not None
     }
-
-
-def tensors_to_carry(path: Path) -> dict[str, Tensor]:
-    """The tensors of an extractor's weights file, under names that its setting `weights` reads from a .safetensors file too.
-
-    Raises CheckpointError.
-    """
-    from stap.features.weights import read_weights
-    from stap.importers.tensorflow_checkpoint import is_tensorflow_checkpoint
-
-    if not is_tensorflow_checkpoint(path):
-        return read_weights(path)
-    from stap.importers.i3d import load_i3d  # the only network that is read from such checkpoints
-
-    return dict(load_i3d(path).state_dict())

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from stap.errors import CheckpointError, ConfigError
 from stap.features.clip_preprocessing import ClipPreprocessing
 from stap.features.networks import i3d
-from stap.features.networks.c3d import C3D, CLIP_FRAMES, IMAGE_SIZE
+from stap.features.networks.c3d import C3D, CLIP_FRAMES, IMAGE_SIZE, load_c3d
 from stap.features.networks.torchvision_video import known_networks, load_torchvision, sampling_of, transforms_of
-from stap.importers.c3d import load_c3d
-from stap.importers.i3d import load_i3d
 from stap.recipes.settings import MotionSettings
 
 __all__ = ["MotionNetwork", "build_motion_network"]
@@ -72,7 +70,7 @@ def _i3d(settings: MotionSettings) -> MotionNetwork:
         )
     if settings.clip_frames is not None and settings.clip_frames < i3d.SHORTEST_CLIP:
         raise ConfigError(f"motion.clip_frames is {settings.clip_frames}, and i3d needs at least {i3d.SHORTEST_CLIP}.")
-    network = i3d.I3D(600).eval() if settings.weights == "random" else load_i3d(_weights_file(settings, I3D_SOURCE))
+    network = i3d.I3D(600).eval() if settings.weights == "random" else i3d.load_i3d(_weights_file(settings, I3D_SOURCE))
     clip_frames = settings.clip_frames or (None if settings.per == "video" else 64)  # 64: its training clips
     return MotionNetwork(
         network,
@@ -144,8 +142,8 @@ I3D_SOURCE = (
     "github.com/google-deepmind/kinetics-i3d, and set motion.weights=.../model.ckpt"
 )
 C3D_SOURCE = (
-    "Fetch the Caffe model conv3d_deepnetA_sport1m_iter_1900000 of github.com/facebookarchive/C3D or a PyTorch port of it, and set "
-    "motion.weights to the file"
+    "Fetch a PyTorch port of the Sports-1M model, from DavideA/c3d-pytorch, jfzhang95/pytorch-video-recognition or "
+    "open-mmlab/mmaction2 on GitHub, and set motion.weights to the file"
 )
 
 

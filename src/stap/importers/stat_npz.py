@@ -1,15 +1,14 @@
-"""The checkpoint that the authors of STAT released (.npz, written by Theano) -> a model folder.
+"""The checkpoint that the authors of STAT released (.npz, written by Theano), and its word list.
 
-Nothing in it is executed: arrays are read with pickling off, and the word list either from JSON or through an unpickler that
-makes plain data only. Weights are stored as (in, out) there and as (out, in) here. Word k there is word k + 2 here, because
+Nothing in it is executed: arrays are read with pickling off, and the word list either from JSON or by the unpickler of pickles.py. Weights are stored as (in, out) there and as (out, in) here. Word k there is word k + 2 here, because
 the end of a sentence is 0 there and EOS here, and <unk> is 1 there and UNK here.
 """
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stap.captioning.model_folder import Run, load_run, save_description, save_metrics, write_tensors
 from stap.errors import CheckpointError
-from stap.features.imported import open_imported
-from stap.importers.plain_pickle import load_plain_pickle
-from stap.recipes.files import load_recipe
-from stap.recipes.settings import Recipe
+from stap.files import one_line, read_json
+from stap.importers.pickles import load_plain_pickle
 from stap.text.special_ids import EOS
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
-__all__ = ["PARAMETERS", "import_stat_npz"]
+__all__ = ["PARAMETERS", "StatCheckpoint", "read_stat_npz"]
 
 NOT_PARAMETERS = {"history_errs"}  # the course of the training, which the authors' code stores with the weights
 STREAMS = {"frames": "G", "motion": "M", "regions": "L"}
@@ -80,27 +76,36 @@ _MEASURED_BY = {
 Arrays = dict[str, NDArray[Any]]
 
 
-def import_stat_npz(file: Path, words: Path, out: Path, *, features: Path | None = None) -> Run:
-    """Write the model folder `out` of a released checkpoint and load it. Sizes are read from the arrays.
+@dataclass(frozen=True)
+class StatCheckpoint:
+    """The released checkpoint under stap's names.
+
+    weights: parameters of `models/stat`, as (out, in), float32.   feature_sizes: of the streams frames, motion and regions.
+    """
+
+    weights: dict[str, torch.Tensor]
+    vocabulary: Vocabulary
+    hidden_size: int
+    embedding_size: int
+    feature_sizes: dict[str, int]
+
+
+def read_stat_npz(file: Path, words: Path) -> StatCheckpoint:
+    """The checkpoint in a .npz with its words. Sizes are those of the arrays.
 
     words: word to number from 2 on, as a pickle (worddict.pkl) or JSON; numbers that it does not use keep their rows, called
     <unused 13012> ..., so that probabilities stay what they are.
-    features: where `stap import-features` put the authors' features (streams frames, motion and regions); without it the folder says
-    only how large they are, and so fits no store.
-
-    Raises CheckpointError that lists every problem of the file, StapError for the words, FeatureError for the features.
+    Raises CheckpointError that lists every problem of the file, StapError for the words.
     """
-    if (out / "config.json").exists():
-        raise CheckpointError(f"{out}: holds a model. Name another folder.")
     arrays = _read_npz(file)
     sizes = _checked_sizes(file, arrays)
-    vocabulary = _vocabulary(words, sizes["V"])
-    fingerprint = _fingerprint(file, sizes, features)
-    recipe = _recipe(file, sizes, features)
-    save_description(out, recipe, vocabulary, fingerprint)
-    write_tensors(out / "model.safetensors", {PARAMETERS[name][0]: _tensor(name, arrays[name]) for name in PARAMETERS})
-    save_metrics(out, recipe, {"best": None, "history": []})
-    return load_run(out)
+    return StatCheckpoint(
+        weights={PARAMETERS[name][0]: _tensor(name, arrays[name]) for name in PARAMETERS},
+        vocabulary=_vocabulary(words, sizes["V"]),
+        hidden_size=sizes["H"],
+        embedding_size=sizes["E"],
+        feature_sizes={stream: sizes[axis] for stream, axis in STREAMS.items()},
+    )
 
 
 def _read_npz(file: Path) -> Arrays:
@@ -113,9 +118,8 @@ def _read_npz(file: Path) -> Arrays:
     except FileNotFoundError as error:
         raise CheckpointError(f"{file}: no such file. Name the .npz that the authors of STAT released.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
         raise CheckpointError(
-            f"{file}: cannot be read as .npz of plain arrays ({reason}). Expected the file that the authors of STAT released; "
+            f"{file}: cannot be read as .npz of plain arrays ({one_line(error)}). Expected the file that the authors of STAT released; "
             "copy it again."
         ) from error
 
@@ -145,7 +149,7 @@ def _checked_sizes(file: Path, arrays: Arrays) -> dict[str, int]:
 
 
 def _size(axis: str, sizes: Mapping[str, int]) -> int | None:
-    """None: not known, because the array that tells it is not there."""
+    """None where the array that has this size is missing."""
     if axis == "4H":
         return 4 * sizes["H"] if "H" in sizes else None
     return 1 if axis == "1" else sizes.get(axis)
@@ -159,7 +163,7 @@ def _problems_of(name: str, array: NDArray[Any], expected: list[int | None]) -> 
     ):
         shown = ", ".join("any" if size is None else str(size) for size in expected)
         return [f"{name} has the shape {array.shape}, expected ({shown}{',' if len(expected) == 1 else ''})"]
-    return [] if np.isfinite(array).all() else [f"{name} holds values that are no numbers"]
+    return [] if np.isfinite(array).all() else [f"{name} holds NaN or infinite values"]
 
 
 def _tensor(name: str, array: NDArray[Any]) -> torch.Tensor:
@@ -179,10 +183,9 @@ def _vocabulary(path: Path, rows: int) -> Vocabulary:
 def _read_words(path: Path) -> dict[str, int]:
     if path.suffix == ".json":
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{path}: cannot be read as JSON ({reason}). Expected {{word: number}}.") from error
+            raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error)}). Expected {{word: number}}.") from error
     else:
         found = load_plain_pickle(path)
     if not isinstance(found, dict) or not found:
@@ -198,36 +201,3 @@ def _read_words(path: Path) -> dict[str, int]:
             f"{path}: expected each word with a number of its own from 2 on (0 ends a sentence, 1 is <unk>); found {shown}."
         )
     return found
-
-
-def _fingerprint(file: Path, sizes: Mapping[str, int], features: Path | None) -> dict[str, dict[str, Any]]:
-    made = {stream: {"kind": "imported", "stream": stream, "feature_size": sizes[axis]} for stream, axis in STREAMS.items()}
-    if features is None:
-        return made
-    found = {stream: open_imported(features, stream).fingerprint for stream in STREAMS}
-    wrong = [
-        f"{stream} of {found[stream].get('feature_size')} instead of {made[stream]['feature_size']}"
-        for stream in STREAMS
-        if found[stream].get("feature_size") != made[stream]["feature_size"]
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{features}: not the features of {file}: {', '.join(wrong)} values. Import those that the checkpoint was trained on."
-        )
-    return found
-
-
-def _recipe(file: Path, sizes: Mapping[str, int], features: Path | None) -> Recipe:
-    recipe = load_recipe("msvd/stat")
-    model = {"hidden_size": sizes["H"], "attention_size": sizes["H"], "embedding_size": sizes["E"]}
-    stores = {} if features is None else dict.fromkeys(STREAMS, features.absolute())
-    return recipe.model_copy(
-        update={
-            "name": file.stem,
-            "description": f"STAT, imported from {file.name}, the checkpoint that its authors released.",
-            "model": recipe.model.model_copy(update=model),
-            "features": recipe.features.model_copy(update={"imported": stores}),
-            "motion": None,
-            "regions": None,
-        }
-    )

@@ -59,8 +59,7 @@ def test_what_it_refuses(published: tuple[GoogLeNet, Path], tmp_path: Path) -> N
     with pytest.raises(CheckpointError) as wrong:
         build_backbone("googlenet", weights=str(tmp_path / "w.pth"))
     assert str(wrong.value) == (
-        f"{tmp_path}/w.pth: these weights do not fit googlenet: missing: conv1.conv.weight. "
-        "Check features.backbone and features.backbone_options."
+        f"{tmp_path}/w.pth: these weights do not fit googlenet: missing: conv1.conv.weight. Check features.backbone."
     )
 
 

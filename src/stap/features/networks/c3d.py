@@ -5,15 +5,19 @@ Eight convolutions of 3 x 3 x 3 and two fully connected layers of 4,096 over cli
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import safetensors.torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["C3D", "CLIP_FRAMES", "IMAGE_SIZE", "MEAN_SHAPE"]
+from stap.features.weights import load_weights
+from stap.importers.c3d import MEAN, read_c3d, read_mean
+
+__all__ = ["C3D", "CLIP_FRAMES", "IMAGE_SIZE", "convert_c3d", "load_c3d"]
 
 CLIP_FRAMES, IMAGE_SIZE = 16, 112
-MEAN_SHAPE = (3, 16, 128, 171)  # channels, frames, height, width
 CHANNELS = {
     "conv1": (3, 64),
     "conv2": (64, 128),
@@ -34,7 +38,7 @@ class C3D(nn.Module):
 
     classes: of the last layer, or None where the weights have none (then there are no logits).
     Pooling rounds up, as Caffe's does: the last one takes 7 x 7 places to 4 x 4, and its windows at the right and lower edge are
-    half empty. PyTorch ports pad on both sides instead, which shifts those windows by a place.
+    half empty. PyTorch ports pad on both sides instead, which shifts those windows by one place.
     """
 
     def __init__(self, classes: int | None = 487) -> None:
@@ -68,3 +72,28 @@ class C3D(nn.Module):
     def feature_size(self, layer: str) -> int:
         """D of a layer."""
         return self.classes or 0 if layer == "logits" else FEATURES
+
+
+def load_c3d(path: Path) -> tuple[C3D, Tensor | None]:
+    """The network with the weights of a file, in evaluation mode, and the mean of the training clips, if the file holds it.
+
+    Raises CheckpointError.
+    """
+    weights, mean = read_c3d(path)
+    bias = weights.get("fc8.bias")
+    network = C3D(None if bias is None else bias.numel())
+    load_weights(network, weights, network_name="C3D", source=str(path), advice="Give weights of C3D, whole.")
+    return network.eval(), mean
+
+
+def convert_c3d(weights: Path, out: Path, mean: Path | None = None) -> None:
+    """Write weights of any known form, and the mean of the training clips, as one .safetensors file under stap's own names.
+
+    mean: a .npy array of shape (3, 16, 128, 171) or (1, 3, 16, 128, 171), BGR, of pixels in 0..255; None keeps the mean that the
+    weights hold.   Raises CheckpointError.
+    """
+    network, cube = load_c3d(weights)
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    if mean is not None:
+        cube = read_mean(mean)
+    safetensors.torch.save_file(tensors if cube is None else tensors | {MEAN: cube.contiguous()}, out)

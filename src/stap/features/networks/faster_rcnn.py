@@ -11,7 +11,8 @@ from torchvision.models.detection import faster_rcnn as torchvision_detectors
 
 from stap.errors import CheckpointError
 from stap.features.pretrained import fetch_torchvision
-from stap.features.weights import load_weights, read_weights
+from stap.features.weights import load_weights
+from stap.importers.weights import read_weights
 
 __all__ = ["CATEGORIES", "build_detector", "fc7_size"]
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchvision.models import GoogLeNet, GoogLeNet_Weights
 
 from stap.features.pretrained import fetch_torchvision
-from stap.features.weights import load_weights, read_weights
+from stap.features.weights import load_weights
+from stap.importers.weights import read_weights
 
 __all__ = ["GoogLeNetMaps", "build_googlenet"]
 
@@ -59,5 +60,12 @@ def build_googlenet(weights: str) -> nn.Module:
         tensors = fetch_torchvision(GoogLeNet_Weights.IMAGENET1K_V1, name=NAME, setting="features.weights")
     else:
         tensors = read_weights(Path(weights))
-    load_weights(network, tensors, network_name=NAME, source=weights, left_out=LEFT_OUT)
+    load_weights(
+        network,
+        tensors,
+        network_name=NAME,
+        source=weights,
+        advice="Check features.backbone.",
+        left_out=LEFT_OUT,
+    )
     return network

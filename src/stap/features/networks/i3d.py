@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["I3D", "SHORTEST_CLIP", "SMALLEST_IMAGE", "same_padding"]
+from stap.features.weights import load_weights
+from stap.importers.i3d import read_i3d
+
+__all__ = ["I3D", "SHORTEST_CLIP", "SMALLEST_IMAGE", "load_i3d", "same_padding"]
 
 # Channels of Branch_0, of both convolutions of Branch_1 and Branch_2, and of Branch_3.
 MIXED = {
@@ -162,3 +166,15 @@ def _trunk() -> nn.Sequential:
 
 def _sequence(**modules: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(modules))
+
+
+def load_i3d(path: Path) -> I3D:
+    """The network with the weights of a file, in evaluation mode, for as many classes as the file has. Raises CheckpointError."""
+    with torch.device("meta"):
+        names = list(I3D(1).state_dict())
+    weights = read_i3d(path, names)
+    bias = weights.get("Logits.Conv3d_0c_1x1.conv_3d.bias")
+    network = I3D(len(bias) if bias is not None and bias.ndim == 1 else 400)
+    advice = "Give weights of the RGB I3D (inflated Inception v1), whole."
+    load_weights(network, weights, network_name="I3D", source=str(path), advice=advice)
+    return network.eval()

@@ -12,8 +12,8 @@ from torchvision.models import get_model, get_model_weights, list_models
 
 from stap.errors import CheckpointError
 from stap.features.pretrained import fetch_torchvision
-from stap.features.weights import read_weights
-from stap.importers.importing import fill
+from stap.features.weights import load_weights
+from stap.importers.weights import read_weights
 
 __all__ = ["Sampling", "TorchvisionVideo", "known_networks", "load_torchvision", "sampling_of", "transforms_of"]
 
@@ -72,7 +72,7 @@ def load_torchvision(name: str, weights: str) -> TorchvisionVideo:
     classes = _classes(network, tensors, weights)
     if classes != _last_layer(network).weight.shape[0]:
         network = get_model(name, weights=None, num_classes=classes)
-    fill(network, tensors, network_name=name, source=weights, advice="Check motion.network.")
+    load_weights(network, tensors, network_name=name, source=weights, advice="Check motion.network.")
     return TorchvisionVideo(network).eval()
 
 

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from stap.captioning.captions import caption_clips
+from stap.captioning.import_stat import import_stat_npz
 from stap.captioning.model_folder import load_run
 from stap.cli import main
 from stap.errors import CheckpointError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import open_run_streams
-from stap.importers.stat_npz import import_stat_npz
 from stap.models.batch import VideoBatch
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 from stap.text.vocabulary import Vocabulary
@@ -206,7 +206,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, arrays: dict[str, Array],
         "  - ff_motion_b is missing\n"
         "  - decoder_clt_att is missing\n"
         "  - encoder_W is not known\n"
-        "  - Wemb holds values that are no numbers\n"
+        "  - Wemb holds NaN or infinite values\n"
         "  - ff_state_b holds int64, expected floating-point numbers\n"
         "  - decoder_b_sel has the shape (3,), expected ()\n"
         "  - ff_logit_W has the shape (11, 4), expected (4, 11)"
