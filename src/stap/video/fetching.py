@@ -1,4 +1,7 @@
-"""Decoding the chosen frames of a video: all of it once, or only what lies between key frames and the choice."""
+"""Decoding the chosen frames of a video: all of it once, or only what lies between key frames and the choice.
+
+Seeking is our own, on PyAV, because PyAV brings FFmpeg with it; TorchCodec needs an FFmpeg that is installed on the machine.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
