@@ -1,4 +1,4 @@
-"""Files of features that others wrote: HDF5, .npy, .npz and pickles. Which arrays are in them, and one of them read.
+"""Files of precomputed features: HDF5, .npy, .npz and pickles. Lists the arrays in them and reads one.
 
 Nothing in such a file is run, and none can point to data outside itself.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stap.errors import FeatureError
+from stap.files import one_line
 from stap.importers.pickles import load_arrays_pickle
 
 if TYPE_CHECKING:
@@ -174,5 +175,4 @@ def _loaded(file: Path) -> Any:
 
 
 def _damaged(file: Path, error: Exception) -> FeatureError:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return FeatureError(f"{file}: cannot be read ({reason}). Copy or write the file again.")
+    return FeatureError(f"{file}: cannot be read ({one_line(error)}). Copy or write the file again.")

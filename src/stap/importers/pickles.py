@@ -125,7 +125,7 @@ class _Kind:
     encoding: str  # of Python 2's strings
     error_type: type[StapError]
     names: Mapping[tuple[str, str], Callable[..., Any]]
-    containers: tuple[type, ...]
+    containers: tuple[type[Any], ...]
 
 
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))

@@ -3,6 +3,8 @@
 A measure is made from the references of all videos, in a fixed order, and then scores one caption a video, any number of times.
 The numbers are pycocoevalcap's to the last bit. A measure keeps the n-grams of the references, and the score of every caption
 that a video has had.
+
+pycocoevalcap stays because the published scores of the field are its; another implementation would differ in decimals.
 """
 
 from __future__ import annotations
