@@ -29,7 +29,7 @@ class StatesMemory(Memory):
 
 
 class AttentiveDecoder(nn.Module):
-    """At each word: look at the video's states, equations (15)-(17), then read the word and what was seen, (18)-(25).
+    """At each word: attend to the encoder's states, equations (15)-(17), then read the word and the context, (18)-(25).
 
     Gates are stored in the order input, forget, output, candidate. The embedding is given from outside, because the
     sentence encoder of the matching loss reads the same one.

@@ -47,7 +47,7 @@ class EncoderDecoder(CaptionModel):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def encode(self, batch: VideoBatch) -> StatesMemory:
-        """Watch the videos."""
+        """Encode the grids, and where the settings give motion_size start from the motion vectors."""
         if "grid" not in batch.streams:
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]

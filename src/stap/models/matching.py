@@ -73,16 +73,16 @@ def ranking_loss(
     negatives: Negatives = "hardest",
     counted: slice = slice(None),
 ) -> Tensor:
-    """How far wrong videos and sentences come near the right ones.
+    """The ranking loss: a wrong video or sentence should be less similar than the right one by the margin.
 
     similarity: (B, N), of videos (or frames) and sentences.   video_numbers: (B,), sentence_numbers: (N,): which video each row and
     each column is of. Every sentence has a row of its video; where it has several, as with several frames of a video, its loss is
     the mean over these. A negative always belongs to another video. The loss is averaged over the N sentences.
 
-    negatives: what counts of the hinges over wrong videos, and likewise of those over wrong sentences.
+    negatives: which hinges over wrong videos count, and likewise over wrong sentences.
     'hardest': the largest (equation (27); VSE++: Faghri et al. 2018, "Emphasis on hard negatives").   'all': the mean, with which training starts more easily
     (the sum of Kiros et al. 2014, divided by the number of negatives).   'violations': the root of the sum of squares, between the
-    two: the mean hardly sees the last few violations, and of many sentences that are equally right the hardest sees only those.
+    two: the mean hardly feels the last few violations, and the hardest feels one alone.
     Without any negative the loss is 0.
     counted: of which sentences the mean is taken; the others are only negatives.
     """
@@ -104,5 +104,5 @@ def _counted(hinges: Tensor, is_negative: Tensor, negatives: Negatives) -> Tenso
         return hinges.amax(dim=1)
     if negatives == "all":
         return hinges.sum(dim=1) / is_negative.sum(dim=1).clamp_min(1)
-    # The root's gradient has no end at 0.
+    # The gradient of a root grows without bound near 0.
     return (hinges.square().sum(dim=1) + NEAR_ZERO).sqrt() - math.sqrt(NEAR_ZERO)

@@ -341,7 +341,7 @@ class ModelSettings(Section):
         32,
         ge=1,
         description="captions in a batch that attention_penalty is meant for, because STAT's released code sums it over the batch; "
-        "empty: summed over whatever batch there is",
+        "empty: summed over the batch as it is",
     )
     penalty_on_padding: bool = Field(
         True, description="the penalty also counts the attention after a caption's end, as in STAT's released code"
