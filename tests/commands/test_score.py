@@ -37,7 +37,7 @@ def run(tmp_path, capsys):
 
 def test_scores_with_their_ranges(run):
     status, out, err = run("good.json", "references.json")
-    assert (status, err) == (0, "Ranges: 95 % of 2000 draws of 3 videos, seed 0.\n")
+    assert (status, err) == (0, "Confidence intervals: 95 %, 2000 bootstrap resamples of 3 videos, seed 0.\n")
     assert [line.split()[0] for line in out.splitlines()] == ["ROUGE-L", "CIDEr"]
     assert all(re.fullmatch(r"\S+ +\d+\.\d\d +\d+\.\d\d to +\d+\.\d\d", line) for line in out.splitlines())
     assert run("good.json", "references.json")[1] == out

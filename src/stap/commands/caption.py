@@ -30,7 +30,10 @@ def caption(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders searched for them.")],
     model: ModelOption,
     output_format: Annotated[
-        Format, typer.Option("--format", help="text: a line 'file<TAB>caption' a video; json: scores, words and attention too.")
+        Format,
+        typer.Option(
+            "--format", help="text: a line 'file<TAB>caption' for each video; json: also scores, words and attention."
+        ),
     ] = Format.text,
     beam: Annotated[int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of stdout.")] = None,
@@ -39,8 +42,7 @@ def caption(
 ) -> None:
     """Caption video files.
 
-    A file that cannot be captioned is named on stderr with the reason; the others are captioned all the same, and the
-    exit status is 1.
+    A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
     failures: list[Path] = []
 
@@ -48,7 +50,7 @@ def caption(
         complain(str(error))
         failures.append(path)
 
-    with interruptible("What was captioned until then is written."), result_file(out) as file:
+    with interruptible("The captions made until then are written."), result_file(out) as file:
         videos = _videos(paths, report)
         total = len(videos) + len(failures)
         if videos:

@@ -13,28 +13,44 @@ from stap.commands.shared.options import DeviceOption
 from stap.commands.shared.outputs import result_file, writable_folder
 from stap.commands.shared.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
 
+DATA, RESULTS = "Data", "Results"
+
 
 def evaluate(
     model: Annotated[Path, typer.Option("--model", "-m", metavar="RUN", help="A folder that `stap train` wrote.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write JSON with captions, references and scores.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Also write JSON with captions, references and scores.", rich_help_panel=RESULTS
+        ),
     ] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.")] = None,
-    corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="The corpus, if it is not where the recipe says.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the corpus, if not the recipe's.", rich_help_panel=DATA)
+    ] = None,
     store: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The feature store, if it is not where the recipe says.")
+        Path | None, typer.Option(metavar="DIR", help="Feature store, if not the recipe's.", rich_help_panel=DATA)
     ] = None,
     draws: Annotated[
-        int, typer.Option(min=0, help="Times that the videos are drawn again, for a range of each score; 0: none.")
+        int, typer.Option(min=0, help="Bootstrap resamples for confidence intervals; 0: none.", rich_help_panel=RESULTS)
     ] = 0,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a page (HTML) with scores, clips, what was looked at, and curves."),
+        typer.Option(
+            metavar="FILE", help="Also write a page (HTML) with scores, clips, attention and curves.", rich_help_panel=RESULTS
+        ),
     ] = None,
-    diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose", help="Also print lengths, distinct words and repetition of the captions.", rich_help_panel=RESULTS
+        ),
+    ] = False,
     device: DeviceOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws; nothing else is random in this command.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the resamples; nothing else is random in this command.", rich_help_panel=RESULTS)
+    ] = 0,
 ) -> None:
     """Caption a split of a model's corpus and score the captions.
 

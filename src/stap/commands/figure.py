@@ -1,4 +1,4 @@
-"""`stap figure`: what a model looked at, or how it learned, as a figure for papers."""
+"""`stap figure`: the attention of a model, or its training curves, as a figure for papers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
 
 
+ATTENTION = "Attention"
+
+
 class Kind(StrEnum):
-    """What is drawn."""
+    """The kinds of figures."""
 
     attention = "attention"
     curves = "curves"
@@ -30,7 +33,7 @@ def figure(
     kind: Annotated[
         Kind,
         typer.Argument(
-            metavar="KIND", help="attention: what was looked at for each word; curves: losses and scores of the training."
+            metavar="KIND", help="attention: over frames and places, for each word; curves: losses and scores of the training."
         ),
     ],
     run: Annotated[
@@ -40,16 +43,20 @@ def figure(
         str | None, typer.Argument(metavar="CLIP", help="attention: a video file, or the id of a clip of the run's corpus.")
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix says how: .png, .svg or .pdf.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix is the format: .png, .svg or .pdf.")
     ] = Path("figure.png"),
-    frames: Annotated[int, typer.Option(min=1, help="attention: at most so many frames in the filmstrip.")] = 10,
-    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.")] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, help="At most this many frames in the filmstrip.", rich_help_panel=ATTENTION)
+    ] = 10,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.", rich_help_panel=ATTENTION)
+    ] = None,
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
     """Draw a figure for a paper.
 
-    attention: a filmstrip, the weights of its frames for each word, and where the model looked. curves: how it learned.
+    attention: a filmstrip, and for each word the weights of its frames and of the places in one. curves: losses and scores by epoch.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise StapError(

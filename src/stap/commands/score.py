@@ -1,4 +1,4 @@
-"""`stap score`: captions of any system against references, alone or beside another system's."""
+"""`stap score`: captions of any system against references, alone or compared with another system's."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["score"]
 
+REFERENCES, COMPARISONS, DOCUMENTS, INTERVALS = "References", "Comparisons", "Document frequencies", "Confidence intervals"
+
 
 def score(
     predictions: Annotated[
@@ -49,35 +51,65 @@ def score(
             help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, JSON: id -> captions; or msvd:test and the like.",
         ),
     ],
-    split: Annotated[str | None, typer.Option(help="Of the references only this: train, validation or test.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only this part of the references: train, validation or test.", rich_help_panel=REFERENCES),
+    ] = None,
     captions: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The caption files of a corpus that is named, such as msvd:test.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the caption files of msvd:test and the like.", rich_help_panel=REFERENCES),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Predictions of another system: which is better, and how sure is it?")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Predictions of a second system: differences and p-values.", rich_help_panel=COMPARISONS
+        ),
     ] = None,
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="Some of bleu,meteor,rouge,cider.")] = "bleu,meteor,rouge,cider",
-    diagnose: Annotated[bool, typer.Option("--diagnose", help="Also print what the captions are like.")] = False,
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose", help="Also print lengths, distinct words and repetition of the captions.", rich_help_panel=COMPARISONS
+        ),
+    ] = False,
     training: Annotated[
         str | None,
-        typer.Option(metavar="REFERENCES", help="Training captions, to tell which captions are novel; with --diagnose."),
+        typer.Option(
+            metavar="REFERENCES",
+            help="Training captions: which captions are novel; with --diagnose.",
+            rich_help_panel=COMPARISONS,
+        ),
     ] = None,
     humans: Annotated[
-        bool, typer.Option("--humans", help="Also score one reference of each video against the others.")
+        bool,
+        typer.Option(
+            "--humans", help="Also score one reference of each video against the others.", rich_help_panel=COMPARISONS
+        ),
     ] = False,
     frequencies: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
             help="Add CIDEr-fixed-df: CIDEr with the document frequencies of these captions (msvd:train, a file) or of a saved file.",
+            rich_help_panel=DOCUMENTS,
         ),
     ] = None,
     save_frequencies: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the document frequencies of --frequencies in this file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Save the document frequencies of --frequencies in this file.", rich_help_panel=DOCUMENTS
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Times that the videos are drawn again for intervals; 0: none.")] = 2_000,
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Share of the draws inside an interval.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws, and of the references that --humans scores.")] = 0,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Bootstrap resamples for confidence intervals; 0: none.", rich_help_panel=INTERVALS)
+    ] = 2_000,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.", rich_help_panel=INTERVALS)
+    ] = 0.95,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the resamples, and of the references that --humans scores.", rich_help_panel=INTERVALS),
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write JSON with the scores of each video.")
     ] = None,
@@ -85,20 +117,20 @@ def score(
 ) -> None:
     """Score the captions of any system.
 
-    BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers, with the range that
-    drawing the videos again gives.
+    BLEU, METEOR, ROUGE-L and CIDEr, as the COCO caption scorer computes them, printed times 100 as in papers, with bootstrap
+    confidence intervals.
     """
     from stap.scoring.metrics import Scorer
 
     source, files = _read(predictions, against, references, captions, split)
     names = _metric_names(metrics)
-    kept = _frequencies(frequencies, captions, save_frequencies)
-    known = None if training is None else read_source(training, captions).references
+    fixed = _frequencies(frequencies, captions, save_frequencies)
+    training_captions = None if training is None else read_source(training, captions).references
     drawing = Drawing(draws, level, seed)
-    with result_file(out) as file, Scorer(source.references, names, frequencies=kept, remember=True) as scorer:
+    with result_file(out) as file, Scorer(source.references, names, frequencies=fixed, remember=True) as scorer:
         results = _score(scorer, files, source, drawing, humans=humans)
-        if diagnose or known is not None:
-            results |= _variety(scorer, files, known)
+        if diagnose or training_captions is not None:
+            results |= _variety(scorer, files, training_captions)
         if out is not None:
             print(json.dumps(results, indent=2, ensure_ascii=False), file=file)
 
@@ -171,7 +203,7 @@ def _score(
     ranges = drawing.intervals(scores)
     if ranges is not None:
         say(
-            f"Ranges: {100 * drawing.level:g} % of {drawing.draws} draws of {len(scores.per_video)} videos, seed {drawing.seed}."
+            f"Confidence intervals: {100 * drawing.level:g} %, {drawing.draws} bootstrap resamples of {len(scores.per_video)} videos, seed {drawing.seed}."
         )
     print_scores(scores.corpus, ranges)
     results = scores.to_json() | plain("intervals", ranges)

@@ -1,1 +1,1 @@
-"""Metrics, facts recalled and the report."""
+"""Captions and references -> numbers."""
