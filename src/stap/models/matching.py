@@ -80,9 +80,9 @@ def ranking_loss(
     the mean over these. A negative always belongs to another video. The loss is averaged over the N sentences.
 
     negatives: which hinges over wrong videos count, and likewise over wrong sentences.
-    'hardest': the largest (equation (27); VSE++: Faghri et al. 2018, "Emphasis on hard negatives").   'all': the mean, with which training starts more easily
-    (the sum of Kiros et al. 2014, divided by the number of negatives).   'violations': the root of the sum of squares, between the
-    two: the mean hardly feels the last few violations, and the hardest feels one alone.
+    'hardest': the largest (equation (27); VSE++: Faghri et al. 2018, "Emphasis on hard negatives").
+    'all': the mean, with which training starts more easily (the sum of Kiros et al. 2014, divided by the number of negatives).
+    'violations': the root of the sum of squares, between the two: the mean hardly feels the last few violations, the hardest one alone.
     Without any negative the loss is 0.
     counted: of which sentences the mean is taken; the others are only negatives.
     """

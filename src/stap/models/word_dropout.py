@@ -11,8 +11,8 @@ __all__ = ["WordDropout"]
 class WordDropout(nn.Module):
     """In training each word that the decoder reads is replaced by a zero vector with this probability; the others are not scaled.
 
-    Bowman et al. 2016, section 3.1, replace it by UNK. A zero vector differs in that UNK's own embedding, which rare words train, means
-    nothing else.
+    Bowman et al. 2016, section 3.1, put UNK in its place. UNK has an embedding that rare words train; the zero vector stands for a hidden
+    word alone.
     """
 
     def __init__(self, probability: float) -> None:
