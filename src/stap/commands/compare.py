@@ -1,4 +1,4 @@
-"""`stap compare`: STAT, its ablations, L-STAP and LRCN on generated videos, in one table."""
+"""`stap compare`: `stap reproduce scenes` with one seed, under its earlier name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stap.commands.shared.console import interruptible, say
+from stap.commands.reproduce import run_table
 from stap.commands.shared.options import DeviceOption, OverridesArgument
-from stap.commands.shared.outputs import writable_folder
 
 
 def compare(
@@ -26,28 +25,16 @@ def compare(
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 1,
 ) -> None:
-    """Train the systems the same way on generated videos and write one table of what their captions get right.
+    """Train STAT, its ablations, L-STAP and LRCN on generated videos and write one table: `stap reproduce scenes`.
 
-    The same line continues after an interruption; rows that are finished are kept.
+    The same line continues after an interruption; finished rows are kept.
     """
-    writable_folder(out)
+    from stap.experiments.reproduce.request import Request
+    from stap.experiments.reproduce.scene_rows import scene_size
+    from stap.experiments.reproduce.tables import rows_named
 
-    from dataclasses import replace
-
-    from stap.experiments.demo import FULL, QUICK
-    from stap.experiments.demo.compare import ROWS, rows_named
-    from stap.experiments.demo.compare import compare as compare_systems
-    from stap.features.device import choose_device
-
-    size = FULL if full else QUICK
-    with interruptible("Run the same line again; finished rows are kept."):
-        comparison = compare_systems(
-            out,
-            size=replace(size, videos=videos or size.videos),
-            rows=ROWS if rows is None else rows_named(rows),
-            overrides=[*(overrides or []), *([] if epochs is None else [f"training.epochs={epochs}"])],
-            device=choose_device(device),
-            seed=seed,
-            progress=say,
-        )
-    print(f"{comparison}\n\nTimes 100. Table: {out / 'comparison.md'}, everything: {out / 'comparison.json'}")
+    settings = (*(overrides or ()), *([] if epochs is None else [f"training.epochs={epochs}"]))
+    request = Request(
+        "scenes", out, rows_named("scenes", rows), overrides=settings, seeds=(seed,), scenes=scene_size(full, videos)
+    )
+    run_table(request, device)

@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Run the whole path on generated videos.
 
-    A corpus, pretraining, features, training, scores, captions and a page to look at, all in --out.
+    A corpus, pretraining, features, training, scores, captions, metrics.json and a page, all in --out.
     """
     writable_folder(out)
 

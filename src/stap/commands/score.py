@@ -226,7 +226,7 @@ def _check(scorer: Scorer, path: Path, predictions: Mapping[str, str]) -> None:
 def _facts(source: CaptionSource, predictions: Mapping[str, str]) -> dict[str, Any]:
     if not any(clip.facts for clip in source.clips):
         return {}
-    from stap.experiments.evaluate import recall_facts
+    from stap.experiments.facts import recall_facts
 
     facts = recall_facts(source.clips, predictions)
     print_facts(facts)

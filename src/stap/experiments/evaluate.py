@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,17 @@ from stap.captioning.model_folder import Run, load_run
 from stap.corpora.corpus import Clip
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
+from stap.experiments.facts import Counts, recall_facts
 from stap.features.streams import open_run_streams
 from stap.scoring.diagnosis import Variety, variety
 from stap.scoring.metrics import Scorer, Scores
 
-__all__ = ["Evaluation", "evaluate", "recall_facts"]
+__all__ = ["Evaluation", "evaluate", "score_clips"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model says about a split, and what it is worth.
+    """A model's captions of a split, and their scores.
 
     captions: by clip id.   references: the clips' own captions.
     words: the captions as the metrics see them, by clip id: see Scorer.words.
@@ -37,10 +37,10 @@ class Evaluation:
     references: Mapping[str, Sequence[str]]
     scores: Scores
     words: Mapping[str, str]
-    facts: Mapping[str, tuple[int, int]]
+    facts: Mapping[str, Counts]
 
     def variety(self) -> Variety:
-        """What the captions are like: lengths, distinct words, repetition."""
+        """Lengths, distinct words and repetition of the captions."""
         return variety(self.words.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -86,21 +86,13 @@ def evaluate(
         raise CorpusError(f"{settings.root}: no clips in the split {split!r}. Choose another split.")
     decoding = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
     captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
+    return score_clips(run, split, clips, captions)
+
+
+def score_clips(run: Run, split: str, clips: Sequence[Clip], captions: Mapping[str, ClipCaption]) -> Evaluation:
+    """Score a model's captions of these clips of a split with all metrics."""
     references = {clip.id: clip.captions for clip in clips}
     predictions = {video_id: found.caption for video_id, found in captions.items()}
     with Scorer(references, remember=True) as scorer:
         scores, words = scorer.score(predictions), scorer.words(predictions)
     return Evaluation(run, split, captions, references, scores, words, recall_facts(clips, predictions))
-
-
-def recall_facts(clips: Sequence[Clip], captions: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    """Facts of the clips that their captions state: kind -> (recalled, in all)."""
-    from stap.scenes.facts import facts_recalled
-
-    recalled, total = Counter[str](), Counter[str]()
-    for clip in clips:
-        if clip.facts is not None:
-            for kind, (found, present) in facts_recalled(captions[clip.id], clip.facts).items():
-                recalled[kind] += found
-                total[kind] += present
-    return {kind: (recalled[kind], total[kind]) for kind in total}

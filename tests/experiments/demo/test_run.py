@@ -16,10 +16,11 @@ import torch
 import stap.experiments.demo
 from stap.cli import main
 from stap.errors import CorpusError
-from stap.experiments.demo import FULL, QUICK, DemoResult, DemoSize, run_demo, steps
+from stap.experiments.demo import FULL, QUICK, DemoResult, SceneSize, run_demo
+from stap.experiments.reproduce import scenes
 from stap.recipes.files import load_recipe
 
-TINY = DemoSize(
+TINY = SceneSize(
     "demo/quick",
     videos=40,
     overrides=(
@@ -39,7 +40,7 @@ TINY = DemoSize(
 )
 
 
-class Told(list[str]):
+class Lines(list[str]):
     """The lines of progress; the first that begins with `stop_at` interrupts the demo."""
 
     def __init__(self, stop_at: str | None = None) -> None:
@@ -55,7 +56,7 @@ class Told(list[str]):
 class Finished(NamedTuple):
     out: Path
     result: DemoResult
-    told: Told
+    lines: Lines
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,23 +69,23 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    out, told = tmp_path_factory.mktemp("demo") / "my demo", Told()
-    return Finished(out, run_demo(out, size=TINY, compare=True, seed=3, progress=told), told)
+    out, lines = tmp_path_factory.mktemp("demo") / "my demo", Lines()
+    return Finished(out, run_demo(out, size=TINY, compare=True, seed=3, progress=lines), lines)
 
 
 @pytest.mark.slow
 def test_everything_is_there(finished: Finished) -> None:
-    out, result, told = finished
+    out, result, lines = finished
     assert sorted(path.name for path in out.iterdir()) == [
-        "corpus", "features", "lrcn", "model", "pretraining", "report.html", "stages.json",
+        "corpus", "features", "lrcn", "metrics.json", "model", "pretraining", "report.html", "stages.json",
     ]  # fmt: skip
     assert result.model == out / "model"
     assert (out / "model" / "backbone.safetensors").is_file()
-    assert [outcome.name for outcome in result.outcomes] == ["L-STAP", "LRCN", "most frequent caption"]
-    assert all(len(outcome.captions) == 5 for outcome in result.outcomes)
+    assert [system.name for system in result.systems] == ["L-STAP", "LRCN", "most frequent caption"]
+    assert all(len(system.captions) == 5 for system in result.systems)
     stages = ["scenes", "pretraining", "features", "training L-STAP", "training LRCN", "scoring", "report"]
     assert list(json.loads((out / "stages.json").read_text())) == list(result.seconds) == stages
-    assert [line for line in told if line.endswith("...")] == [
+    assert [line for line in lines if line.endswith("...")] == [
         f"Writing 40 generated videos to {out / 'corpus'} ...",
         "Training the image encoder by matching frames with sentences ...",
         "Extracting the features of 4 frames of each video ...",
@@ -93,7 +94,7 @@ def test_everything_is_there(finished: Finished) -> None:
         "Captioning and scoring 5 test videos of combinations that training never showed ...",
         f"Writing {out / 'report.html'} ...",
     ]
-    assert sum(line.startswith("  epoch ") for line in told) == 6
+    assert sum(line.startswith("  epoch ") for line in lines) == 6
 
 
 @pytest.mark.slow
@@ -110,7 +111,7 @@ def test_the_page_shows_captions_references_curves_and_times(finished: Finished)
     for clip in finished.result.shown:
         assert clip.id in page
         assert all(reference in page for reference in clip.captions)
-        assert finished.result.outcomes[1].captions[clip.id] in page
+        assert finished.result.systems[1].captions[clip.id] in page
     for text in ("ranking loss", "validation CIDEr", "most frequent caption", "Time for training LRCN", "Facts recalled"):
         assert text in page, text
 
@@ -121,11 +122,29 @@ def test_what_is_printed(finished: Finished) -> None:
     text = str(result)
     first = result.shown[0]
     assert text.startswith(f"{first.id}: facts ")
-    assert f"\n  L-STAP:    {result.outcomes[0].captions[first.id]}\n  LRCN:      " in text
+    assert f"\n  L-STAP:    {result.systems[0].captions[first.id]}\n  LRCN:      " in text
     assert f"\n  reference: {first.captions[0]}\n             {first.captions[1]}\n" in text
-    assert re.search(r"\n {18}L-STAP    LRCN  most frequent caption\nfacts +[\d.]+ +[\d.]+ +[\d.]+\n  colour ", text)
+    assert re.search(r"\n {15}L-STAP +LRCN  most frequent caption\nfacts +[\d.]+ +[\d.]+ +[\d.]+\n  colour ", text)
     assert re.search(r"\nSeconds: scenes \d+, pretraining \d+, .*, report \d+; \d+ in all\.\n", text)
-    assert text.endswith(f"Model:   {out / 'model'}\nReport:  {out / 'report.html'}")
+    assert text.endswith(f"Model:   {out / 'model'}\nMetrics: {out / 'metrics.json'}\nReport:  {out / 'report.html'}")
+
+
+@pytest.mark.slow
+def test_the_metrics_are_the_numbers_of_the_table(finished: Finished) -> None:
+    metrics = json.loads((finished.out / "metrics.json").read_text())
+    assert (metrics["recipe"], metrics["seed"], metrics["seconds"]) == ("demo/quick", 3, dict(finished.result.seconds))
+    assert metrics["clips"]["test"] == 5
+    assert [system["name"] for system in metrics["systems"]] == ["L-STAP", "LRCN", "most frequent caption"]
+    text = str(finished.result)
+    for column in ("facts", "colour", "small", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"):
+        values = [
+            system["facts"][column]["share"] if column in system["facts"] else system["scores"][column]
+            for system in metrics["systems"]
+        ]
+        printed = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        assert re.search(rf"\n *{column} +{' +'.join(map(re.escape, printed))}\n", text), column
+    facts = metrics["systems"][0]["facts"]["facts"]
+    assert facts["share"] == facts["recalled"] / facts["total"]
 
 
 @pytest.mark.slow
@@ -134,7 +153,7 @@ def test_the_line_to_try_next_says_the_same_caption(finished: Finished, capsys: 
     path = Path(line[1])
     assert path.parent == finished.out / "corpus" / "TestVideo"
     assert main([*line, "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == f"{path}\t{finished.result.outcomes[0].captions[path.stem]}\n"
+    assert capsys.readouterr().out == f"{path}\t{finished.result.systems[0].captions[path.stem]}\n"
 
 
 @pytest.mark.slow
@@ -158,12 +177,12 @@ def test_a_finished_demo_is_found_by_the_command(
 def test_a_finished_demo_is_found_where_it_was_moved_to(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved, told = tmp_path / "moved", Told()
-    monkeypatch.delattr(steps, "pretrain")  # which would decode every video again
+    moved, lines = tmp_path / "moved", Lines()
+    monkeypatch.delattr(scenes, "pretrain")  # which would decode every video again
     shutil.copytree(finished.out, moved)
-    result = run_demo(moved, size=TINY, compare=True, seed=3, progress=told)
-    assert not any(line.startswith("  epoch ") for line in told)
-    assert [outcome.captions for outcome in result.outcomes] == [outcome.captions for outcome in finished.result.outcomes]
+    result = run_demo(moved, size=TINY, compare=True, seed=3, progress=lines)
+    assert not any(line.startswith("  epoch ") for line in lines)
+    assert [one.captions for one in result.systems] == [one.captions for one in finished.result.systems]
 
 
 @pytest.mark.slow
@@ -171,11 +190,11 @@ def test_an_interrupted_demo_is_finished_by_the_same_call(finished: Finished, tm
     """Stopped in pretraining and again in training; the model is bit for bit that of the demo that was not stopped."""
     for stop_at in ("  epoch 1/2  ranking loss", "  epoch 1/2  loss"):
         with pytest.raises(KeyboardInterrupt):
-            run_demo(tmp_path, size=TINY, seed=3, progress=Told(stop_at))
-    told = Told()
-    result = run_demo(tmp_path, size=TINY, seed=3, progress=told)
-    assert sum(line.startswith("  epoch ") for line in told) == 1
-    assert [outcome.name for outcome in result.outcomes] == ["L-STAP", "most frequent caption"]
+            run_demo(tmp_path, size=TINY, seed=3, progress=Lines(stop_at))
+    lines = Lines()
+    result = run_demo(tmp_path, size=TINY, seed=3, progress=lines)
+    assert sum(line.startswith("  epoch ") for line in lines) == 1
+    assert [system.name for system in result.systems] == ["L-STAP", "most frequent caption"]
     for file in ("pretraining/backbone.safetensors", "model/model.safetensors"):
         assert (tmp_path / file).read_bytes() == (finished.out / file).read_bytes(), file
 
@@ -183,14 +202,14 @@ def test_an_interrupted_demo_is_finished_by_the_same_call(finished: Finished, tm
 @pytest.mark.slow
 def test_another_demo_in_the_same_folder_is_refused(finished: Finished) -> None:
     with pytest.raises(CorpusError) as error:
-        run_demo(finished.out, size=TINY, seed=4, progress=Told())
+        run_demo(finished.out, size=TINY, seed=4, progress=Lines())
     assert str(error.value) == (
         f"{finished.out / 'corpus'}: holds other scenes (seed: 3 there, 4 wanted). Choose another folder or empty it."
     )
 
 
 @pytest.mark.parametrize("size", [QUICK, FULL])
-def test_both_sizes_have_a_recipe_for_l_stap(size: DemoSize) -> None:
+def test_both_sizes_have_a_recipe_for_l_stap(size: SceneSize) -> None:
     recipe = load_recipe(size.recipe)
     assert recipe.name == size.recipe
     assert recipe.model.kind == "lstap"

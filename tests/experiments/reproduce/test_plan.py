@@ -25,7 +25,7 @@ def request_with_a_grid(tmp_path: Path) -> Request:
     weights = tmp_path / "grid.safetensors"
     safetensors.torch.save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
     return Request(
-        "msvd", tmp_path / "out", rows_named("lrcn"), {"root": tmp_path / "scenes"}, {"test_resnet": weights},
+        "msvd", tmp_path / "out", rows_named("msvd", "lrcn"), {"root": tmp_path / "scenes"}, {"test_resnet": weights},
         ("features.backbone=test_resnet", "features.image_size=32"),
     )  # fmt: skip
 

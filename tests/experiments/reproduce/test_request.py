@@ -13,7 +13,7 @@ from stap.experiments.reproduce.tables import rows_named
 
 
 def request(rows: str, **more: Any) -> Request:
-    return Request("msvd", Path("out"), rows_named(rows), **more)
+    return Request("msvd", Path("out"), rows_named("msvd", rows), **more)
 
 
 def test_a_setting_reaches_the_rows_that_have_its_section() -> None:

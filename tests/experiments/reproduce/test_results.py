@@ -7,18 +7,19 @@ import re
 from pathlib import Path
 
 from stap.experiments.reproduce.results import Reproduction, RowResult, published_rows, write_tables
+from stap.experiments.reproduce.rows import METRICS
 from stap.experiments.reproduce.runs import Outcome
-from stap.experiments.reproduce.tables import METRICS, rows_named
+from stap.experiments.reproduce.tables import rows_named
 
 
 def outcome(seed: int, value: float) -> Outcome:
-    return Outcome(seed, dict.fromkeys(METRICS, value), {"train": 4, "validation": 0, "test": 3}, 2, 1, 100, 1.0, {})
+    return Outcome(seed, dict.fromkeys(METRICS, value), {"train": 4, "validation": 0, "test": 3}, 2, 1, 100, 1.0)
 
 
-[LSTAP, STAT] = rows_named("lstap-attention,stat")
+[LSTAP, STAT] = rows_named("msvd", "lstap-attention,stat")
 DONE = RowResult(LSTAP, "msvd/lstap-attention", (outcome(1, 0.50), outcome(2, 0.56)), ("rows/a/seed-1", "rows/a/seed-2"))
 FAILED = RowResult(STAT, "msvd/stat", errors=("no <weights>.",))
-FOUND = Reproduction("msvd", "MSVD", (DONE, FAILED), ("3 clips <are> missing.",), {"Seeds": "1, 2"})
+FOUND = Reproduction("msvd", (DONE, FAILED), ("3 clips <are> missing.",), {"Seeds": "1, 2"})
 
 
 def test_mean_and_the_sample_s_deviation() -> None:
@@ -36,7 +37,7 @@ def test_markdown_has_the_published_line_under_ours_and_links() -> None:
     assert lines[place].startswith("| L-STAP, attention | 53.0 ± 4.2 | 53.0 ± 4.2 | ")
     assert "[captions](rows/a/seed-2/captions.json) [recipe](rows/a/seed-2/recipe.yaml)" in lines[place]
     assert lines[place + 1] == (
-        "| *published* | *84.0* | *74.1* | *64.5* | *55.1* | *35.4* | *72.7* | *86.7* |  | *Francis & Huet 2019 (L-STAP), Table 1* |"
+        "| *published* | *84.0* | *74.1* | *64.5* | *55.1* | *35.4* | *72.7* | *86.7* |  |  |  |  | *Francis & Huet 2019 (L-STAP), Table 1* |"
     )
     assert "**3 clips <are> missing.**" in lines
     assert "- STAT, released code: not finished. no <weights>." in lines

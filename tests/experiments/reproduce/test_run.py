@@ -15,8 +15,9 @@ import torch
 
 from stap.cli import main
 from stap.experiments.reproduce.request import Request
+from stap.experiments.reproduce.rows import METRICS, CorpusName
 from stap.experiments.reproduce.run import reproduce
-from stap.experiments.reproduce.tables import METRICS, CorpusName, rows_named
+from stap.experiments.reproduce.tables import rows_named
 from stap.features.networks.c3d import C3D
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.networks.i3d import I3D
@@ -79,13 +80,13 @@ def test_the_real_clips_go_through_every_stage(
     weights = {name: networks[name] for name in (network, DETECTOR)}
     weights["mobilenetv2_100"] = stap_data / "backbone/mobilenetv2_100_imagenet.safetensors"
     settings = (*REAL, *MOTION[network])
-    request = Request(corpus, tmp_path, rows_named(rows), {"root": stap_data / corpus}, weights, settings, limit=limit)
-    told: list[str] = []
-    found = reproduce(request, say=told.append)
+    request = Request(corpus, tmp_path, rows_named("msvd", rows), {"root": stap_data / corpus}, weights, settings, limit=limit)
+    lines: list[str] = []
+    found = reproduce(request, say=lines.append)
     assert found.is_complete, [result.errors for result in found.rows]
     assert found.remarks[0] == remark
     streams = {"lstap-attention": 2, "lrcn-matching": 2, "stat": 3}  # grid and motion; frames, motion and regions
-    assert sum("already there" in line for line in told) == sum(streams[row.key] for row in rows_named(rows))
+    assert sum("already there" in line for line in lines) == sum(streams[row.key] for row in rows_named("msvd", rows))
     for result in found.rows:
         [outcome] = result.outcomes
         assert (set(outcome.scores), outcome.clips) == (set(METRICS), counts)
@@ -129,12 +130,12 @@ def small(scenes: Path, grid_weights: Path, tmp_path: Path) -> Request:
     """Two rows that need nothing but a grid."""
     settings = ("features.backbone=test_resnet", "features.image_size=48", "features.frames=3", "motion=null", *SMALL)
     return Request(
-        "msvd", tmp_path / "out", rows_named("lrcn,lstap-mean"), {"root": scenes}, {"test_resnet": grid_weights}, settings,
+        "msvd", tmp_path / "out", rows_named("msvd", "lrcn,lstap-mean"), {"root": scenes}, {"test_resnet": grid_weights}, settings,
         seeds=(1,), other_counts=True,
     )  # fmt: skip
 
 
-class Told(list[str]):
+class Lines(list[str]):
     """The lines of progress; the second that begins with `stop_at` interrupts."""
 
     def __init__(self, stop_at: str = "nothing") -> None:
@@ -143,38 +144,38 @@ class Told(list[str]):
 
     def __call__(self, line: str) -> None:
         self.append(line)
-        if sum(told.strip().startswith(self.stop_at) for told in self) == 2:
+        if sum(line.strip().startswith(self.stop_at) for line in self) == 2:
             raise KeyboardInterrupt
 
 
 @pytest.mark.slow
 def test_scenes_in_msvd_s_layout_interrupted_and_continued(small: Request, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        reproduce(small, say=Told("epoch 1/1"))  # the second row is trained and not scored
+        reproduce(small, say=Lines("epoch 1/1"))  # the second row is trained and not scored
     file = tmp_path / "out/rows/lrcn/seed-1/outcome.json"
-    first, told = file.stat().st_mtime_ns, Told()
+    first, lines = file.stat().st_mtime_ns, Lines()
     assert "Not finished: lstap-mean." in (tmp_path / "out/table.md").read_text()
-    found = reproduce(small, say=told)
+    found = reproduce(small, say=lines)
     assert found.is_complete
     assert file.stat().st_mtime_ns == first
-    assert "  seed 1: finished before" in told
-    assert not any("epoch 1/1" in line for line in told)
-    assert any(line.endswith("0 written, 22 already there, 1 failed") for line in told)
+    assert "  seed 1: finished before" in lines
+    assert not any("epoch 1/1" in line for line in lines)
+    assert any(line.endswith("0 written, 22 already there, 1 failed") for line in lines)
     assert found.rows[0].outcomes[0].clips == {"train": 17, "validation": 2, "test": 3}
     assert found.remarks[0].startswith("1 of 24 clips have no video")
     assert "test_resnet made no features of 1 clips, which are left out of its rows: vid3." in found.remarks
     file.write_text(file.read_text()[:40])  # as if half-written by something else
-    again = reproduce(replace(small, rows=small.rows[:1]), say=Told())
+    again = reproduce(replace(small, rows=small.rows[:1]), say=Lines())
     assert again.rows[0].outcomes[0].scores == found.rows[0].outcomes[0].scores
 
 
 @pytest.mark.slow
 def test_what_fails_is_reported_and_the_rest_goes_on(small: Request, tmp_path: Path, make_weights: Callable[..., Path]) -> None:
-    rows = rows_named("lrcn,lstap-mean,stat-temporal-only")
+    rows = rows_named("msvd", "lrcn,lstap-mean,stat-temporal-only")
     settings = tuple(setting for setting in small.overrides if setting != "motion=null")
     request = replace(small, rows=rows, overrides=settings, weights={**small.weights, "i3d": make_weights("detector")}, limit=9)
     (request.run_folder(rows[2], 1)).mkdir(parents=True)
-    found = reproduce(request, say=Told())
+    found = reproduce(request, say=Lines())
     reasons = {result.row.key: result.errors for result in found.rows}
     assert reasons["stat-temporal-only"] == ()
     assert reasons["lrcn"] == reasons["lstap-mean"]
@@ -182,7 +183,7 @@ def test_what_fails_is_reported_and_the_rest_goes_on(small: Request, tmp_path: P
     assert reason.startswith(f"no features of i3d. {tmp_path / 'detector.safetensors'}: holds the weights of another network")
     assert "Not finished: lrcn, lstap-mean." in found.remarks
     other = reproduce(
-        replace(request, rows=rows[2:], weights=small.weights, overrides=(*settings, "training.l2=0.5")), say=Told()
+        replace(request, rows=rows[2:], weights=small.weights, overrides=(*settings, "training.l2=0.5")), say=Lines()
     )
     [error] = other.rows[0].errors
     assert error == (
@@ -200,9 +201,9 @@ def test_a_wrong_checksum_of_the_weights(small: Request, tmp_path: Path) -> None
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     settings = tuple(setting for setting in small.overrides if setting != "motion=null")
-    rows = rows_named("lrcn,stat-temporal-only")
+    rows = rows_named("msvd", "lrcn,stat-temporal-only")
     request = replace(small, rows=rows, overrides=settings, weights={**small.weights, "i3d": path}, limit=9)
-    lrcn, stat = reproduce(request, say=Told()).rows
+    lrcn, stat = reproduce(request, say=Lines()).rows
     [reason] = lrcn.errors
     assert re.fullmatch(
         rf"no features of i3d\. {path}: 'i3d/data/\d+' in it does not match its checksum\. Fetch or write it again\.", reason

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from stap.errors import ConfigError
-from stap.experiments.reproduce.tables import CORPORA, METRICS, OTHERS, PAPERS, ROWS, rows_named
+from stap.experiments.reproduce.papers import OTHERS, ROWS
+from stap.experiments.reproduce.rows import METRICS, CorpusName
+from stap.experiments.reproduce.tables import TABLES, rows_named
 from stap.recipes.files import built_in_recipes
 
+CORPORA: tuple[CorpusName, ...] = ("msvd", "msrvtt")
 # As printed: BLEU-1 to 4, METEOR, ROUGE-L, CIDEr.
 PRINTED = {
     ("msvd", "lstap-attention"): [("84.0", "74.1", "64.5", "55.1", "35.4", "72.7", "86.7")],
@@ -43,10 +46,10 @@ def test_every_number_names_its_source_and_a_known_metric() -> None:
 
 
 def test_rows_are_chosen_by_name_pattern_and_group() -> None:
-    assert [row.key for row in rows_named("stat, lrcn")] == ["lrcn", "stat"]
-    assert [row.key for row in rows_named("lrcn*,lstap-mean")] == ["lrcn", "lrcn-matching", "lstap-mean"]
-    assert rows_named("papers") == PAPERS
-    assert rows_named("papers,modern") == rows_named("all") == ROWS
+    assert [row.key for row in rows_named("msvd", "stat, lrcn")] == ["lrcn", "stat"]
+    assert [row.key for row in rows_named("msvd", "lrcn*,lstap-mean")] == ["lrcn", "lrcn-matching", "lstap-mean"]
+    assert rows_named("msvd", "papers") == TABLES["msvd"].selections["papers"] == rows_named("msvd")
+    assert rows_named("msvd", "papers,modern") == rows_named("msvd", "all") == ROWS
 
 
 @pytest.mark.parametrize(("names", "begins"), [
@@ -56,6 +59,6 @@ def test_rows_are_chosen_by_name_pattern_and_group() -> None:
 ])  # fmt: skip
 def test_an_unknown_row_gets_the_nearest(names: str, begins: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        rows_named(names)
+        rows_named("msvd", names)
     assert str(caught.value).startswith(begins)
     assert str(caught.value).endswith("with commas between them; * stands for anything.")

@@ -1,6 +1,6 @@
 """All of it in one run on generated videos: `stap demo`."""
 
 from stap.experiments.demo.run import DemoResult, run_demo
-from stap.experiments.demo.steps import FULL, QUICK, DemoSize
+from stap.experiments.reproduce.scene_rows import FULL, QUICK, SceneSize
 
-__all__ = ["FULL", "QUICK", "DemoResult", "DemoSize", "run_demo"]
+__all__ = ["FULL", "QUICK", "DemoResult", "SceneSize", "run_demo"]

@@ -1,4 +1,4 @@
-"""The demo's page: scores, test clips with what the model looked at, curves, and how it was made."""
+"""The demo's page: scores, test clips with attention, curves, and how it was made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from stap.captioning.captioner import Captioner
 from stap.corpora.corpus import Clip
-from stap.experiments.demo.outcomes import Outcome, scores_table
+from stap.experiments.demo.scores import SystemScores, scores_table
 from stap.reports.clip import ClipReport, clip_from_file
 from stap.reports.curves import Curve, pretraining_curves, training_curves
 from stap.reports.page import Report, write_report
@@ -50,16 +50,16 @@ def write_page(
     path: Path,
     captioner: Captioner,
     shown: Sequence[Clip],
-    outcomes: Sequence[Outcome],
+    systems: Sequence[SystemScores],
     curves: Sequence[Curve],
     how_made: Mapping[str, str],
 ) -> None:
-    """Write the page. outcomes: the captioner's own first, the most frequent caption last."""
+    """Write the page. systems: the captioner's own first, the most frequent caption last."""
     report = Report(
         title="stap demo: captions for generated videos",
-        intro=INTRO.format(system=outcomes[0].name, baseline=outcomes[-1].name),
-        scores=scores_table(outcomes),
-        clips=tuple(_clip_report(captioner, clip, outcomes[1:-1]) for clip in shown),
+        intro=INTRO.format(system=systems[0].name, baseline=systems[-1].name),
+        scores=scores_table(systems),
+        clips=tuple(_clip_report(captioner, clip, systems[1:-1]) for clip in shown),
         curves=tuple(curves),
         how_made=how_made,
     )
@@ -74,7 +74,7 @@ def curves(pretraining: PretrainingResult, trainings: Mapping[str, TrainingResul
     return lines
 
 
-def _clip_report(captioner: Captioner, clip: Clip, rivals: Sequence[Outcome]) -> ClipReport:
+def _clip_report(captioner: Captioner, clip: Clip, rivals: Sequence[SystemScores]) -> ClipReport:
     seen = clip_from_file(captioner, clip.path, video_id=clip.id, references=clip.captions)
     said = {"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, " ".join(seen.caption_words))}
     return replace(seen, extra=said | {rival.name: rival.captions[clip.id] for rival in rivals})

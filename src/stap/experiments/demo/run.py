@@ -5,6 +5,7 @@
     OUT/features      the feature store
     OUT/model         the trained L-STAP, complete in itself
     OUT/lrcn          the baseline, if it was asked for
+    OUT/metrics.json  facts recalled and scores of each system, and the seconds of each stage
     OUT/report.html   the page
     OUT/stages.json   seconds of each stage
 
@@ -22,27 +23,29 @@ from pathlib import Path
 import torch
 
 from stap.captioning.captioner import Captioner
-from stap.captioning.captions import caption_clips
 from stap.captioning.model_folder import load_run
-from stap.corpora.corpus import Clip, Corpus
-from stap.experiments.demo.outcomes import Outcome, judge, text_table
+from stap.corpora.corpus import SPLITS, Clip
 from stap.experiments.demo.page import choose_shown, curves, recalled, write_page
-from stap.experiments.demo.stages import Say, Stages
-from stap.experiments.demo.steps import QUICK, DemoSize, prepare
-from stap.features.streams import FeatureStreams
-from stap.recipes.settings import Recipe
+from stap.experiments.demo.scores import SystemScores, score_constant, scores_as_text
+from stap.experiments.facts import count_facts
+from stap.experiments.reproduce.request import scene_recipe
+from stap.experiments.reproduce.runs import RowData, evaluate_row, train_row
+from stap.experiments.reproduce.scene_rows import QUICK, SceneSize
+from stap.experiments.reproduce.scenes import PreparedScenes, prepare_scenes
+from stap.experiments.stages import Say, Stages
+from stap.files import write_json
 from stap.scoring.baselines import most_frequent_caption
-from stap.training.loop import TrainingResult, fit
-from stap.training.resume import state_file
+from stap.training.loop import TrainingResult
 
 __all__ = ["DemoResult", "run_demo"]
 
 CLIPS_ON_PAGE, CLIPS_PRINTED = 12, 6
+METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
 class System:
-    """A model of the comparison: its folder in OUT, and the settings in which it differs from the recipe."""
+    """A trained system: its folder in OUT, and the model settings in which it differs from the recipe."""
 
     name: str
     folder: str
@@ -50,18 +53,22 @@ class System:
 
 
 LSTAP = System("L-STAP", "model", {})
-BASELINES = (System("LRCN", "lrcn", {"kind": "lrcn"}),)
+LRCN = System("LRCN", "lrcn", {"kind": "lrcn"})
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What came of it.   outcomes: L-STAP first, the most frequent caption last.   shown: some of the test clips."""
+    """The folders and scores of a demo.   systems: L-STAP first, the most frequent caption last.   shown: some of the test clips."""
 
-    model: Path
-    report: Path
-    outcomes: tuple[Outcome, ...]
+    out: Path
+    systems: tuple[SystemScores, ...]
     shown: tuple[Clip, ...]
     seconds: Mapping[str, float]
+
+    @property
+    def model(self) -> Path:
+        """L-STAP's model folder."""
+        return self.out / LSTAP.folder
 
     @property
     def try_next(self) -> str:
@@ -71,15 +78,14 @@ class DemoResult:
     def __str__(self) -> str:
         clips = "\n\n".join(self._described(clip) for clip in self.shown)
         stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in self.seconds.items())
-        total = sum(self.seconds.values())
         return (
-            f"{clips}\n\n{text_table(self.outcomes)}\n\n"
-            f"Seconds: {stages}; {total:.0f} in all.\nModel:   {self.model}\nReport:  {self.report}"
+            f"{clips}\n\n{scores_as_text(self.systems)}\n\nSeconds: {stages}; {sum(self.seconds.values()):.0f} in all.\n"
+            f"Model:   {self.model}\nMetrics: {self.out / METRICS_FILE}\nReport:  {self.out / 'report.html'}"
         )
 
     def _described(self, clip: Clip) -> str:
-        lines = [f"{clip.id}: facts {recalled(clip, self.outcomes[0].captions[clip.id])}"]
-        lines += [f"  {outcome.name + ':':10} {outcome.captions[clip.id]}" for outcome in self.outcomes[:-1]]
+        lines = [f"{clip.id}: facts {recalled(clip, self.systems[0].captions[clip.id])}"]
+        lines += [f"  {system.name + ':':10} {system.captions[clip.id]}" for system in self.systems[:-1]]
         return "\n".join(
             [*lines, *(f"  {'reference:' if i == 0 else '':10} {line}" for i, line in enumerate(clip.captions[:3]))]
         )
@@ -88,7 +94,7 @@ class DemoResult:
 def run_demo(
     out: Path,
     *,
-    size: DemoSize = QUICK,
+    size: SceneSize = QUICK,
     compare: bool = False,
     device: torch.device | str = "cpu",
     seed: int = 1,
@@ -96,58 +102,62 @@ def run_demo(
 ) -> DemoResult:
     """Run the whole path in the folder `out`, or finish what an interrupted run left there.
 
-    compare: also train the baseline, with the same recipe but for the kind of the model.   progress: told what is being done.
+    compare: also train the baseline, with the same recipe but for the kind of the model.   progress: called with each line.
     Seeds torch's global generators. Raises CorpusError, ConfigError or CheckpointError if `out` holds another demo.
     """
-    device = torch.device(device)
-    stages = Stages(out / "stages.json", progress)
-    systems = (LSTAP, *(BASELINES if compare else ()))
-    prepared = prepare(out, size, stages, device, seed)
-    recipe, corpus, store = prepared.recipe, prepared.corpus, prepared.store
-    trainings = {}
-    for system in systems:
-        with stages.stage(f"training {system.name}", f"Training {system.name} for {recipe.training.epochs} epochs"):
-            trainings[system.name] = _train(system, recipe, corpus, store, out, device, progress)
-    clips = corpus.split("test")
+    device, stages = torch.device(device), Stages(out / "stages.json", progress)
+    prepared = prepare_scenes(scene_recipe(out, size, seed), out, size.videos, stages, device)
+    trained = (LSTAP, LRCN) if compare else (LSTAP,)
+    trainings = {system.name: _train(system, prepared, out, stages, device) for system in trained}
+    clips = prepared.corpus.split("test")
     with stages.stage("scoring", f"Captioning and scoring {len(clips)} test videos of combinations that training never showed"):
-        captions = {system.name: _captions(out / system.folder, clips, store, device) for system in systems}
-        common = most_frequent_caption(caption for clip in corpus.split("train") for caption in clip.captions)
-        outcomes = judge(captions | {"most frequent caption": dict.fromkeys(captions[LSTAP.name], common)}, clips)
-    shown = choose_shown(clips, outcomes[0].captions, CLIPS_ON_PAGE)
+        ours = [_score(system, prepared.row_data, out, device) for system in trained]
+        common = most_frequent_caption(caption for clip in prepared.corpus.split("train") for caption in clip.captions)
+        systems = (*ours, score_constant("most frequent caption", common, clips))
+    shown = choose_shown(clips, systems[0].captions, CLIPS_ON_PAGE)
     with stages.stage("report", f"Writing {out / 'report.html'}"):
         captioner = Captioner(load_run(out / LSTAP.folder, device), device)
-        made = _how_made(recipe, corpus, captioner, seed) | _times(stages.seconds)
-        write_page(out / "report.html", captioner, shown, outcomes, curves(prepared.pretraining, trainings), made)
-    return DemoResult(out / LSTAP.folder, out / "report.html", outcomes, tuple(shown[:CLIPS_PRINTED]), stages.seconds)
+        made = _how_made(prepared, captioner) | {f"Time for {name}": f"{took:.0f} s" for name, took in stages.seconds.items()}
+        write_page(out / "report.html", captioner, shown, systems, curves(prepared.pretraining, trainings), made)
+    _write_metrics(out / METRICS_FILE, prepared, systems, stages.seconds)
+    return DemoResult(out, systems, tuple(shown[:CLIPS_PRINTED]), stages.seconds)
 
 
-def _train(
-    system: System, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, device: torch.device, progress: Say
-) -> TrainingResult:
-    folder = out / system.folder
-    return fit(
-        recipe.model_copy(update={"model": recipe.model.model_copy(update=dict(system.model))}),
-        corpus,
-        store,
-        folder,
-        weights={"features": Path(recipe.features.weights)},
-        device=device,
-        resume=state_file(folder).exists(),
-        on_epoch=lambda epoch: progress(f"  {epoch}"),
-    )
+def _train(system: System, prepared: PreparedScenes, out: Path, stages: Stages, device: torch.device) -> TrainingResult:
+    model = prepared.recipe.model.model_copy(update=dict(system.model))
+    recipe = prepared.recipe.model_copy(update={"model": model})
+    with stages.stage(f"training {system.name}", f"Training {system.name} for {recipe.training.epochs} epochs"):
+        return train_row(
+            out / system.folder, recipe, prepared.row_data, device=device, say=lambda line: stages.say(f"  {line}")
+        )
 
 
-def _captions(folder: Path, clips: tuple[Clip, ...], store: FeatureStreams, device: torch.device) -> dict[str, str]:
-    run = load_run(folder, device)
-    found = caption_clips(run.model, run.vocabulary, store, clips, run.recipe.decoding, device)
-    return {video_id: caption.caption for video_id, caption in found.items()}
+def _score(system: System, data: RowData, out: Path, device: torch.device) -> SystemScores:
+    evaluation = evaluate_row(out / system.folder, data, device)
+    captions = {video_id: found.caption for video_id, found in evaluation.captions.items()}
+    facts = count_facts(data.corpus.split("test"), captions)
+    return SystemScores(system.name, captions, facts, evaluation.scores.corpus)
 
 
-def _how_made(recipe: Recipe, corpus: Corpus, captioner: Captioner, seed: int) -> dict[str, str]:
-    features, training, (rows, columns) = recipe.features, recipe.training, captioner.extractor.grid_size
-    splits = ", ".join(f"{len(corpus.split(name))} {name}" for name in ("train", "validation", "test"))
+def _write_metrics(
+    path: Path, prepared: PreparedScenes, systems: tuple[SystemScores, ...], seconds: Mapping[str, float]
+) -> None:
+    content = {
+        "recipe": prepared.recipe.name,
+        "seed": prepared.recipe.seed,
+        "clips": {split: len(prepared.corpus.split(split)) for split in SPLITS},
+        "systems": [system.to_json() for system in systems],
+        "seconds": dict(seconds),
+    }
+    write_json(path, content)
+
+
+def _how_made(prepared: PreparedScenes, captioner: Captioner) -> dict[str, str]:
+    recipe, corpus, (rows, columns) = prepared.recipe, prepared.corpus, captioner.extractor.grid_size
+    features, training = recipe.features, recipe.training
+    splits = ", ".join(f"{len(corpus.split(name))} {name}" for name in SPLITS)
     return {
-        "Recipe": f"{recipe.name} (`stap recipes {recipe.name}` prints it), seed {seed}",
+        "Recipe": f"{recipe.name} (`stap recipes {recipe.name}` prints it), seed {recipe.seed}",
         "Scenes": f"{len(corpus.clips)} generated videos: {splits}",
         "Image encoder": f"{features.backbone}, {recipe.pretraining.epochs} epochs of frame-sentence matching",
         "Features": f"{features.frames} frames of {features.image_size} pixels, {rows}x{columns} places of {captioner.extractor.feature_size}",
@@ -155,7 +165,3 @@ def _how_made(recipe: Recipe, corpus: Corpus, captioner: Captioner, seed: int) -
         "Decoding": f"beam of {recipe.decoding.beam_width}",
         "Machine": f"{captioner.device}, {os.cpu_count()} processor cores, PyTorch {torch.__version__}",
     }
-
-
-def _times(seconds: Mapping[str, float]) -> dict[str, str]:
-    return {f"Time for {name}": f"{took:.0f} s" for name, took in seconds.items()}

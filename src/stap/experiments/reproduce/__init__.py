@@ -1,1 +1,1 @@
-"""The papers' tables: their rows with the published numbers, trained and scored here, and written beside each other."""
+"""Tables: the papers' rows with the published numbers, and rows on generated scenes, all trained and scored here."""

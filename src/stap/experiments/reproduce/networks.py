@@ -13,6 +13,7 @@ import torch
 from stap.corpora.corpus import Clip
 from stap.errors import StapError
 from stap.experiments.reproduce.request import network_of
+from stap.experiments.stages import progress_lines
 from stap.features.extract import extract
 from stap.features.extractor import Extractor, build_extractor, sections_to_extract
 from stap.features.store import FeatureStore
@@ -22,7 +23,6 @@ __all__ = ["Extracted", "FeatureSource", "build", "extract_all", "feature_source
 
 SHOWN = 5  # videos that failed, named one by one
 Say = Callable[[str], None]
-OnProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ def extract_all(
     clips: Sequence[Clip],
     store: Path,
     device: torch.device,
-    *,
     say: Say,
-    on_progress: OnProgress | None = None,
 ) -> dict[str, Extracted]:
     """Bring the features of all clips into the store, source by source; by the sources' keys. Stored features are kept.
 
@@ -82,18 +80,11 @@ def extract_all(
     done: dict[str, Extracted] = {}
     for source in sources:
         if source.key not in done:
-            done[source.key] = _extract(source, clips, store, device, say, on_progress)
+            done[source.key] = _extract(source, clips, store, device, say)
     return done
 
 
-def _extract(
-    source: FeatureSource,
-    clips: Sequence[Clip],
-    store: Path,
-    device: torch.device,
-    say: Say,
-    on_progress: OnProgress | None,
-) -> Extracted:
+def _extract(source: FeatureSource, clips: Sequence[Clip], store: Path, device: torch.device, say: Say) -> Extracted:
     try:
         extractor = build(source, device)
     except StapError as error:
@@ -105,7 +96,7 @@ def _extract(
         [(clip.id, clip.path) for clip in clips],
         extractor,
         folder,
-        on_progress=on_progress,
+        on_progress=progress_lines(say, "videos", parts=10),
     )
     say(
         f"  {name} ({source.network}): {report.written} written, {report.already_there} already there, {len(report.failed)} failed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,13 +16,14 @@ from stap.errors import CorpusError, StapError
 from stap.experiments.reproduce.corpus import existing_stores, find_clips, limited
 from stap.experiments.reproduce.networks import FeatureSource, build, feature_sources
 from stap.experiments.reproduce.request import Request
+from stap.experiments.reproduce.rows import CorpusName, Row
 from stap.experiments.reproduce.runs import OUTCOME_FILE
-from stap.experiments.reproduce.tables import CorpusName, Row
+from stap.experiments.text_table import text_table
 from stap.recipes.settings import Recipe
 
 __all__ = ["CorpusPlan", "NetworkPlan", "Plan", "RowPlan", "make_plan"]
 
-NAMES: Mapping[CorpusName, str] = {"msvd": "MSVD", "msrvtt": "MSR-VTT"}
+NAMES: Mapping[CorpusName, str] = {"msvd": "MSVD", "msrvtt": "MSR-VTT", "scenes": "Generated scenes"}
 SOURCES: Mapping[CorpusName, str] = {
     "msvd": "MSVD is the Microsoft Research Video Description Corpus (Chen & Dolan 2011): YouTubeClips/ with 1,970 .avi files, "
     "AllVideoDescriptions.txt (or the table MSR Video Description Corpus.csv) and youtube_mapping.txt",
@@ -81,7 +82,8 @@ class Plan:
         rows = [("row", "recipe", "seeds", "finished")]
         rows += [(one.row.name, one.recipe, str(one.seeds), str(one.finished)) for one in self.rows]
         missing = ("Missing:", *(f"  - {sentence}" for sentence in self.missing)) if self.missing else ("Nothing is missing.",)
-        return "\n".join([self._about_corpus(), "", *_aligned(networks), "", *_aligned(rows), "", *missing])
+        tables = (text_table(networks, "left"), "", text_table(rows, "left"))
+        return "\n".join([self._about_corpus(), "", *tables, "", *missing])
 
     def _about_corpus(self) -> str:
         clips = f"{self.corpus.clips:,} of {self.corpus.in_all:,} clips"
@@ -98,12 +100,18 @@ def make_plan(request: Request) -> Plan:
     for key, recipe in recipes.items():
         for source in feature_sources(recipe):
             shared.setdefault(source.key, (source, []))[1].append(key)
-    networks = tuple(NetworkPlan(source, tuple(rows), *_weights(source)) for source, rows in shared.values())
+    if request.corpus == "scenes":
+        trained = f"trained in {request.out / 'pretraining'}"
+        networks = tuple(NetworkPlan(source, tuple(rows), trained) for source, rows in shared.values())
+    else:
+        networks = tuple(NetworkPlan(source, tuple(rows), *_weights(source)) for source, rows in shared.values())
     rows = tuple(_row(request, row, recipes[row.key]) for row in request.rows)
     return Plan(request, _corpus(request, list(recipes.values())), networks, rows)
 
 
 def _corpus(request: Request, recipes: Sequence[Recipe]) -> CorpusPlan:
+    if request.corpus == "scenes":
+        return CorpusPlan(request.scenes.videos, request.scenes.videos)
     source = SOURCES[request.corpus]
     try:
         annotations, _, missing = find_clips(recipes[0], existing_stores(recipes))
@@ -159,9 +167,3 @@ def _row(request: Request, row: Row, recipe: Recipe) -> RowPlan:
 
 def _abridged(rows: Sequence[str]) -> str:
     return ", ".join(rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()

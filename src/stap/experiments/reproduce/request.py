@@ -1,4 +1,4 @@
-"""What is to be reproduced, and the recipe of each row that follows from it."""
+"""A request to reproduce a table, and the recipe of each of its rows."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ConfigError
-from stap.experiments.reproduce.tables import CorpusName, Row
+from stap.experiments.reproduce.rows import CorpusName, Row
+from stap.experiments.reproduce.scene_rows import QUICK, SceneSize
 from stap.recipes.files import load_recipe
 from stap.recipes.settings import CorpusSettings, Recipe
 
-__all__ = ["NETWORKS", "Request", "motion_start", "network_of"]
+__all__ = ["NETWORKS", "Request", "motion_start", "network_of", "scene_recipe"]
 
 # The sections that features come from, and the setting in each that names the network.
 NETWORKS = {"features": "backbone", "motion": "network", "regions": "detector"}
 OPTIONAL = ("motion", "regions")
+SHARED_SECTIONS = ("corpus", "text", "features", "pretraining")  # of rows on scenes; the others are each row's own
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """A reproduction: a corpus, its rows and seeds, and where everything is.
 
     place: root, videos and captions of the corpus, as in the recipe's section.   weights: by the name of a network.
     overrides: settings of all rows; those of a section that a row lacks are not for it.   limit: of the videos, for a trial.
+    scenes: of the corpus of that name, which is generated: the four settings of an existing corpus do not apply to it.
     """
 
     corpus: CorpusName
@@ -37,6 +40,7 @@ class Request:
     seeds: tuple[int, ...] = (1,)
     limit: int | None = None
     other_counts: bool = False
+    scenes: SceneSize = QUICK
 
     def recipes(self) -> dict[str, Recipe]:
         """The recipe of each row by its key, with the first seed. Raises ConfigError for overrides and weights that fit no row."""
@@ -53,15 +57,19 @@ class Request:
         return self.out / "rows" / row.key / f"seed-{seed}"
 
     def _without_overrides(self, row: Row) -> Recipe:
+        if self.corpus == "scenes":
+            return load_recipe(self.scenes.recipe, [*self.scenes.overrides, *row.settings])
         return load_recipe(f"{self.corpus}/{row.key}", row.settings)
 
     def _recipe(self, row: Row) -> Recipe:
         bare = self._without_overrides(row)
         mine = [override for override in self.overrides if _is_for(override, bare)]
+        if self.corpus == "scenes":
+            return scene_recipe(self.out, self.scenes, self.seeds[0], [*row.settings, *mine])
         recipe = load_recipe(
             bare.name, [*row.settings, f"features.store={self.out / 'features'}", *mine, f"seed={self.seeds[0]}"]
         )
-        # Clips without a video are reported and left out; a table is worth more than none.
+        # Clips without a video are reported and left out; a table of the others is still useful.
         corpus = {**recipe.corpus.model_dump(), **self.place, "available_only": True}
         changed: dict[str, Any] = {"corpus": CorpusSettings(**corpus)}
         for section in NETWORKS:
@@ -69,6 +77,19 @@ class Request:
             if settings is not None and (file := self.weights.get(network_of(section, settings))) is not None:
                 changed[section] = settings.model_copy(update={"weights": str(file)})
         return recipe.model_copy(update=changed)
+
+    def shared_recipe(self) -> Recipe:
+        """What comes before the rows on scenes: the recipe without the rows' settings. Raises ConfigError."""
+        shared = [override for override in self.overrides if override.split(".")[0] in SHARED_SECTIONS]
+        return scene_recipe(self.out, self.scenes, self.seeds[0], shared)
+
+
+def scene_recipe(out: Path, size: SceneSize, seed: int, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that size with its videos and features in the folder `out`. Raises ConfigError."""
+    recipe = load_recipe(size.recipe, [*size.overrides, *overrides, f"seed={seed}"])
+    corpus = recipe.corpus.model_copy(update={"root": out / "corpus"})
+    features = recipe.features.model_copy(update={"store": out / "features"})
+    return recipe.model_copy(update={"corpus": corpus, "features": features})
 
 
 def network_of(section: str, settings: Any) -> str:

@@ -1,189 +1,88 @@
-"""The rows of the papers' tables: each with its recipe and its published numbers, and where these are from.
-
-Only numbers with a source are here. Tables 2 and 3 of the L-STAP paper and the tables of STAT were not at hand.
-"""
+"""The tables: their rows, their columns, and the published numbers of others."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
 
 from stap.errors import ConfigError
+from stap.experiments.facts import FACT_COLUMNS
+from stap.experiments.reproduce import papers, scene_rows
+from stap.experiments.reproduce.rows import ATTENTION_COLUMNS, METRICS, MODERN_GROUP, CorpusName, Published, Row
 
-__all__ = ["CORPORA", "METRICS", "OTHERS", "PAPERS", "ROWS", "CorpusName", "Published", "Row", "rows_named"]
+__all__ = ["TABLES", "Table", "rows_named"]
 
-CorpusName = Literal["msvd", "msrvtt"]
-CORPORA: tuple[CorpusName, ...] = get_args(CorpusName)
-METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
-
-LSTAP_TABLE_1 = "Francis & Huet 2019 (L-STAP), Table 1"
-STAT_ABSTRACT = "Tu et al. 2017 (STAT), abstract"
-# Two of STAT's numbers, and systems to compare with, are known from there only.
-QUOTED = "as quoted in the README of the code of Multi-modal Feature Fusion Network for Video Captioning; not seen in the paper"
-RELATIVE = "computed from the relative gains in Tu et al. 2017 (STAT), abstract: about"
-
-LSTAP_GROUP = "L-STAP: Table 1 (ours) and the ablation of Table 3"
-STAT_GROUP = "STAT and its ablations"
-MODERN_GROUP = "In no paper: other features, other combinations"
-GROUPS = (LSTAP_GROUP, STAT_GROUP, MODERN_GROUP)
-
-
-@dataclass(frozen=True)
-class Published:
-    """Numbers as printed, times 100, by metric, and where they were read."""
-
-    values: Mapping[str, float]
-    source: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row: its key, which with the corpus is the name of its recipe, and its name in the table.
-
-    settings: what it changes in the recipe.   note: how it differs from the paper.   published: by corpus; may be empty.
-    """
-
-    key: str
-    name: str
-    group: str
-    settings: tuple[str, ...] = ()
-    note: str = ""
-    published: Mapping[CorpusName, tuple[Published, ...]] | None = None
-
-    def numbers(self, corpus: CorpusName) -> tuple[Published, ...]:
-        """What is published of this row."""
-        return (self.published or {}).get(corpus, ())
-
-
-# The paper starts the encoder from I3D's logits, equations (11) and (12); that the baseline did so too is an assumption.
-_MOTION = ("motion.network=i3d",)
-_FRAMES = "The paper's ResNet-152 was fine-tuned on COCO (VSE++), the recipe's was not, unless --weights gives such a one."
-_RELEASED = "As the released code computes it; its authors say that it is better than the paper, without numbers."
-_ABLATION = "The numbers are of the paper of 2017, the recipe is the released code's."
-
-
-def _percent(source: str, **values: float) -> Published:
-    names = {"B1": "BLEU-1", "B2": "BLEU-2", "B3": "BLEU-3", "B4": "BLEU-4", "M": "METEOR", "R": "ROUGE-L", "C": "CIDEr"}
-    return Published({names[name]: value for name, value in values.items()}, source)
-
-
-def _modern(model: str, name: str) -> Iterable[Row]:
-    backbones = {"clip": "CLIP", "dinov2": "DINOv2", "dinov3": "DINOv3", "siglip2": "SigLIP 2"}
-    for key, shown in backbones.items():
-        yield Row(f"{model}-{key}", f"{name} on {shown}", MODERN_GROUP)
-
-
-ROWS: tuple[Row, ...] = (
-    Row("lrcn", "LRCN", LSTAP_GROUP, _MOTION, f"{_FRAMES} The values of Table 3 were not at hand."),
-    Row("lrcn-matching", "LRCN + matching loss", LSTAP_GROUP, _MOTION, f"{_FRAMES} The values of Table 3 were not at hand."),
-    Row("lstap-mean", "L-STAP, mean", LSTAP_GROUP, _MOTION, f"{_FRAMES} The values of Table 3 were not at hand."),
-    Row(
-        "lstap-attention",
-        "L-STAP, attention",
-        LSTAP_GROUP,
-        _MOTION,
-        _FRAMES,
-        {"msvd": (_percent(LSTAP_TABLE_1, B1=84.0, B2=74.1, B3=64.5, B4=55.1, R=72.7, M=35.4, C=86.7),)},
-    ),
-    Row(
-        "stat-temporal-only",
-        "temporal attention only",
-        STAT_GROUP,
-        (),
-        _ABLATION,
-        {
-            "msvd": (_percent(f"{RELATIVE} 51.1 / 1.183", B4=43.2),),
-            "msrvtt": (_percent(f"{RELATIVE} 37.4 / 1.090", B4=34.3),),
-        },
-    ),
-    Row(
-        "stat-without-local",
-        "STAT without local features",
-        STAT_GROUP,
-        (),
-        _ABLATION,
-        {
-            "msvd": (_percent(f"{RELATIVE} 51.1 / 1.101", B4=46.4),),
-            "msrvtt": (_percent(f"{RELATIVE} 37.4 / 1.008", B4=37.1),),
-        },
-    ),
-    Row("stat-averaged-regions", "STAT, regions averaged", STAT_GROUP, (), "An ablation of ours."),
-    Row("stat-spatial-only", "spatial attention only", STAT_GROUP, (), "An ablation of ours."),
-    Row("stat-local-only", "STAT, local features only", STAT_GROUP, (), "An ablation of ours."),
-    Row(
-        "stat-mm17",
-        "STAT, paper of 2017",
-        STAT_GROUP,
-        (),
-        "Regions of torchvision's Faster R-CNN; the authors' were of py-faster-rcnn.",
-        {
-            "msvd": (_percent(STAT_ABSTRACT, B4=51.1),),
-            "msrvtt": (_percent(STAT_ABSTRACT, B4=37.4), _percent(f"{QUOTED}: Tu et al. 2017", M=26.6, C=41.5)),
-        },
-    ),
-    Row("stat", "STAT, released code", STAT_GROUP, (), _RELEASED),
-    Row("lstap-stat", "L-STAP with STAT's attention", MODERN_GROUP, _MOTION, _FRAMES),
-    *_modern("lstap", "L-STAP"),
-    *_modern("stat", "STAT"),
+WITH_PUBLISHED = (
+    "Times 100; higher is better. Ours: the mean over the seeds, and with several seeds ± the sample's standard deviation. Published "
+    "numbers stand as printed, each with its source; where none is shown, none has been seen."
 )
-PAPERS = tuple(row for row in ROWS if row.group != MODERN_GROUP)
-SELECTIONS: Mapping[str, tuple[Row, ...]] = {
-    "papers": PAPERS,
-    "modern": tuple(row for row in ROWS if row.group == MODERN_GROUP),
-    "all": ROWS,
+ON_SCENES = (
+    "Facts and scores times 100; higher is better. Facts: the share of a scene's facts that the caption states, in all, by kind (order: of "
+    "two events), and in scenes with two objects, with a small object, without one, with a brief event, without one. Frames and places: "
+    "the effective number that attention covers, exp of its entropy (1 if all weight is on one, their number if it is uniform), "
+    "of a word's attention over time and of a frame's places. Several seeds: the mean ± the sample's standard deviation."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.   usual: the rows where none are asked for, see `rows_named`.   others: systems of others, with published numbers."""
+
+    title: str
+    explanation: str
+    rows: tuple[Row, ...]
+    usual: str
+    columns: tuple[str, ...]
+    others: tuple[tuple[str, Published], ...] = ()
+
+    @property
+    def selections(self) -> dict[str, tuple[Row, ...]]:
+        """Rows by the name of a selection."""
+        return {
+            "papers": tuple(row for row in self.rows if row.group != MODERN_GROUP),
+            "modern": tuple(row for row in self.rows if row.group == MODERN_GROUP),
+            "all": self.rows,
+        }
+
+
+TABLES: Mapping[CorpusName, Table] = {
+    "msvd": Table("MSVD: ours and the published", WITH_PUBLISHED, papers.ROWS, "papers", METRICS, papers.OTHERS["msvd"]),
+    "msrvtt": Table("MSR-VTT: ours and the published", WITH_PUBLISHED, papers.ROWS, "papers", METRICS, papers.OTHERS["msrvtt"]),
+    "scenes": Table(
+        "Generated scenes",
+        ON_SCENES,
+        scene_rows.ROWS,
+        "all",
+        (*FACT_COLUMNS, "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", *ATTENTION_COLUMNS),
+    ),
 }
 
-# Systems of others, to read beside: name and numbers.
-OTHERS: Mapping[CorpusName, tuple[tuple[str, Published], ...]] = {
-    "msvd": tuple(
-        (name, _percent(f"as cited in {LSTAP_TABLE_1}", **values))
-        for name, values in {
-            "TSL": {"B4": 51.7, "M": 34.0, "C": 74.9},
-            "RecNet": {"B4": 52.3, "R": 69.8, "M": 34.1, "C": 80.3},
-            "mGRU": {"B1": 82.5, "B2": 72.2, "B3": 63.3, "B4": 53.8, "M": 34.5, "C": 81.2},
-            "AGHA": {"B1": 83.1, "B2": 73.0, "B3": 64.3, "B4": 55.1, "M": 35.3, "C": 83.3},
-            "SAM": {"B4": 54.0, "M": 35.3, "C": 87.4},
-            "E2E (reinforcement learning)": {"B4": 50.3, "R": 70.8, "M": 34.1, "C": 87.5},
-            "SibNet": {"B4": 54.2, "R": 71.7, "M": 34.8, "C": 88.2},
-        }.items()
-    ),
-    "msrvtt": tuple(
-        (name, _percent(QUOTED, **values))
-        for name, values in {
-            "MP-LSTM": {"B4": 34.6, "M": 24.6},
-            "SA-LSTM": {"B4": 36.3, "M": 25.5, "C": 39.9},
-            "M3": {"B4": 38.13, "M": 26.58},
-            "DenseLSTM": {"B4": 38.1, "M": 26.6, "C": 42.8},
-            "hLSTMat": {"B4": 38.3, "M": 26.3},
-            "GRU-EVE": {"B4": 38.3, "M": 28.4, "C": 48.1},
-            "RecNet": {"B4": 39.1, "M": 26.6, "C": 42.7},
-        }.items()
-    ),
-}
 
+def rows_named(corpus: CorpusName, names: str | None = None) -> tuple[Row, ...]:
+    """The rows of 'lrcn,stat*', in the order of the table: keys, patterns with *, and 'papers', 'modern' and 'all'.
 
-def rows_named(names: str) -> tuple[Row, ...]:
-    """The rows of 'lrcn,stat*', in the order of ROWS: keys, patterns with *, and 'papers', 'modern' and 'all'.
-
-    Raises ConfigError that lists them, with the nearest, if one is not known.
+    names: None for the table's usual rows. Raises ConfigError that lists them, with the nearest, for an unknown name.
     """
+    table = TABLES[corpus]
+    if names is None:
+        names = table.usual
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     found = {
-        name: [row.key for row in SELECTIONS.get(name, ROWS) if name in SELECTIONS or fnmatchcase(row.key, name)]
+        name: [
+            row.key for row in table.selections.get(name, table.rows) if name in table.selections or fnmatchcase(row.key, name)
+        ]
         for name in wanted
     }
     unknown = [name for name, keys in found.items() if not keys]
     if unknown or not wanted:
-        raise ConfigError(_unknown(unknown or [repr(names)]))
+        raise ConfigError(_unknown(unknown or [repr(names)], [*table.selections, *(row.key for row in table.rows)]))
     chosen = {key for keys in found.values() for key in keys}
-    return tuple(row for row in ROWS if row.key in chosen)
+    return tuple(row for row in table.rows if row.key in chosen)
 
 
-def _unknown(names: Sequence[str]) -> str:
-    known = [*SELECTIONS, *(row.key for row in ROWS)]
+def _unknown(names: Sequence[str], known: Sequence[str]) -> str:
     near = {name: match for name in names for match in difflib.get_close_matches(name, known, n=1, cutoff=0.5)}
     hint = f" Did you mean {', '.join(near.values())}?" if near else ""
     return f"{', '.join(names)}: no such row.{hint} Choose among {', '.join(known)}, with commas between them; * stands for anything."

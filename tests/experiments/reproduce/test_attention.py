@@ -1,4 +1,4 @@
-"""Over how many frames and places attention is spread."""
+"""The effective number of frames and places that attention covers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from stap.captioning.captions import ClipCaption
 from stap.corpora.corpus import Clip
 from stap.decoding.greedy import greedy
-from stap.experiments.demo.spread import attention_spread, perplexity
+from stap.experiments.reproduce.attention import effective_number, effective_numbers
 from stap.features.streams import FeatureStreams
 from stap.models.batch import VideoBatch
 from stap.models.build import build_model
@@ -25,9 +25,11 @@ OVER_A_GRID = STATSettings(
 )
 
 
-def test_perplexity() -> None:
+def test_effective_number() -> None:
     weights = torch.tensor([[1.0, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0], [0, 0, 0]])
-    torch.testing.assert_close(perplexity(weights), torch.tensor([1.0, 3.0, 2.0, 1.0], dtype=torch.double), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        effective_number(weights), torch.tensor([1.0, 3.0, 2.0, 1.0], dtype=torch.double), atol=1e-6, rtol=0
+    )
 
 
 def entropy_of(weights: list[float]) -> float:
@@ -62,11 +64,11 @@ def test_the_mean_over_words_and_frames_equals_one_video_at_a_time(kind: str) ->
                 assert spatial is not None
                 places += [math.exp(entropy_of(weights)) for weights in spatial[0].tolist()]
     clips = [cast(Clip, SimpleNamespace(id=clip)) for clip in grids]
-    spread: dict[str, Any] = attention_spread(model, store, clips, captions)
+    numbers: dict[str, Any] = effective_numbers(model, store, clips, captions)
     assert len(frames) > 3
-    assert spread["frames"] == pytest.approx(sum(frames) / len(frames), abs=1e-5)
+    assert numbers["frames"] == pytest.approx(sum(frames) / len(frames), abs=1e-5)
     if kind == "lrcn":
-        assert spread["places"] is None
+        assert numbers["places"] is None
     else:
-        assert spread["places"] == pytest.approx(sum(places) / len(places), abs=1e-5)
-        assert spread["places"] < R - 0.01
+        assert numbers["places"] == pytest.approx(sum(places) / len(places), abs=1e-5)
+        assert numbers["places"] < R - 0.01

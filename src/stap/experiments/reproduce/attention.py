@@ -1,4 +1,4 @@
-"""How many frames and places attention takes in at a time: whether it has learned to choose."""
+"""The effective number of frames and of places that attention covers: whether it has learned to choose."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stap.features.streams import FeatureStreams
 from stap.models.caption_model import CaptionModel, attentions_of
 from stap.text.special_ids import EOS
 
-__all__ = ["attention_spread", "perplexity"]
+__all__ = ["effective_number", "effective_numbers"]
 
 
-def perplexity(weights: Tensor) -> Tensor:
-    """exp of the entropy of the last axis, (..., N) -> (...): N if all weights are equal, 1 if one of them is everything.
+def effective_number(weights: Tensor) -> Tensor:
+    """exp of the entropy of the last axis (perplexity), (..., N) -> (...): N if all weights are equal, 1 if one is all.
 
     Weights of 0 (padding) add nothing; a row of zeros gives 1.
     """
@@ -27,20 +27,20 @@ def perplexity(weights: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def attention_spread(
+def effective_numbers(
     model: CaptionModel,
     store: FeatureStreams,
     clips: Sequence[Clip],
     captions: Mapping[str, ClipCaption],
     device: torch.device | str = "cpu",
 ) -> dict[str, float | None]:
-    """The mean perplexity of the attention over frames and of that over the places of a frame, in captions that are there.
+    """The mean effective number of frames and of places of a frame, over the words of these captions.
 
-    'frames': over all words. 'places': of STAT's models over all words, the end included, and frames; of L-STAP, whose encoder pools,
+    'frames': over all words. 'places': STAT's models: over all words, the end included, and frames; L-STAP, whose encoder pools:
     over all frames. None for models that do not choose among places, and where no caption has a word.
     """
-    frames = [perplexity(captions[clip.id].hypothesis.attention.weights) for clip in clips]
-    places = [spread for ids in id_batches(clips) for spread in _of_places(model, store, ids, captions, device)]
+    frames = [effective_number(captions[clip.id].hypothesis.attention.weights) for clip in clips]
+    places = [number for ids in id_batches(clips) for number in _of_places(model, store, ids, captions, device)]
     return {"frames": _mean(frames), "places": _mean(places)}
 
 
@@ -51,7 +51,7 @@ def _of_places(
     captions: Mapping[str, ClipCaption],
     device: torch.device | str,
 ) -> Iterator[Tensor]:
-    """The perplexities of each clip, flat; none where the model does not choose."""
+    """The effective numbers of each clip, flat; none where the model does not choose."""
     memory = model.encode(read_videos(store.read, ids).to(device))
     said = [[*captions[video_id].hypothesis.words, EOS] for video_id in ids]
     attentions = attentions_of(model, memory, pad_words(said).to(device)).values()
@@ -60,9 +60,9 @@ def _of_places(
         for attention in over_places:
             places = attention.of_video(b).places
             assert places is not None
-            yield perplexity(places[: len(own)]).flatten()  # (L, F, R)
+            yield effective_number(places[: len(own)]).flatten()  # (L, F, R)
         if memory.pooling_weights is not None and not over_places:
-            yield perplexity(memory.pooling_weights[b, ~memory.positions.is_padding[b]])
+            yield effective_number(memory.pooling_weights[b, ~memory.positions.is_padding[b]])
 
 
 def _mean(parts: Sequence[Tensor]) -> float | None:
