@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from stap.corpora.corpus import SPLITS, Clip, Corpus
-from stap.corpora.loading import load_corpus
+from stap.corpora.loading import load_corpus_with_files
 from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
@@ -40,7 +40,7 @@ def write_msvd_layout(corpus: Corpus, out: Path) -> Corpus:
         raise CorpusError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
         ) from error
-    return load_corpus(CorpusSettings(kind="msvd", root=out))
+    return load_corpus_with_files(CorpusSettings(kind="msvd", root=out))
 
 
 def _link(clip: Clip, folder: Path) -> None:
