@@ -8,8 +8,8 @@ from typing import Any
 
 from stap.corpora.corpus import Clip
 from stap.experiments.facts import FACT_COLUMNS, Counts, count_facts, share
-from stap.experiments.text_table import text_table
 from stap.reports.page import ScoresRow, ScoresTable
+from stap.reports.text_table import text_table
 from stap.scoring.metrics import Scorer
 
 __all__ = ["COLUMNS", "SystemScores", "score_constant", "scores_as_text", "scores_table"]

@@ -18,8 +18,8 @@ from stap.experiments.reproduce.networks import FeatureSource, build, feature_so
 from stap.experiments.reproduce.request import Request
 from stap.experiments.reproduce.rows import CorpusName, Row
 from stap.experiments.reproduce.runs import OUTCOME_FILE
-from stap.experiments.text_table import text_table
 from stap.recipes.settings import Recipe
+from stap.reports.text_table import text_table
 
 __all__ = ["CorpusPlan", "NetworkPlan", "Plan", "RowPlan", "make_plan"]
 

@@ -14,9 +14,9 @@ from stap import reports
 from stap.experiments.reproduce.rows import ATTENTION_COLUMNS, GROUPS, METRICS, CorpusName, Published, Row
 from stap.experiments.reproduce.runs import CAPTIONS_FILE, RECIPE_FILE, REPORT_FILE, Outcome
 from stap.experiments.reproduce.tables import TABLES, Table
-from stap.experiments.text_table import text_table
 from stap.files import write_atomically, write_json
 from stap.reports.page import ScoresRow
+from stap.reports.text_table import text_table
 
 __all__ = ["JSON_FILE", "PAGE_FILE", "TABLE_FILE", "Reproduction", "RowResult", "published_rows", "write_tables"]
 
