@@ -476,6 +476,21 @@ def test_recipes(run) -> None:
     assert "training.batch_size = 64" in settings.out
 
 
+def test_help_lists_options_in_groups(run) -> None:
+    answer = run("score", "--help")
+    headings = [line for line in answer.out.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert headings == [
+        "Arguments:",
+        "Options:",
+        "References:",
+        "Comparisons:",
+        "Document frequencies:",
+        "Confidence intervals:",
+    ]
+    [group] = re.findall(r"Confidence intervals:\n((?:  .*\n?)+)", answer.out)
+    assert re.findall(r"^  (--\w+)", group, re.MULTILINE) == ["--draws", "--level", "--seed"]
+
+
 def test_help_answers_at_once_in_a_process() -> None:
     """In processor time, which a busy machine does not stretch; `stap --help` does nothing but compute."""
 

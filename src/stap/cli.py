@@ -27,6 +27,7 @@ from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
 from stap.commands.shared.console import complain
+from stap.commands.shared.options import GroupedCommand
 from stap.commands.train import train
 from stap.errors import StapError
 
@@ -57,7 +58,7 @@ for verb in (
     recipes,
     doctor,
 ):
-    app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)
+    app.command(verb.__name__.rstrip("_").replace("_", "-"), cls=GroupedCommand)(verb)
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 __all__ = [
     "DeviceOption",
+    "GroupedCommand",
     "ModelOption",
     "OverridesArgument",
     "ProcessesOption",
@@ -20,6 +22,24 @@ __all__ = [
     "UnusedSeedOption",
     "with_seed",
 ]
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists options with a `rich_help_panel` under that heading, as plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, the options without a heading, and the others under theirs."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            if line is not None:
+                default = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(line)
+        for heading, lines in sections.items():
+            if lines:
+                with formatter.section(heading):
+                    formatter.write_dl(lines)
+
 
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice; default: the recipe's.")]
