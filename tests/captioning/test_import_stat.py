@@ -290,7 +290,7 @@ def test_words_without_a_number_of_their_own(
 
 def test_features_of_another_size_are_refused(tmp_path: Path, arrays: dict[str, Array], words: Path) -> None:
     for stream, size in {"frames": 6, "motion": 4, "regions": 9}.items():
-        FeatureStore(tmp_path / "imported", {"kind": "imported", "stream": stream, "feature_size": size})
+        FeatureStore(tmp_path / "imported", {"kind": "imported", "stream": stream, "feature_size": size}).begin()
     file = write(tmp_path, arrays)
     with pytest.raises(CheckpointError) as caught:
         import_stat_npz(file, words, tmp_path / "run", features=tmp_path / "imported")

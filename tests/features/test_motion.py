@@ -321,7 +321,7 @@ def test_the_fingerprint_says_how_features_are_made(extractor: MotionExtractor) 
         ({"frame_rate": 0}, "motion.frame_rate is 0, and more than 0 frames a second were expected."),
         (
             {"image_size": 300},
-            "motion.image_size is 300, more than the shorter side of the pictures, 256. Set a larger motion.resize too.",
+            "motion.image_size is 300, more than the shorter side of the frames, 256. Set a larger motion.resize too.",
         ),
         ({"network": "c3d", "clip_frames": 8}, "motion.clip_frames is 8, and c3d takes 16 only. Leave it out."),
         ({"network": "c3d", "image_size": 96}, "motion.image_size is 96, and c3d takes 112 only. Leave it out."),

@@ -129,7 +129,7 @@ def i3d_weights() -> dict[str, np.ndarray]:
 def i3d_checkpoint(
     i3d_weights: dict[str, np.ndarray], write_checkpoint: WriteCheckpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The same as a TensorFlow checkpoint, with some of what an optimiser leaves beside the variables."""
+    """The same as a TensorFlow checkpoint, with some of what an optimiser adds to the variables."""
     left = {f"{name}/Momentum": value for name, value in i3d_weights.items() if name.startswith("Conv3d_1a")}
     step = {"global_step": np.array(7, dtype=np.int64)}
     return write_checkpoint(tmp_path_factory.mktemp("i3d") / "model.ckpt", i3d_weights | left | step)

@@ -1,4 +1,4 @@
-"""Every published form of I3D's weights gives the same network, and what does not fit is told at once."""
+"""Every published form of I3D's weights gives the same network, and one error names all that does not fit."""
 
 from __future__ import annotations
 

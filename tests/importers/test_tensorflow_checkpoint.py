@@ -91,12 +91,12 @@ def test_the_published_indices(stap_data: Path, name: str, variables: int, with_
 def test_a_missing_file(prefix: Path, tmp_path: Path) -> None:
     assert message(tmp_path / "no.ckpt") == (
         f"{tmp_path}/no.ckpt.index: cannot be read (No such file or directory). Give the path without its ending, for example "
-        ".../model.ckpt, with both files, .index and .data-00000-of-00001, beside each other."
+        ".../model.ckpt, with both files, .index and .data-00000-of-00001, in one folder."
     )
     data = prefix.with_name("model.ckpt.data-00000-of-00001")
     data.unlink()
     assert message(prefix, "scalar") == (
-        f"{data}: cannot be read (No such file or directory). It holds the values of scalar and belongs beside model.ckpt.index."
+        f"{data}: cannot be read (No such file or directory). It holds the values of scalar and belongs next to model.ckpt.index."
     )
 
 

@@ -97,7 +97,7 @@ def test_a_run_on_precomputed_features_has_no_network(network: torchvision.model
     with pytest.raises(CheckpointError) as caught:
         read_weights(path)
     assert str(caught.value) == (
-        f"{path}: a VSE++ checkpoint without an image network (it has fc.bias, fc.weight), trained on features computed before. "
+        f"{path}: a VSE++ checkpoint without an image network (it has fc.bias, fc.weight), trained on precomputed features. "
         "Take a run that trained its network: among the published ones coco_vse++_resnet_restval_finetune."
     )
 

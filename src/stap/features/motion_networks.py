@@ -18,7 +18,7 @@ from stap.recipes.settings import MotionSettings
 __all__ = ["MotionNetwork", "build_motion_network"]
 
 I3D_PREPROCESSING = ClipPreprocessing(256, 224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # pixels in [-1, 1]
-# The mean of the Sports-1M clips as one colour, as PyTorch ports use it; the exact mean is a cube beside the weights.
+# The mean of the Sports-1M clips as one colour, as PyTorch ports use it; the exact mean is a cube in the file of weights.
 C3D_PREPROCESSING = ClipPreprocessing(
     (128, 171), IMAGE_SIZE, mean=(102 / 255, 98 / 255, 90 / 255), std=(1 / 255, 1 / 255, 1 / 255), channel_order="bgr"
 )
@@ -96,7 +96,7 @@ def _c3d(settings: MotionSettings) -> MotionNetwork:
         network, cube = load_c3d(_weights_file(settings, C3D_SOURCE))
     layer = _layer(settings, ("fc6", "fc7") if network.classes is None else ("fc6", "fc7", "logits"))
     if cube is not None and preprocessing.resize != C3D_PREPROCESSING.resize:
-        raise ConfigError("motion.resize: the mean in these weights is of pictures of [128, 171]. Leave it out.")
+        raise ConfigError("motion.resize: the mean in these weights is of frames of [128, 171]. Leave it out.")
     return MotionNetwork(
         network,
         layer,
@@ -175,7 +175,7 @@ def _preprocessing(settings: MotionSettings, own: ClipPreprocessing) -> ClipPrep
     found = replace(own, **changed)
     if found.image_size > found.short_side:
         raise ConfigError(
-            f"motion.image_size is {found.image_size}, more than the shorter side of the pictures, {found.short_side}. "
+            f"motion.image_size is {found.image_size}, more than the shorter side of the frames, {found.short_side}. "
             "Set a larger motion.resize too."
         )
     return found

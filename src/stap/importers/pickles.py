@@ -167,7 +167,7 @@ _PLAIN = _Kind(
 
 
 class _Content:
-    """The bytes of a file, of which no more can be asked for than there are."""
+    """The bytes of a file; reading beyond its end is an error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.readline = file, file.readline
@@ -175,7 +175,7 @@ class _Content:
 
     def read(self, size: int) -> bytes:
         """That many bytes, and never fewer."""
-        found = self.file.read(min(size, self.size))  # Python makes room for as many as are asked for
+        found = self.file.read(min(size, self.size))  # Python allocates the size that it is given
         if len(found) < size:
             raise _RefusedError("it is cut short")
         return found

@@ -68,7 +68,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 class TensorFlowCheckpoint:
-    """The variables of a checkpoint by name; values are read, and their checksums compared, when they are asked for."""
+    """The variables of a checkpoint by name; `read` reads the values of one and compares their checksum."""
 
     def __init__(self, path: Path) -> None:
         """path: the prefix as TensorFlow calls it ('.../model.ckpt'), or either file. Raises CheckpointError."""
@@ -81,7 +81,7 @@ class TensorFlowCheckpoint:
         except OSError as error:
             raise CheckpointError(
                 f"{self.index_file}: cannot be read ({error.strerror}). Give the path without its ending, for example .../model.ckpt, "
-                "with both files, .index and .data-00000-of-00001, beside each other."
+                "with both files, .index and .data-00000-of-00001, in one folder."
             ) from error
         except (ValueError, IndexError, UnicodeDecodeError) as error:
             raise CheckpointError(
@@ -118,7 +118,7 @@ class TensorFlowCheckpoint:
                 return opened.read(variable.size)
         except OSError as error:
             raise CheckpointError(
-                f"{file}: cannot be read ({error.strerror}). It holds the values of {name} and belongs beside {self.index_file.name}."
+                f"{file}: cannot be read ({error.strerror}). It holds the values of {name} and belongs next to {self.index_file.name}."
             ) from error
 
 

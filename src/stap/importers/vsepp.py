@@ -45,7 +45,7 @@ def image_network(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor
     }
     if not network:
         raise CheckpointError(
-            f"{path}: a VSE++ checkpoint without an image network (it has {', '.join(sorted(image_encoder))}), trained on features "
-            "computed before. Take a run that trained its network: among the published ones coco_vse++_resnet_restval_finetune."
+            f"{path}: a VSE++ checkpoint without an image network (it has {', '.join(sorted(image_encoder))}), trained on "
+            "precomputed features. Take a run that trained its network: among the published ones coco_vse++_resnet_restval_finetune."
         )
     return network
