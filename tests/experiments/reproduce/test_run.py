@@ -162,7 +162,7 @@ def test_scenes_in_msvd_s_layout_interrupted_and_continued(small: Request, tmp_p
     assert not any("epoch 1/1" in line for line in lines)
     assert any(line.endswith("0 written, 22 already there, 1 failed") for line in lines)
     assert found.rows[0].outcomes[0].clips == {"train": 17, "validation": 2, "test": 3}
-    assert found.remarks[0].startswith("1 of 24 clips have no video")
+    assert found.remarks[0].startswith("1 of 24 clips have neither a video nor features and are left out")
     assert "test_resnet made no features of 1 clips, which are left out of its rows: vid3." in found.remarks
     file.write_text(file.read_text()[:40])  # as if half-written by something else
     again = reproduce(replace(small, rows=small.rows[:1]), say=Lines())

@@ -18,7 +18,7 @@ from stap.corpora.problems import Problem, Problems, listed
 from stap.errors import CorpusError, FeatureError
 from stap.features.imported import open_imported
 from stap.features.store import EXTRACTOR_FILE, FeatureStore
-from stap.files import write_json
+from stap.files import read_json, write_json
 from stap.recipes.settings import Recipe
 
 __all__ = ["CHECK_FILE", "CheckedCorpus", "clips_digest", "existing_stores", "find_clips", "limited", "prepare_corpus"]
@@ -141,7 +141,7 @@ def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
 
 
 def _check(recipe: Recipe, *, frames: int, on_progress: OnProgress | None) -> tuple[Problem, ...]:
-    settings = recipe.corpus.model_copy(update={"available_only": False})  # missing videos are found, and told
+    settings = recipe.corpus.model_copy(update={"available_only": False})  # missing videos are findings too
     report = check_corpus(settings, recipe.text, frames=frames, on_progress=on_progress)
     return report.must_be_repaired
 
@@ -174,13 +174,13 @@ def _mark(recipe: Recipe, here: Iterable[Clip], *, decoded: bool) -> dict[str, A
 def _caption_files(recipe: Recipe) -> list[Path]:
     root = recipe.corpus.root
     given = [file if root is None or file.is_absolute() else root / file for file in recipe.corpus.captions]
-    beside = root.iterdir() if root is not None else ()
-    return sorted({*given, *(path for path in beside if path.suffix in (".txt", ".csv", ".json"))})
+    files_in_root = root.iterdir() if root is not None else ()
+    return sorted({*given, *(path for path in files_in_root if path.suffix in (".txt", ".csv", ".json"))})
 
 
 def _found_before(file: Path, mark: Mapping[str, Any]) -> tuple[Problem, ...] | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         return tuple(Problem(**problem) for problem in content["problems"]) if content["of"] == mark else None
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not as written here: it is made again
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or of another version: the check is repeated
         return None
