@@ -27,7 +27,7 @@ def test_variety_beside_the_training_captions():
 def test_no_captions():
     with pytest.raises(ScoringError) as raised:
         variety([])
-    assert str(raised.value) == "there is no caption to look at. Give at least one."
+    assert str(raised.value) == "there is no caption to count in. Give at least one."
     assert variety([""]).distinct_2 == 0.0
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_compared():
 def test_one_video_has_no_interval():
     with pytest.raises(ScoringError) as raised:
         intervals(scores([1.0]))
-    assert str(raised.value) == ("an interval comes from drawing videos again, and there is only 1. Score at least two videos.")
+    assert str(raised.value) == "a confidence interval needs at least 2 videos to resample; got 1. Score more videos."
 
 
 def test_scores_from_a_file_have_no_interval():

@@ -1,4 +1,4 @@
-"""Captions that need no video: what a score is worth can be seen only beside theirs."""
+"""Baselines that need no video: a score means something only in comparison with theirs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["most_frequent_caption"]
 def most_frequent_caption(captions: Iterable[str]) -> str:
     """The caption that occurs most often, whatever its case and surrounding spaces; among equals the first in the alphabet.
 
-    Given the captions of the training split, it is the best that can be said without looking, for a scorer that counts
-    whole sentences; a system that has learned anything from pictures is above it.
+    Of the training captions, it is the best single answer for a scorer that counts whole sentences; a system that has learned
+    anything from pictures scores more.
 
     Raises ScoringError if there is no caption.
     """

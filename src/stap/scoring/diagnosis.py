@@ -1,4 +1,4 @@
-"""What captions are like, beside how well they score: length, variety, repetition; and where two systems differ most."""
+"""Length, variety and repetition of captions; scores of people; and the videos on which two systems differ most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Difference", "Variety", "human_captions", "largest_differences", "sc
 
 @dataclass(frozen=True)
 class Variety:
-    """What a set of captions is like; words are the scorer's tokens, lowercase and without punctuation."""
+    """Counts over a set of captions; words are the scorer's tokens, lowercase and without punctuation."""
 
     captions: int
     without_words: int
@@ -37,12 +37,12 @@ class Variety:
 def variety(captions: Iterable[str], training: Iterable[str] | None = None, *, most: int = 5) -> Variety:
     """Count in tokenized captions, as Scorer.words gives them, one a video.
 
-    training: the captions of the training split, tokenized alike: what is novel can be told only beside them.
+    training: the captions of the training split, tokenized alike; without them nothing is known about novelty.
     most: how many of the most frequent captions to list.   Raises ScoringError if there is no caption.
     """
     sentences = [caption.split() for caption in captions]
     if not sentences:
-        raise ScoringError("there is no caption to look at. Give at least one.")
+        raise ScoringError("there is no caption to count in. Give at least one.")
     lengths = [len(words) for words in sentences]
     counts = Counter(" ".join(words) for words in sentences)
     words = [word for sentence in sentences for word in sentence]
@@ -69,8 +69,8 @@ def variety(captions: Iterable[str], training: Iterable[str] | None = None, *, m
 def human_captions(references: Mapping[str, Sequence[str]], seed: int = 0) -> tuple[dict[str, str], dict[str, list[str]]]:
     """One reference of each video drawn as if it were a prediction, and the others, to score it against.
 
-    The row that this gives tells what a person scores who describes the video once. It is no strict ceiling: a system may know
-    what most people say, and a person has one reference fewer to agree with. Videos with a single reference are left out.
+    Their score is that of a person who describes each video once. It is no strict ceiling: a system may learn what most people say,
+    and a person has one reference fewer to agree with. Videos with a single reference are left out.
     Raises ScoringError if no video has two.
     """
     random = np.random.default_rng(seed)

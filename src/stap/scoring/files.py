@@ -1,4 +1,4 @@
-"""Files of captions, of whatever shape: text as it is, and pairs of a video id and what is given for it.
+"""Files of captions in their several shapes: text, and pairs of a video id and the value given for it.
 
 Text is split at line feeds only: Python's own line splitting also cuts at U+0085 and U+2028, which occur inside captions.
 """
@@ -27,7 +27,7 @@ def video_id(name: str) -> str:
 
 
 def entries(path: Path, content: Any, shapes: str) -> Iterator[tuple[str, Any]]:
-    """Pairs of video id and whatever is given for it, of an object or of a list of objects."""
+    """Pairs of video id and the value given for it, from an object or a list of objects."""
     if isinstance(content, dict):
         yield from ((video_id(key), value) for key, value in content.items())
         return

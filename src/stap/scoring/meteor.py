@@ -1,4 +1,4 @@
-"""METEOR 1.5 as a process that is kept: loading its tables takes ten seconds, a caption less than a millisecond.
+"""METEOR 1.5 as a process that stays alive: loading its tables takes ten seconds, a caption less than a millisecond.
 
 Denkowski & Lavie 2014; the Java archive and its options are those of pycocoevalcap. The protocol is lines of text:
 `SCORE ||| reference ||| ... ||| hypothesis` is answered by a line of statistics of that caption, and
@@ -24,7 +24,7 @@ OPTIONS = ["-", "-", "-stdio", "-l", "en", "-norm"]
 
 
 class MeteorRunner:
-    """METEOR when it is needed: started once, started again after it has ended, shared by whoever holds the runner."""
+    """METEOR's process, started at the first need, and again after it has ended; measures may share it."""
 
     def __init__(self) -> None:
         """Nothing runs yet."""
@@ -44,7 +44,7 @@ class MeteorRunner:
 
 
 class MeteorProcess:
-    """A running METEOR. `close()` ends it; one that is forgotten is ended with its owner, or at exit."""
+    """A running METEOR. `close()` ends it; so does the garbage collector, or the exit of Python."""
 
     def __init__(self) -> None:
         """Start the process and return at once: it loads its tables while the caller goes on.

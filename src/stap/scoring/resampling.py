@@ -1,4 +1,4 @@
-"""How sure a score is, and whether one system is better than another: by drawing the videos again.
+"""How sure a score is, and whether one system is better than another: by resampling the videos.
 
 Intervals are the percentile bootstrap over videos (Efron & Tibshirani 1993, chapter 13; for BLEU, Koehn 2004): a test set of the
 same size is drawn with replacement many times, and the middle 95 % of its scores is the interval. Two systems are compared on
@@ -35,7 +35,7 @@ _AT_ONCE = 250  # draws computed together: a few MB for the largest test sets
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, or a difference of scores, with the range that it varies in."""
+    """A score, or a difference of scores, with its confidence interval."""
 
     value: float
     low: float
@@ -147,6 +147,4 @@ def _check(videos: int, level: float, draws: int) -> None:
     if draws < 1:
         raise ValueError(f"draws must be 1 or more; not {draws!r}")
     if videos < 2:
-        raise ScoringError(
-            f"an interval comes from drawing videos again, and there is only {videos}. Score at least two videos."
-        )
+        raise ScoringError(f"a confidence interval needs at least 2 videos to resample; got {videos}. Score more videos.")

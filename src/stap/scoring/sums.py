@@ -1,4 +1,4 @@
-"""Corpus scores as functions of sums over videos: what resampling videos needs, and nothing else does.
+"""Corpus scores as functions of sums over videos, for resampling.
 
 A mean is the sum of its values over their number. BLEU and METEOR are no means: they add up counts of all captions first and
 compute one score from the sums, so resampling adds up the counts of the videos drawn.
