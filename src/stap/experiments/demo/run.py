@@ -25,8 +25,7 @@ import torch
 from stap.captioning.captioner import Captioner
 from stap.captioning.model_folder import load_run
 from stap.corpora.corpus import SPLITS, Clip
-from stap.experiments.demo.page import choose_shown, curves, recalled, write_page
-from stap.experiments.demo.scores import SystemScores, score_constant, scores_as_text
+from stap.experiments.demo.scores import SystemScores, score_constant, scores_as_text, scores_table
 from stap.experiments.facts import count_facts
 from stap.experiments.reproduce.request import scene_recipe
 from stap.experiments.reproduce.runs import RowData, evaluate_row, train_row
@@ -34,6 +33,7 @@ from stap.experiments.reproduce.scene_rows import QUICK, SceneSize
 from stap.experiments.reproduce.scenes import PreparedScenes, prepare_scenes
 from stap.experiments.stages import Say, Stages
 from stap.files import write_json
+from stap.reports.scenes_page import choose_shown, curves, recalled, write_scenes_page
 from stap.scoring.baselines import most_frequent_caption
 from stap.training.loop import TrainingResult
 
@@ -118,7 +118,9 @@ def run_demo(
     with stages.stage("report", f"Writing {out / 'report.html'}"):
         captioner = Captioner(load_run(out / LSTAP.folder, device), device)
         made = _how_made(prepared, captioner) | {f"Time for {name}": f"{took:.0f} s" for name, took in stages.seconds.items()}
-        write_page(out / "report.html", captioner, shown, systems, curves(prepared.pretraining, trainings), made)
+        lines = curves(prepared.pretraining, trainings)
+        captions = {one.name: one.captions for one in systems}
+        write_scenes_page(out / "report.html", captioner, shown, scores_table(systems), captions, lines, made)
     _write_metrics(out / METRICS_FILE, prepared, systems, stages.seconds)
     return DemoResult(out, systems, tuple(shown[:CLIPS_PRINTED]), stages.seconds)
 

@@ -1,4 +1,4 @@
-"""The demo's page: scores, test clips with attention, curves, and how it was made."""
+"""The page of generated scenes: scores, test clips with their facts and attention, curves, and how it was made."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 
 from stap.captioning.captioner import Captioner
 from stap.corpora.corpus import Clip
-from stap.experiments.demo.scores import SystemScores, scores_table
 from stap.reports.clip import ClipReport, clip_from_file
 from stap.reports.curves import Curve, pretraining_curves, training_curves
-from stap.reports.page import Report, write_report
+from stap.reports.page import Report, ScoresTable, write_report
 from stap.scenes import facts_recalled
 from stap.training.loop import TrainingResult
 from stap.training.pretraining.pretrain import PretrainingResult
 
-__all__ = ["choose_shown", "curves", "recalled", "write_page"]
+__all__ = ["choose_shown", "curves", "recalled", "write_scenes_page"]
 
 SCENE_KINDS = ("single", "sequence", "pair")
 INTRO = (
@@ -46,20 +45,25 @@ def recalled(clip: Clip, caption: str) -> str:
     return f"{found} of {present} ({', '.join(f'{kind} {a}/{b}' for kind, (a, b) in counts.items())})"
 
 
-def write_page(
+def write_scenes_page(
     path: Path,
     captioner: Captioner,
     shown: Sequence[Clip],
-    systems: Sequence[SystemScores],
+    scores: ScoresTable,
+    captions: Mapping[str, Mapping[str, str]],
     curves: Sequence[Curve],
     how_made: Mapping[str, str],
 ) -> None:
-    """Write the page. systems: the captioner's own first, the most frequent caption last."""
+    """Write the page.
+
+    captions: system -> clip id -> caption; the captioner's own first, the most frequent caption last.
+    """
+    system, *rivals, baseline = captions
     report = Report(
         title="stap demo: captions for generated videos",
-        intro=INTRO.format(system=systems[0].name, baseline=systems[-1].name),
-        scores=scores_table(systems),
-        clips=tuple(_clip_report(captioner, clip, systems[1:-1]) for clip in shown),
+        intro=INTRO.format(system=system, baseline=baseline),
+        scores=scores,
+        clips=tuple(_clip_report(captioner, clip, {rival: captions[rival][clip.id] for rival in rivals}) for clip in shown),
         curves=tuple(curves),
         how_made=how_made,
     )
@@ -74,10 +78,10 @@ def curves(pretraining: PretrainingResult, trainings: Mapping[str, TrainingResul
     return lines
 
 
-def _clip_report(captioner: Captioner, clip: Clip, rivals: Sequence[SystemScores]) -> ClipReport:
-    seen = clip_from_file(captioner, clip.path, video_id=clip.id, references=clip.captions)
-    said = {"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, " ".join(seen.caption_words))}
-    return replace(seen, extra=said | {rival.name: rival.captions[clip.id] for rival in rivals})
+def _clip_report(captioner: Captioner, clip: Clip, rivals: Mapping[str, str]) -> ClipReport:
+    report = clip_from_file(captioner, clip.path, video_id=clip.id, references=clip.captions)
+    facts = {"Scene": _scene(clip.facts or {}), "Facts recalled": recalled(clip, " ".join(report.caption_words))}
+    return replace(report, extra={**facts, **rivals})
 
 
 def _scene(facts: Mapping[str, Any]) -> str:
