@@ -291,8 +291,8 @@ def test_a_bad_video_is_listed_after_the_others_are_extracted(world: World, run,
 def test_features_that_are_not_there(world: World, run, tmp_path: Path) -> None:
     answer = run("train", world.recipe, f"features.store={tmp_path / 'store'}", "--out", tmp_path / "run")
     assert (answer.status, answer.out) == (1, "")
-    assert answer.err.endswith(
-        "no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled.\n"
+    assert answer.err == (
+        f"stap: {tmp_path / 'store'}: no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled.\n"
     )
 
 

@@ -29,7 +29,7 @@ def recipes(
     from stap.recipes.settings import Recipe
 
     if settings:
-        print("\n".join(setting_lines(Recipe)))
+        print("\n".join(setting_lines(Recipe())))
     elif name is not None:
         print(recipe_to_yaml(load_recipe(name)), end="")
     else:
@@ -54,18 +54,17 @@ def _heading(named: tuple[str, Recipe]) -> str:
     return f"{FOLDERS[folder]}, {'STAT' if recipe.model.kind.startswith('stat') else 'L-STAP and LRCN'}"
 
 
-def setting_lines(section: type[Section], prefix: str = "") -> Iterator[str]:
-    """A line a setting, 'training.epochs = 100   ...', under the sentence of its section."""
+def setting_lines(section: Section, prefix: str = "") -> Iterator[str]:
+    """A line a setting, 'training.epochs = 100   ...', under the sentence of its section. section: with the defaults."""
     from stap.recipes.settings import section_of
 
-    for name, field in section.model_fields.items():
-        inner = section_of(field)
+    for name, field in type(section).model_fields.items():
+        inner, value = section_of(field), getattr(section, name)
         if inner is None:
-            line = f"{prefix}{name} = {_shown(field.get_default(call_default_factory=True))}"
-            yield f"{line:44}  {field.description}" if field.description else line
+            yield f"{f'{prefix}{name} = {_shown(value)}':44}  {field.description}"
         else:
             yield f"\n# {' '.join((inner.__doc__ or '').split())}"
-            yield from setting_lines(inner, f"{prefix}{name}.")
+            yield from setting_lines(inner() if value is None else value, f"{prefix}{name}.")
 
 
 def _shown(default: Any) -> str:
