@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from stap.commands.shared.console import warn
 from stap.commands.shared.options import DeviceOption
 from stap.commands.shared.outputs import result_file, writable_folder
 from stap.commands.shared.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
+
+if TYPE_CHECKING:
+    from stap.experiments.evaluate import Evaluation
+    from stap.scoring.resampling import Interval
 
 DATA, RESULTS = "Data", "Results"
 
@@ -72,8 +77,12 @@ def evaluate(
         evaluated = EvaluatedSplit(found.run, split, found.scores, corpus, store, beam, choose_device(device))
         for remark in write_evaluation_page(report, evaluated, intervals=ranges):
             warn(remark)
-    note_wordless(found.words, str(model))
-    print(f"{model}: {len(found.captions)} clips of split {split}")
+    _print(found, ranges, diagnose)
+
+
+def _print(found: Evaluation, ranges: Mapping[str, Interval] | None, diagnose: bool) -> None:
+    note_wordless(found.words, str(found.run.folder))
+    print(f"{found.run.folder}: {len(found.captions)} clips of split {found.split}")
     print_scores(found.scores.corpus, ranges)
     if found.facts:
         print_facts(found.facts)

@@ -12,6 +12,7 @@ import typer
 
 from stap.commands.shared.caption_sources import CaptionSource, read_source
 from stap.commands.shared.console import say
+from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import UnusedDeviceOption
 from stap.commands.shared.outputs import result_file
 from stap.commands.shared.scores_shown import (
@@ -36,6 +37,89 @@ __all__ = ["score"]
 REFERENCES, COMPARISONS, DOCUMENTS, INTERVALS = "References", "Comparisons", "Document frequencies", "Confidence intervals"
 
 
+@dataclasses.dataclass(frozen=True)
+class ReferenceOptions:
+    """Where the references are, and which part of them counts."""
+
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only this part of the references: train, validation or test.", rich_help_panel=REFERENCES),
+    ] = None
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the caption files of msvd:test and the like.", rich_help_panel=REFERENCES),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonOptions:
+    """Comparisons: a second system, people, the training captions."""
+
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Predictions of a second system: differences and p-values.", rich_help_panel=COMPARISONS
+        ),
+    ] = None
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose", help="Also print lengths, distinct words and repetition of the captions.", rich_help_panel=COMPARISONS
+        ),
+    ] = False
+    training: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REFERENCES",
+            help="Training captions: which captions are novel; with --diagnose.",
+            rich_help_panel=COMPARISONS,
+        ),
+    ] = None
+    humans: Annotated[
+        bool,
+        typer.Option(
+            "--humans", help="Also score one reference of each video against the others.", rich_help_panel=COMPARISONS
+        ),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FrequencyOptions:
+    """Document frequencies of another corpus."""
+
+    frequencies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Add CIDEr-fixed-df: CIDEr with the document frequencies of these captions (msvd:train, a file) or of a saved file.",
+            rich_help_panel=DOCUMENTS,
+        ),
+    ] = None
+    save_frequencies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Save the document frequencies of --frequencies in this file.", rich_help_panel=DOCUMENTS
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class IntervalOptions:
+    """How confidence intervals are computed."""
+
+    draws: Annotated[
+        int, typer.Option(min=0, help="Bootstrap resamples for confidence intervals; 0: none.", rich_help_panel=INTERVALS)
+    ] = 2_000
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.", rich_help_panel=INTERVALS)
+    ] = 0.95
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the resamples, and of the references that --humans scores.", rich_help_panel=INTERVALS),
+    ] = 0
+
+
+@with_option_groups
 def score(
     predictions: Annotated[
         Path,
@@ -51,65 +135,11 @@ def score(
             help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, JSON: id -> captions; or msvd:test and the like.",
         ),
     ],
-    split: Annotated[
-        str | None,
-        typer.Option(help="Only this part of the references: train, validation or test.", rich_help_panel=REFERENCES),
-    ] = None,
-    captions: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the caption files of msvd:test and the like.", rich_help_panel=REFERENCES),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Predictions of a second system: differences and p-values.", rich_help_panel=COMPARISONS
-        ),
-    ] = None,
+    where: ReferenceOptions,
+    comparison: ComparisonOptions,
+    frequencies: FrequencyOptions,
+    interval: IntervalOptions,
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="Some of bleu,meteor,rouge,cider.")] = "bleu,meteor,rouge,cider",
-    diagnose: Annotated[
-        bool,
-        typer.Option(
-            "--diagnose", help="Also print lengths, distinct words and repetition of the captions.", rich_help_panel=COMPARISONS
-        ),
-    ] = False,
-    training: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REFERENCES",
-            help="Training captions: which captions are novel; with --diagnose.",
-            rich_help_panel=COMPARISONS,
-        ),
-    ] = None,
-    humans: Annotated[
-        bool,
-        typer.Option(
-            "--humans", help="Also score one reference of each video against the others.", rich_help_panel=COMPARISONS
-        ),
-    ] = False,
-    frequencies: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="Add CIDEr-fixed-df: CIDEr with the document frequencies of these captions (msvd:train, a file) or of a saved file.",
-            rich_help_panel=DOCUMENTS,
-        ),
-    ] = None,
-    save_frequencies: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Save the document frequencies of --frequencies in this file.", rich_help_panel=DOCUMENTS
-        ),
-    ] = None,
-    draws: Annotated[
-        int, typer.Option(min=0, help="Bootstrap resamples for confidence intervals; 0: none.", rich_help_panel=INTERVALS)
-    ] = 2_000,
-    level: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.", rich_help_panel=INTERVALS)
-    ] = 0.95,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="Of the resamples, and of the references that --humans scores.", rich_help_panel=INTERVALS),
-    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write JSON with the scores of each video.")
     ] = None,
@@ -122,14 +152,14 @@ def score(
     """
     from stap.scoring.metrics import Scorer
 
-    source, files = _read(predictions, against, references, captions, split)
+    source, files = _read(predictions, comparison.against, references, where.captions, where.split)
     names = _metric_names(metrics)
-    fixed = _frequencies(frequencies, captions, save_frequencies)
-    training_captions = None if training is None else read_source(training, captions).references
-    drawing = Drawing(draws, level, seed)
+    fixed = _frequencies(frequencies.frequencies, where.captions, frequencies.save_frequencies)
+    training_captions = None if comparison.training is None else read_source(comparison.training, where.captions).references
+    drawing = Drawing(interval.draws, interval.level, interval.seed)
     with result_file(out) as file, Scorer(source.references, names, frequencies=fixed, remember=True) as scorer:
-        results = _score(scorer, files, source, drawing, humans=humans)
-        if diagnose or training_captions is not None:
+        results = _score(scorer, files, source, drawing, humans=comparison.humans)
+        if comparison.diagnose or training_captions is not None:
             results |= _variety(scorer, files, training_captions)
         if out is not None:
             print(json.dumps(results, indent=2, ensure_ascii=False), file=file)
