@@ -1,71 +1,19 @@
-"""Epoch plans, padded batches and reading ahead."""
+"""Padded batches and reading ahead."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies
 from torch import Tensor
 
-from stap.captioning.batches import CaptionedVideos, epoch_plan, read_ahead, read_videos
-from stap.corpora.corpus import Clip
-from stap.errors import CorpusError, FeatureError
+from stap.captioning.batches import read_ahead, read_videos
+from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
-from stap.recipes.settings import TextSettings
-from stap.text.rules import TextRules
-from stap.text.special_ids import EOS, PAD
-from stap.text.vocabulary import Vocabulary
-
-
-@given(
-    counts=strategies.lists(strategies.integers(1, 9), min_size=1, max_size=12),
-    batch_size=strategies.integers(1, 6),
-    captions_per_video=strategies.integers(1, 5),
-    seed=strategies.integers(0, 1000),
-)
-@settings(max_examples=200, deadline=None)
-def test_plan_shows_every_caption_once_and_spreads_each_video(
-    counts: list[int], batch_size: int, captions_per_video: int, seed: int
-) -> None:
-    plan = epoch_plan(counts, batch_size, captions_per_video, (seed, 1))
-    groups = [group for batch in plan for group in batch]
-    for video, count in enumerate(counts):
-        mine = [group.captions for group in groups if group.video == video]
-        assert len(mine) == -(-count // captions_per_video)
-        assert all(len(captions) == captions_per_video for captions in mine)
-        shown = Counter(caption for captions in mine for caption in captions)
-        assert set(shown) == set(range(count))
-        # Only a last group is filled up, and with as many different captions as the video has.
-        assert sum(shown.values()) - count < captions_per_video
-        assert all(len(set(captions)) == min(captions_per_video, count) for captions in mine)
-        per_batch = [sum(group.video == video for group in batch) for batch in plan]
-        assert max(per_batch) - min(per_batch) <= 1  # never twice where once is possible
-    sizes = [len(batch) for batch in plan]
-    assert len(plan) == -(-len(groups) // batch_size)
-    assert max(sizes) <= batch_size
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_plan_depends_on_its_seed_only() -> None:
-    counts = [3, 5, 2, 4, 4]
-    assert epoch_plan(counts, 3, 2, (1, 1)) == epoch_plan(counts, 3, 2, (1, 1))
-    assert epoch_plan(counts, 3, 2, (1, 1)) != epoch_plan(counts, 3, 2, (1, 2))
-    assert epoch_plan(counts, 3, 2, (1, 1)) != epoch_plan(counts, 3, 2, (2, 1))
-
-
-def test_videos_meet_all_others_in_the_course_of_epochs() -> None:
-    met = Counter()
-    for epoch in range(200):
-        for batch in epoch_plan([1] * 8, 4, 1, (1, epoch)):
-            met.update((a.video, b.video) for a in batch for b in batch if a.video < b.video)
-    assert len(met) == 28
-    assert min(met.values()) > 50  # of 200 * 3 / 7 = 86 expected
 
 
 def video(frames: int, value: float, regions: int = 2) -> dict[str, Tensor]:
@@ -129,48 +77,17 @@ def test_a_vector_beside_a_sequence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FeatureError) as caught:
         read_videos(FeatureStreams({"motion": store}).read, ["a", "b"])
     assert str(caught.value) == (
-        "b: stream motion has the shape (5, 5), but (5,) in a; expected the same sizes in all videos of a store but for the number of "
-        "frames. Make the features again."
+        "b: stream motion has the shape (5, 5), but (5,) in a; expected the same sizes in all videos of a store, except for the number of "
+        "frames. Extract the features again."
     )
-
-
-def test_captions_follow_their_video(tmp_path: Path) -> None:
-    store = store_of(tmp_path, {name: video(2, 1 + number) for number, name in enumerate("abc")})
-    clips = [
-        Clip("a", Path("a.mp4"), "train", ("red", "red red red", "!")),
-        Clip("b", Path("b.mp4"), "train", ("...",)),
-        Clip("c", Path("c.mp4"), "train", ("blue blue", "blue", "green")),
-    ]
-    vocabulary = Vocabulary.build(caption for clip in clips for caption in clip.captions)
-    red, blue, green = (vocabulary.words.index(word) for word in ("red", "blue", "green"))
-    videos = CaptionedVideos(clips, vocabulary, store, TextRules(TextSettings(max_words=2)))
-    assert videos.video_ids == ["a", "c"]
-    [groups] = videos.epoch(batch_size=4, captions_per_video=3, seed=(1, 1))
-    batch, captions = videos.batch(groups)
-    assert captions.captions_per_video == 3
-    assert sorted(batch.video_numbers.tolist()) == [0, 1]
-    expected = {
-        0: {(red, EOS, PAD), (red, red, EOS)},  # cut after two words; one of the two is there twice
-        1: {(blue, blue, EOS), (blue, EOS, PAD), (green, EOS, PAD)},
-    }
-    for row, number in enumerate(batch.video_numbers.tolist()):
-        assert bool((batch.streams["grid"][row] == 1 + 2 * number).all())
-        assert {tuple(words) for words in captions.words[3 * row : 3 * row + 3].tolist()} == expected[number]
-
-
-def test_clips_without_words_are_refused(tmp_path: Path) -> None:
-    clips = [Clip("a", Path("a.mp4"), "train", ("...",))]
-    with pytest.raises(CorpusError) as caught:
-        CaptionedVideos(clips, Vocabulary.build(["a"]), store_of(tmp_path, {}), TextRules(TextSettings(max_words=2)))
-    assert str(caught.value) == "none of the 1 clips has a caption with words. Check the corpus folder and its splits."
 
 
 def test_features_of_other_sizes_are_refused(tmp_path: Path) -> None:
     without_motion = {name: array for name, array in video(2, 1).items() if name != "motion"}
     store = store_of(tmp_path, {"a": video(2, 1), "b": video(2, 1, regions=4), "c": without_motion})
     for other, message in {
-        "b": "b: stream grid has the shape (2, 4, 3), but (2, 2, 3) in a; expected the same sizes in all videos of a store but for the "
-        "number of frames. Make the features again.",
+        "b": "b: stream grid has the shape (2, 4, 3), but (2, 2, 3) in a; expected the same sizes in all videos of a store, except for the "
+        "number of frames. Extract the features again.",
         "c": f"c: {store.stores['motion'].folder} holds grid (2, 2, 3), times_seconds (2,) of it, and no stream 'motion'. "
         "Run `stap extract` with the same recipe first.",
     }.items():

@@ -1,4 +1,4 @@
-"""Results on disk: found again, never believed when damaged, and no trouble where nothing can be written."""
+"""Results on disk: found again, computed again when damaged, a warning where nothing can be written."""
 
 import logging
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_damaged_files_are_not_believed(folder, caplog, damage):
     with caplog.at_level(logging.WARNING):
         assert cache.read("meteor", "key") is None
     assert caplog.records[0].getMessage().startswith(f"{path}: ")
-    assert caplog.records[0].getMessage().endswith("; what it held is computed again.")
+    assert caplog.records[0].getMessage().endswith("; its content is computed again.")
     cache.write("meteor", "key", [0.5])
     assert cache.read("meteor", "key") == [0.5]
 

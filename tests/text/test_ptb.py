@@ -87,7 +87,9 @@ def test_captions_kept_on_disk_need_no_java(monkeypatch, tmp_path):
 def test_answers_that_do_not_line_up_are_refused(monkeypatch, output):
     answer = subprocess.CompletedProcess([], 0, stdout=output, stderr=b"")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: answer)
-    with pytest.raises(ScoringError, match=r"^the PTB tokenizer was given 2 captions and answered with other lines"):
+    with pytest.raises(
+        ScoringError, match=r"^the PTB tokenizer answered 2 captions with \d lines, expected 4 with every second one empty"
+    ):
         PTBTokenizer().tokenize(["a", "b"])
 
 

@@ -9,12 +9,15 @@ from stap.corpora.loading import load_annotations
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings, TextSettings
 from stap.text.rules import TextRules
-from stap.text.special_ids import EOS
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 
 def rules(**settings) -> TextRules:
     return TextRules(TextSettings(**settings))
+
+
+def vocabulary(of: TextRules, clips) -> Vocabulary:
+    return of.vocabulary(of.tokenized(clips))
 
 
 CAPTIONS = ["A Man's t-shirt.", "...", "一个 Man"]
@@ -50,11 +53,10 @@ def test_captions_that_are_too_long_are_cut_or_dropped(too_long, words):
     rules_ = rules(max_words=2, too_long=too_long)
     path = Path("clip.mp4")
     given = [Clip("1", path, "train", ("a b", "!", "c")), Clip("2", path, "train", ("d e f", "..."))]
-    assert rules_.for_training(given) == words
-    vocabulary = Vocabulary.build(["a a a a", "b b b", "c c", "d e"])
-    expected = [[[*map(vocabulary.words.index, line), EOS] for line in lines] for lines in words]
-    assert rules_.encoded(given, vocabulary) == expected
-    assert [clip.id for clip in rules_.with_words(given)] == (["1", "2"] if too_long == "cut" else ["1"])
+    tokenized = rules_.tokenized(given)
+    assert [one.clip for one in tokenized] == given
+    assert [list(one.training_words) for one in tokenized] == words
+    assert [list(one.words) for one in tokenized] == [[["a", "b"], [], ["c"]], [["d", "e", "f"], []]]
     assert [rules_.is_too_long(line) for line in (["a", "b"], ["a", "b", "c"])] == [False, True]
 
 
@@ -68,19 +70,19 @@ def clips():
 
 
 def test_the_vocabulary_comes_from_training_captions_unless_a_recipe_wants_all():
-    assert rules().vocabulary(clips()).words[4:] == ("a", "b")
-    assert rules(vocabulary_from="all").vocabulary(clips()).words[4:] == ("a", "c", "b", "d")
-    assert rules(vocabulary_from="all", vocabulary_size=3).vocabulary(clips()).words[4:] == ("a", "c", "b")
-    assert rules(min_count=3).vocabulary(clips()).words[4:] == ("a",)
+    assert vocabulary(rules(), clips()).words[4:] == ("a", "b")
+    assert vocabulary(rules(vocabulary_from="all"), clips()).words[4:] == ("a", "c", "b", "d")
+    assert vocabulary(rules(vocabulary_from="all", vocabulary_size=3), clips()).words[4:] == ("a", "c", "b")
+    assert vocabulary(rules(min_count=3), clips()).words[4:] == ("a",)
 
 
 def test_words_after_the_cut_are_in_the_vocabulary():
-    assert rules(max_words=1, too_long="drop").vocabulary(clips()).words[4:] == ("a", "b")
+    assert vocabulary(rules(max_words=1, too_long="drop"), clips()).words[4:] == ("a", "b")
 
 
 def test_a_corpus_without_training_words_is_refused():
     with pytest.raises(CorpusError, match="the captions hold no word that is seen 1 times or more"):
-        rules().vocabulary(clips()[1:])
+        vocabulary(rules(), clips()[1:])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_a_corpus_without_training_words_is_refused():
 )
 def test_the_vocabulary_of_msvd_is_as_the_manual_says(stap_data, settings, train, every_split):
     msvd = load_annotations(CorpusSettings(kind="msvd", root=stap_data / "msvd")).clips
-    sizes = [len(rules(vocabulary_from=part, **settings).vocabulary(msvd)) - len(SPECIAL_WORDS) for part in ("train", "all")]
+    sizes = [len(vocabulary(rules(vocabulary_from=part, **settings), msvd)) - len(SPECIAL_WORDS) for part in ("train", "all")]
     assert sizes == [train, every_split]
 
 
@@ -106,7 +108,7 @@ def test_the_vocabulary_of_msvd_is_as_the_manual_says(stap_data, settings, train
 def test_the_vocabulary_of_msrvtt_is_as_the_manual_says(stap_data, settings, train, every_split):
     msrvtt = load_annotations(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt")).clips
     one = rules(vocabulary_from="all", **settings)
-    every, trained = one.vocabulary(msrvtt), one.vocabulary(clip for clip in msrvtt if clip.split == "train")
+    every, trained = vocabulary(one, msrvtt), vocabulary(one, [clip for clip in msrvtt if clip.split == "train"])
     assert [len(trained) - len(SPECIAL_WORDS), len(every) - len(SPECIAL_WORDS)] == [train, every_split]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies
 from stap.errors import CheckpointError, CorpusError
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
-from stap.text.words import part_characters, tokenize
+from stap.text.words import split_characters, tokenize
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_capitals_stay_where_the_recipe_wants_them() -> None:
 
 
 def test_chinese_characters_are_words_of_their_own() -> None:
-    assert part_characters(["一个男人", "t恤", "running", "\U00020000\U0003134a"]) == [
+    assert split_characters(["一个男人", "t恤", "running", "\U00020000\U0003134a"]) == [
         "一", "个", "男", "人", "t", "恤", "running", "\U00020000", "\U0003134a",
     ]  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
     assert len(vocabulary) == 8
     assert Vocabulary.build(["b a c", "b c", "d B."], size=3).words[4:] == ("b", "c", "a")
     assert Vocabulary.build(["b a c", "b c", "d B."], min_count=2).words[4:] == ("b", "c")
-    assert Vocabulary.from_words([["B", "a"], ["B"]]).words[4:] == ("B", "a")
+    assert Vocabulary.from_counts({"a": 1, "B": 2}).words[4:] == ("B", "a")
 
 
 def test_captions_without_frequent_words_are_refused() -> None:

@@ -25,7 +25,7 @@ from stap.models.encoder_decoder import EncoderDecoder
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import Recipe
 from stap.text.special_ids import BOS
-from stap.training import loop, validation
+from stap.training import batches, loop
 from stap.training.loop import EpochSummary, fit
 from stap.training.resume import state_file
 
@@ -49,7 +49,7 @@ class WordScorer:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(validation, "Scorer", WordScorer)
+    monkeypatch.setattr(loop, "Scorer", WordScorer)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tensors this small only lose by more
     yield
@@ -169,7 +169,7 @@ def test_best_weights_are_kept_and_patience_ends_the_run(
         seen[len(seen) + 1] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return {"BLEU-4": 0.0, "ROUGE-L": 0.0, "CIDEr": next(given)}
 
-    monkeypatch.setattr(validation.Validator, "scores", scores)
+    monkeypatch.setattr(loop.Validator, "scores", scores)
     result = fit(recipe_of(epochs=50, patience=3), corpus, store, tmp_path / "run")
     assert [summary.is_best for summary in result.history] == [True, True, False, False, False]
     assert (result.best.epoch, result.stopped_early) == (2, True)
@@ -193,16 +193,16 @@ STAT = {  # as STAT was trained
 def test_best_by_log_likelihood_needs_neither_captions_nor_a_scorer(
     tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation, "Scorer", None)
-    monkeypatch.setattr(validation, "caption_clips", None)
+    monkeypatch.setattr(loop, "Scorer", None)
+    monkeypatch.setattr(loop, "caption_clips", None)
     likelihoods = iter([-9.0, -7.0, -8.0, -7.5, -7.0])
-    plain_losses = validation.Validator.losses
+    plain_losses = loop.Validator.losses
 
     def losses(self: Any, model: Any) -> dict[str, float]:
         assert plain_losses(self, model).keys() == {"loss", "caption", "word", "matching"}
         return {"loss": 3.0, "caption": -next(likelihoods), "word": 1.5}
 
-    monkeypatch.setattr(validation.Validator, "losses", losses)
+    monkeypatch.setattr(loop.Validator, "losses", losses)
     result = fit(recipe_of(epochs=50, patience=3, best_by="log-likelihood"), corpus, store, tmp_path / "run")
     assert [summary.is_best for summary in result.history] == [True, True, False, False, False]
     assert [summary.scores for summary in result.history][1] == {"log-likelihood": -7.0}
@@ -243,13 +243,13 @@ def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
 ) -> None:
     """20 captions, 4 in a batch: 5 batches a pass; 4 epochs of 3 updates are 2 passes and 2 batches."""
     shown: list[list[tuple[int, tuple[int, ...]]]] = []
-    plain_batch = loop.CaptionedVideos.batch
+    plain_batch = batches.CaptionedVideos.batch
 
     def batch(self: Any, groups: Any) -> Any:
         shown.append([(group.video, group.captions) for group in groups])
         return plain_batch(self, groups)
 
-    monkeypatch.setattr(loop.CaptionedVideos, "batch", batch)
+    monkeypatch.setattr(batches.CaptionedVideos, "batch", batch)
     settings = STAT | {"batch_size": 4, "captions_per_video": 1, "epochs": 4, "reshuffle": reshuffle}
     result = fit(recipe_of(**settings), Corpus("balls", corpus.split("train")), store, tmp_path / "run")
     assert len(result.history) == 4
@@ -368,7 +368,7 @@ def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written
         fit(recipe, corpus, store, tmp_path / "run")
     assert str(caught.value) == (
         "video0: model.motion_size is 600, but its features have no motion stream. "
-        "Give the recipe a section motion, or leave model.motion_size empty to learn the start state."
+        "Give the recipe a section motion and run `stap extract`, or leave model.motion_size empty to learn the start state."
     )
     assert not (tmp_path / "run").exists()
 
@@ -454,11 +454,11 @@ def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: C
 
 
 def test_validation_clips_are_drawn_from_the_seed(corpus: Corpus) -> None:
-    chosen = [clip.id for clip in validation.choose_clips(corpus.clips, 5, seed=1)]
-    assert chosen == [clip.id for clip in validation.choose_clips(corpus.clips, 5, seed=1)]
+    chosen = [clip.id for clip in batches.choose_clips(corpus.clips, 5, seed=1)]
+    assert chosen == [clip.id for clip in batches.choose_clips(corpus.clips, 5, seed=1)]
     assert len(set(chosen)) == 5
     assert chosen == [clip.id for clip in corpus.clips if clip.id in chosen]
-    assert validation.choose_clips(corpus.clips, 99, seed=1) == list(corpus.clips)
+    assert batches.choose_clips(corpus.clips, 99, seed=1) == list(corpus.clips)
 
 
 def test_train_takes_corpus_and_fingerprint_from_the_recipe(

@@ -12,7 +12,7 @@ from torch import nn
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import Losses
 from stap.recipes.settings import OptimizerSettings, TrainingSettings
-from stap.training.epoch import train_epoch
+from stap.training.loop import update
 from stap.training.optimizer import TensorFlowRMSProp, build_optimizer, learning_rate
 
 START = [0.5, -2.0, 3.0]
@@ -104,7 +104,7 @@ def test_l2_is_part_of_the_gradient_that_is_clipped(slope: tuple[float, float], 
     videos = VideoBatch({"slope": torch.tensor([slope])}, {}, torch.tensor([0]))
     sgd = torch.optim.SGD([model.weight, model.unused], lr=1.0)
     settings = TrainingSettings(clip_norm=10, l2=l2, optimizer=OptimizerSettings(learning_rate=1.0))
-    losses = train_epoch(model, sgd, [(videos, CaptionBatch(torch.tensor([[2]])))], settings, first_step=0, total_steps=1)
+    measured = update(model, sgd, (videos, CaptionBatch(torch.tensor([[2]]))), settings)
     gradient = [slope[0] + 2 * l2 * 3, slope[1] + 2 * l2 * -4, 2 * l2 * 2]
     norm = math.hypot(*gradient)
     factor = 10 / norm if is_clipped else 1.0
@@ -112,7 +112,8 @@ def test_l2_is_part_of_the_gradient_that_is_clipped(slope: tuple[float, float], 
     moved = [3.0 - model.weight[0].item(), -4.0 - model.weight[1].item(), 2.0 - model.unused.item()]
     assert moved == pytest.approx([factor * value for value in gradient], rel=1e-6)
     caption = slope[0] * 3 + slope[1] * -4
-    assert losses == pytest.approx({"loss": caption + l2 * 29, "caption": caption, "l2": 29})  # 9 + 16 + 4
+    expected = {"norm": norm, "loss": caption + l2 * 29, "caption": caption, "l2": 29}  # 9 + 16 + 4
+    assert {name: value.item() for name, value in measured.items()} == pytest.approx(expected)
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine() -> None:

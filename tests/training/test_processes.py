@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +25,9 @@ from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, Recipe
-from stap.training.loop import fit
-from stap.training.processes import ALONE, Processes, several_processes
+from stap.training.loop import EpochSummary, fit
+from stap.training.processes import ALONE, Processes, joined, launch
+from stap.training.resume import state_file
 
 pytestmark = pytest.mark.slow  # every process imports PyTorch
 
@@ -68,17 +72,18 @@ def gradients(processes: Processes, negatives: str) -> dict[str, Tensor]:
     return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def write_gradients(processes: Processes, file: Path) -> None:
-    save_file({f"{kind} {name}": grad for kind in NEGATIVES for name, grad in gradients(processes, kind).items()}, file)
-
-
 NEGATIVES = ("hardest", "all", "violations")
 
 
+def write_gradients(folder: Path) -> int:
+    with joined(CPU) as processes:
+        found = {f"{kind} {name}": gradient for kind in NEGATIVES for name, gradient in gradients(processes, kind).items()}
+        save_file(found, folder / str(processes.rank))
+    return torch.get_num_threads()
+
+
 def test_the_gradient_is_that_of_the_whole_batch_in_every_process(tmp_path: Path) -> None:
-    with several_processes(2, CPU, write_gradients, tmp_path / "1") as processes:
-        assert torch.get_num_threads() == 1
-        write_gradients(processes, tmp_path / "0")
+    assert launch(2, write_gradients, tmp_path) == 1
     assert torch.get_num_threads() == 2
     parts = [load_file(tmp_path / name) for name in ("0", "1")]
     for kind in NEGATIVES:
@@ -89,74 +94,137 @@ def test_the_gradient_is_that_of_the_whole_batch_in_every_process(tmp_path: Path
             assert alone.abs().max() > 0
 
 
-def exchange(processes: Processes, folder: Path) -> None:
-    rows = processes.mean(torch.tensor([[1.0 + processes.rank, 2.0]]), counts=[3 - 2 * processes.rank])
-    found = (
-        rows.tolist(),
-        processes.together(f"rank {processes.rank}"),
-        processes.of_first("first" if processes.is_first else None),
-        list(processes.part(range(5))),
-        processes.numbers(2).tolist(),
-    )
+def exchange(folder: Path) -> None:
+    with joined(CPU) as processes:
+        rows = processes.mean(torch.tensor([[1.0 + processes.rank, 2.0]]), counts=[3 - 2 * processes.rank])
+        found = (
+            rows.tolist(),
+            processes.all_gather(f"rank {processes.rank}"),
+            processes.broadcast("first" if processes.is_first else None),
+            list(processes.part(range(5))),
+            processes.numbers(2).tolist(),
+        )
     (folder / f"{processes.rank}.json").write_text(json.dumps(found))
 
 
-def test_what_processes_tell_each_other(tmp_path: Path) -> None:
-    with several_processes(2, CPU, exchange, tmp_path) as processes:
-        exchange(processes, tmp_path)
+def test_processes_exchange_what_they_have(tmp_path: Path) -> None:
+    launch(2, exchange, tmp_path)
     for rank in (0, 1):
-        rows, together, first, part, numbers = json.loads((tmp_path / f"{rank}.json").read_text())
+        rows, gathered, first, part, numbers = json.loads((tmp_path / f"{rank}.json").read_text())
         assert rows == [[1.25, 2.0]]
-        assert (together, first) == (["rank 0", "rank 1"], "first")
+        assert (gathered, first) == (["rank 0", "rank 1"], "first")
         assert (part, numbers) == (([0, 2, 4], [0, 2]) if rank == 0 else ([1, 3], [1, 3]))
 
 
-def refuse(processes: Processes) -> None:
+def refuse() -> None:
     raise FeatureError("video7: damaged.")
 
 
-def go_wrong(processes: Processes) -> None:
+def go_wrong() -> None:
     raise IndexError("7 of 3")
 
 
-def be_killed(processes: Processes) -> None:
+def be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def only(rank: int, work: Callable[[], None]) -> None:
+    """The work in the process of this rank, while the others wait for it."""
+    with joined(CPU) as processes:
+        if processes.rank == rank:
+            work()
+        processes.all_gather("still there?")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
-    ("follow", "kind", "said"),
+    ("work", "kind", "message"),
     [
-        (refuse, FeatureError, "^video7: damaged.$"),
-        (go_wrong, StapError, "^training process 1: IndexError: 7 of 3$"),
-        (be_killed, StapError, "^training process 1 was ended from outside .*memory.*--resume"),
+        (refuse, FeatureError, "video7: damaged."),
+        (go_wrong, StapError, "training process {rank}: IndexError: 7 of 3"),
+        (
+            be_killed,
+            StapError,
+            "training process {rank} was killed (exit -9), probably out of memory. "
+            "Use fewer processes or smaller batches, and continue with --resume.",
+        ),
     ],
 )
-def test_why_another_process_ended_is_said_here(follow: Callable[[Processes], None], kind: type[StapError], said: str) -> None:
-    with pytest.raises(kind, match=said), several_processes(2, CPU, follow) as processes:
-        processes.together("still there?")
+def test_the_first_error_of_any_process_ends_all(
+    capfd: pytest.CaptureFixture[str], rank: int, work: Callable[[], None], kind: type[StapError], message: str
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(kind) as caught:
+        launch(2, only, rank, work)
+    assert type(caught.value) is kind
+    assert str(caught.value) == message.format(rank=rank)
+    assert capfd.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_error_here_ends_the_others() -> None:
-    with pytest.raises(FeatureError, match="mine"), several_processes(2, CPU, wait_for_ever):
-        raise FeatureError("mine")
-
-
-def wait_for_ever(processes: Processes) -> None:
-    processes.together("never answered")
+def test_one_process_is_this_one() -> None:
+    assert launch(1, os.getpid) == os.getpid()
+    with joined(CPU) as processes:
+        assert processes == ALONE
 
 
 def test_gpus_must_be_there() -> None:
-    there = torch.cuda.device_count()
-    wanted = there + 2
-    with (
-        pytest.raises(ConfigError, match=rf"{wanted} processes on cuda: each needs a GPU of its own, and there are {there}"),
-        several_processes(wanted, torch.device("cuda"), refuse),
-    ):
+    found = torch.cuda.device_count()
+    count = found + 2
+    with pytest.raises(ConfigError, match=rf"^{count} processes on cuda: each needs a GPU of its own, found {found}\."):
+        launch(count, join, "cuda")
+
+
+def join(device: str) -> None:
+    with joined(torch.device(device)):
         pass
 
 
-@pytest.fixture
-def corpus() -> Corpus:
+def test_another_number_than_torchrun_s_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"^--processes 3: torchrun started 2 processes\. Leave out --processes\.$"):
+        launch(3, refuse)
+
+
+SLEEPERS = """
+import os, pathlib, sys, time
+from stap.training.processes import launch
+
+def sleep(folder):
+    (pathlib.Path(folder) / os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    try:
+        launch(2, sleep, sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_all(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    (tmp_path / "sleepers.py").write_text(SLEEPERS)
+    launcher = subprocess.Popen([sys.executable, tmp_path / "sleepers.py", tmp_path], stderr=subprocess.PIPE, text=True)
+    files = [tmp_path / "0", tmp_path / "1"]
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files))
+    launcher.send_signal(number)
+    _, said = launcher.communicate(timeout=60)
+    assert (launcher.returncode, said) == (status, "")
+    for file in files:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.read_text()), 0)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def corpus_of_balls() -> Corpus:
     words = [(colour, act) for colour in ("red", "green", "blue") for act in ("rises", "falls", "spins")]
     return Corpus(
         "balls", tuple(Clip(f"video{n}", Path(f"{n}.mp4"), "train", (f"a {a} ball {b}",) * 2) for n, (a, b) in enumerate(words))
@@ -164,10 +232,19 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture
-def store(tmp_path: Path, corpus: Corpus) -> FeatureStreams:
-    store = FeatureStore(tmp_path / "features", {"kind": "grid", "frames": 4, "feature_size": 6, "grid": [1, 2]})
+def corpus() -> Corpus:
+    return corpus_of_balls()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStreams:
+    return store_of_balls(tmp_path / "features")
+
+
+def store_of_balls(folder: Path) -> FeatureStreams:
+    store = FeatureStore(folder, {"kind": "grid", "frames": 4, "feature_size": 6, "grid": [1, 2]})
     random = torch.Generator().manual_seed(1)
-    for number, clip in enumerate(corpus.clips):
+    for number, clip in enumerate(corpus_of_balls().clips):
         store.write(clip.id, VideoFeatures({"grid": torch.randn(2 + number % 3, 2, 6, generator=random).half()}))
     return FeatureStreams({"grid": store})
 
@@ -189,27 +266,61 @@ def recipe_of(dropout: float = 0.0, batch_size: int = 3, **model: object) -> Rec
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     one = fit(recipe_of(), corpus, store, tmp_path / "one")
-    two = fit(recipe_of(), corpus, store, tmp_path / "two", processes=2)
+    two = launch(2, fit, recipe_of(), corpus, store, tmp_path / "two")
     for here, there in zip(one.history, two.history, strict=True):
         assert here.training == pytest.approx(there.training, rel=1e-4)
     assert one.history[-1].training["word"] < 0.95 * one.history[0].training["word"]
 
 
-def test_stopped_and_continued_they_learn_the_same(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
+TRAINING = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+from test_processes import corpus_of_balls, recipe_of, store_of_balls
+from stap.training.loop import fit
 
-    fit(recipe_of(dropout=0.3), corpus, store, tmp_path / "whole", processes=2)
-    with pytest.raises(KeyboardInterrupt):
-        fit(recipe_of(dropout=0.3), corpus, store, tmp_path / "parts", processes=2, on_epoch=stop)
-    fit(recipe_of(dropout=0.3), corpus, store, tmp_path / "parts", processes=2, resume=True)
-    whole, parts = (load_file(tmp_path / run / "state" / "last.safetensors") for run in ("whole", "parts"))
+folder = pathlib.Path({folder!r})
+fit(recipe_of(), corpus_of_balls(), store_of_balls(folder / "features"), folder / "torchrun", on_epoch=print)
+"""
+
+
+def test_torchrun_trains_like_processes(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    (tmp_path / "training.py").write_text(TRAINING.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    launch(2, fit, recipe_of(), corpus, store, tmp_path / "launched")
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", tmp_path / "training.py"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [f"epoch {n}/4" for n in (1, 2, 3, 4)]
+    launched, torchrun = (load_file(state_file(tmp_path / run)) for run in ("launched", "torchrun"))
+    assert launched.keys() == torchrun.keys()
+    assert all(torch.equal(launched[name], torchrun[name]) for name in launched)
+
+
+def stop(summary: EpochSummary) -> None:
+    raise StapError(f"stopped after epoch {summary.epoch}")
+
+
+def test_stopped_and_continued_they_learn_the_same(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    launch(2, fit, recipe_of(dropout=0.3), corpus, store, tmp_path / "whole")
+    with pytest.raises(StapError, match=r"^stopped after epoch 1$"):
+        launch(2, fit, recipe_of(dropout=0.3), corpus, store, tmp_path / "parts", on_epoch=stop)
+    launch(2, fit, recipe_of(dropout=0.3), corpus, store, tmp_path / "parts", resume=True)
+    whole, parts = (load_file(state_file(tmp_path / run)) for run in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_what_cannot_be_divided_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+def test_batches_that_cannot_be_divided_are_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     with pytest.raises(ConfigError, match="2 processes: the smallest batch has 1 videos"):
-        fit(recipe_of(batch_size=1), corpus, store, tmp_path / "run", processes=2)
+        launch(2, fit, recipe_of(batch_size=1), corpus, store, tmp_path / "run")
     stat = {"kind": "lstap", "attention_penalty": 0.5, "penalty_captions": None}
-    with pytest.raises(ConfigError, match=r"Say the number: model\.penalty_captions=6"):
-        fit(recipe_of(**stat), corpus, store, tmp_path / "run", processes=2)
+    with pytest.raises(ConfigError, match=r"Set model\.penalty_captions=6"):
+        launch(2, fit, recipe_of(**stat), corpus, store, tmp_path / "run")
+
+
+def test_the_command_starts_processes_and_says_an_error_once(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"name: tiny\ncorpus: {{kind: folder, root: {tmp_path / 'nowhere'}}}\n")
+    line = [sys.executable, "-m", "stap", "train", recipe, "--out", tmp_path / "run", "--device", "cpu", "--processes", "2"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    [said] = done.stderr.splitlines()
+    assert said.startswith(f"stap: {tmp_path / 'nowhere'}")

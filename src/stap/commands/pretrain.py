@@ -39,16 +39,20 @@ def pretrain(
 
     from stap.features.device import choose_device
     from stap.training.pretraining.pretrain import pretrain as pretrain_backbone
+    from stap.training.processes import is_first_process, launch
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):
-        result = pretrain_backbone(
+        result = launch(
+            processes,
+            pretrain_backbone,
             settings,
             out,
             device=choose_device(device),
-            processes=processes,
             resume=resume,
-            on_epoch=lambda epoch: say(str(epoch)),
+            on_epoch=say,
         )
+    if not is_first_process():
+        return
     print(result)
     for _, reason in result.left_out:
         complain(reason)

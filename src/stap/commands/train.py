@@ -33,14 +33,17 @@ def train(
 
     from stap.features.device import choose_device
     from stap.training.loop import train as train_model
+    from stap.training.processes import is_first_process, launch
 
     with interruptible("Add --resume to the same line to continue after the last whole epoch."):
-        result = train_model(
+        result = launch(
+            processes,
+            train_model,
             settings,
             out,
             device=choose_device(device),
-            processes=processes,
             resume=resume,
-            on_epoch=lambda epoch: say(str(epoch)),
+            on_epoch=say,
         )
-    print(result)
+    if is_first_process():
+        print(result)

@@ -1,13 +1,13 @@
-"""Captions as the caption scorers see them: the Penn Treebank tokenizer of Stanford CoreNLP 3.4.1, without punctuation.
+"""The caption scorers' words: the Penn Treebank tokenizer of Stanford CoreNLP 3.4.1, without punctuation.
 
 The Java archive, its options and the list of punctuation are those of pycocoevalcap, so the words are the field's. Two
-things are done with more care than there:
+things differ from its own wrapper:
 
 - The tokenizer works line by line, and characters that Java takes for a line end would shift every later caption to
   another video, without any error. They become spaces, and the number of lines that come back is checked.
-- A tokenizer that sees all captions in one text can let the start of one decide how the end of the one before is cut
-  ("... no." before "3 men ..."). An empty line after each caption keeps them apart, so that the words of a caption depend
-  on nothing else and can be kept. On the 280,839 captions of MSVD and MSR-VTT this changes no word.
+- In one text, the start of a caption can decide how the tokenizer cuts the end of the caption before ("... no." before
+  "3 men ..."). An empty line after each caption keeps them apart, so that the words of a caption depend on nothing else and
+  can be cached. On the 280,839 captions of MSVD and MSR-VTT this changes no word.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ def sanitise(caption: str) -> str:
 
 
 class PTBTokenizer:
-    """Tokenizes captions and remembers every caption it has seen, so that Java runs only for new ones."""
+    """Tokenizes captions and remembers their words, so that Java runs only for new captions."""
 
     def __init__(self) -> None:
-        """Start with nothing remembered; Java is not started."""
+        """Java is not started here."""
         self._known: dict[str, str] = {}
 
     def tokenize(self, captions: Iterable[str], *, keep: bool = False) -> list[str]:
         """The words of each caption, lowercase, without punctuation, joined by single spaces; possibly empty.
 
-        keep: look the captions up on disk first, and keep them there (see stap.text.cache): for references, which come again.
+        keep: read the words from the cache on disk, and write them there (see stap.text.cache): for references, which come again.
         Raises ScoringError if the tokenizer fails, MissingDependencyError if Java or its archive is not installed.
         """
         lines = [sanitise(caption) for caption in captions]
         new = [line for line in dict.fromkeys(lines) if line not in self._known]
         if new:
-            self._known.update(zip(new, (_kept if keep else _run_tokenizer)(new), strict=True))
+            self._known.update(zip(new, (_cached if keep else _run_tokenizer)(new), strict=True))
         return [self._known[line] for line in lines]
 
 
-def _kept(lines: list[str]) -> list[str]:
-    """The words of these captions from disk, if these very captions were tokenized before by the same archive."""
+def _cached(lines: list[str]) -> list[str]:
+    """The words of these captions, from disk if the same archive has tokenized exactly these before."""
     key = cache.digest([archive_digest(_ARCHIVE), _PROGRAM, lines])
     found = cache.read("tokens", key)
     if found is None:
@@ -85,8 +85,8 @@ def _run_tokenizer(lines: list[str]) -> list[str]:
     output = finished.stdout.decode().split("\n")
     if len(output) != 2 * len(lines) + 1 or any(output[1::2]):
         raise ScoringError(
-            f"the PTB tokenizer was given {len(lines)} captions and answered with other lines ({len(output) - 1} instead of "
-            f"{2 * len(lines)}), so words cannot be told apart by video. Look for unusual characters in the captions."
+            f"the PTB tokenizer answered {len(lines)} captions with {len(output) - 1} lines, expected {2 * len(lines)} with every "
+            "second one empty. Look for unusual characters in the captions."
         )
     return [_without_punctuation(line) for line in output[:-1:2]]
 

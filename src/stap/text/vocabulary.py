@@ -18,7 +18,7 @@ SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")  # at the ids PAD, BOS, EOS
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a model knows; a word's id is its place. The first four are SPECIAL_WORDS.
+    """The words of a model; a word's id is its position. The first four are SPECIAL_WORDS.
 
     Raises CheckpointError if the words are not such a list.
     """
@@ -38,21 +38,16 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """The words that `tokenize` makes of these captions; see `from_words`."""
-        return cls.from_words(map(tokenize, captions), size, min_count)
-
-    @classmethod
-    def from_words(cls, captions: Iterable[Iterable[str]], size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """The words of these captions, most frequent first, equally frequent ones in the order of the alphabet.
-
-        size: keep at most this many words, special words not counted.   min_count: leave out words seen less often.
-        Raises CorpusError if no word is left.
-        """
-        return cls.from_counts(Counter(word for words in captions for word in words), size, min_count)
+        """The vocabulary of captions, tokenized by `tokenize`; see `from_counts`."""
+        return cls.from_counts(Counter(word for caption in captions for word in tokenize(caption)), size, min_count)
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """The same from the words with how often each is seen."""
+        """The words, most frequent first, equally frequent ones in the order of the alphabet.
+
+        counts: how often each word is seen.   size: keep at most this many words, special words not counted.
+        min_count: leave out words seen less often. Raises CorpusError if no word is left.
+        """
         frequent = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
         if not frequent:
             raise CorpusError(

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-__all__ = ["SpecialCharacters", "part_characters", "tokenize"]
+__all__ = ["SpecialCharacters", "split_characters", "tokenize"]
 
 APOSTROPHES = "'’ʼ＇"
 
@@ -17,11 +17,8 @@ _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # CJK un
 _HAN_OR_OTHERS = re.compile(f"[{_HAN}]|[^{_HAN}]+")
 
 
-class _Kept(dict[int, str]):
-    """A table for str.translate: letters, digits and marks stay, apostrophes too if they may, and other characters become `gap`.
-
-    White space becomes a space, whatever the gap.
-    """
+class _TranslationTable(dict[int, str]):
+    """For str.translate. Letters, digits and marks stay; apostrophes become `apostrophe`, white space a space, the rest `gap`."""
 
     def __init__(self, gap: str, apostrophe: str) -> None:
         super().__init__()
@@ -38,22 +35,25 @@ class _Kept(dict[int, str]):
         return self[code]
 
 
-_TABLES: Mapping[SpecialCharacters, _Kept] = {"part": _Kept(" ", "'"), "remove": _Kept("", "")}
+_TABLES: Mapping[SpecialCharacters, _TranslationTable] = {
+    "part": _TranslationTable(" ", "'"),
+    "remove": _TranslationTable("", ""),
+}
 
 
 def tokenize(caption: str, *, lowercase: bool = True, special_characters: SpecialCharacters = "part") -> list[str]:
     """The words of a caption, by default in lower case, without special characters.
 
-    special_characters: "part": a special character parts words ("t-shirt" gives t and shirt). An apostrophe inside a word stays
-        ("man's"), because the scorers' tokenizer knows such words. "remove": what is beside it grows together (tshirt, mans).
+    special_characters: with "part" they separate words ("t-shirt" gives t and shirt), but an apostrophe inside a word stays
+        ("man's"), because the scorers' tokenizer keeps such words. With "remove" they leave no gap (tshirt, mans).
         The paper does not say which of the two it means.
-    Unicode is brought to its composed form (NFC).
+    Unicode is normalised to its composed form (NFC).
     """
     text = unicodedata.normalize("NFC", caption.lower() if lowercase else caption)
     words = text.translate(_TABLES[special_characters]).split()
     return [word for word in (word.strip("'") for word in words) if word]
 
 
-def part_characters(words: Iterable[str]) -> list[str]:
-    """The same words, but each Chinese character is a word of its own: written Chinese has no spaces between words."""
+def split_characters(words: Iterable[str]) -> list[str]:
+    """The words, with each Chinese character a word of its own: written Chinese has no spaces between words."""
     return [part for word in words for part in _HAN_OR_OTHERS.findall(word)]

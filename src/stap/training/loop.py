@@ -1,70 +1,43 @@
-"""The training loop: epochs, validation, the best weights, early stopping, and exact continuation."""
+"""Training, from the whole to one step.
+
+`fit` is a training: epochs until the last one, or until validation has stopped improving. `Training.epoch` is an epoch: updates,
+validation, and everything written to the folder. `update` is a step. `Validator` measures a model on the validation clips.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from stap.captioning.batches import CaptionedVideos, Group, read_ahead
+from stap.captioning.batches import read_ahead
+from stap.captioning.captions import caption_clips
 from stap.captioning.model_folder import model_for, save_description, save_metrics, save_weights
-from stap.corpora.corpus import Clip, Corpus
+from stap.corpora.corpus import Corpus
 from stap.corpora.loading import load_corpus
-from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError
+from stap.errors import CheckpointError
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
-from stap.models.batch import CaptionBatch, VideoBatch
-from stap.recipes.settings import Recipe
-from stap.text.rules import TextRules
-from stap.training.epoch import train_epoch
-from stap.training.optimizer import build_optimizer
-from stap.training.processes import Processes, several_processes
+from stap.models.caption_model import CaptionModel, Losses
+from stap.recipes.settings import Recipe, TrainingSettings
+from stap.scoring.metrics import Scorer
+from stap.training.batches import Batch, CaptionedVideos, Group, choose_clips, tokenized_corpus
+from stap.training.checks import check_motion, check_numbers, check_parts
+from stap.training.optimizer import add_l2, build_optimizer, set_learning_rates
+from stap.training.processes import ALONE, Processes, joined
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.validation import LOG_LIKELIHOOD, Validator, choose_clips
+from stap.training.summary import LOG_LIKELIHOOD, EpochSummary, TrainingResult, write_curves
 
-__all__ = ["EpochSummary", "TrainingResult", "fit", "train"]
+__all__ = ["EpochSummary", "OnEpoch", "TrainingResult", "fit", "train", "update"]
 
-
-@dataclass(frozen=True)
-class EpochSummary:
-    """One epoch. Empty where not validated: validation, the mean losses by name as in training; and scores, see `Validator.scores`."""
-
-    epoch: int
-    epochs: int
-    seconds: float
-    learning_rate: float
-    training: dict[str, float]
-    validation: dict[str, float]
-    scores: dict[str, float]
-    is_best: bool
-
-    def __str__(self) -> str:
-        shown = [f"epoch {self.epoch}/{self.epochs}", f"loss {_shown(self.training)}"]
-        if self.validation:
-            best = " (best)" if self.is_best else ""
-            shown += [f"validation {_shown(self.validation)}", _judged(self.scores) + best]
-        return "  ".join([*shown, f"{self.seconds:.1f} s"])
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """best: the epoch whose weights are in the folder, by training.best_by; the last one where there are no validation clips."""
-
-    folder: Path
-    best: EpochSummary
-    history: tuple[EpochSummary, ...]
-    stopped_early: bool
-
-    def __str__(self) -> str:
-        early = " (stopped early)" if self.stopped_early else ""
-        score = f", validation {_judged(self.best.scores)}" if self.best.scores else ""
-        return f"{self.folder}: {len(self.history)} epochs{early}, weights of epoch {self.best.epoch}{score}"
-
+STEPS_BETWEEN_CHECKS = 50  # of the losses for NaN; each check waits for the GPU
+METRICS = ("bleu", "rouge", "cider")  # METEOR takes longer than the rest together
 
 OnEpoch = Callable[[EpochSummary], None]
 
@@ -74,28 +47,17 @@ def train(
     out: Path,
     *,
     device: torch.device | str = "cpu",
-    processes: int = 1,
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
-    """Train the recipe's model on its corpus and extracted features, and write the model folder `out`.
-
-    processes: how many train together, each with its part of every batch (see `training.processes`).
-    resume: continue the run in `out` after its last whole epoch, as if it had never stopped.   on_epoch: told of each epoch.
-
-    Seeds torch's global generators. Raises CorpusError, FeatureError (features missing: `stap extract` makes them),
-    CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
-    StapError when the loss is no longer a number.
-    """
+    """Train the recipe's model on its corpus and extracted features, and write the model folder `out`. See `fit`."""
     corpus = load_corpus(recipe.corpus)
     extractors = build_extractors(recipe)  # for their fingerprints; no video is read
     store = open_streams(recipe.features, extractors)
     if recipe.corpus.available_only:
         corpus = corpus.only(store, "features in every stream")
     weights = weights_files(extractors)
-    return fit(
-        recipe, corpus, store, out, weights=weights, device=device, processes=processes, resume=resume, on_epoch=on_epoch
-    )
+    return fit(recipe, corpus, store, out, weights=weights, device=device, resume=resume, on_epoch=on_epoch)
 
 
 def fit(
@@ -106,129 +68,146 @@ def fit(
     *,
     weights: Mapping[str, Path] | None = None,
     device: torch.device | str = "cpu",
-    processes: int = 1,
     resume: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
-    """`train` with a corpus and a store at hand. weights: the extractors' own weights files by section, copied into the folder."""
-    if not resume and state_file(out).exists():
-        raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
-    rules = TextRules(recipe.text)
-    validation_clips = rules.with_words(corpus.split("validation"))
-    validation_clips = choose_clips(validation_clips, recipe.training.validation_clips, recipe.seed)
-    store.check_complete([clip.id for clip in [*rules.with_words(corpus.split("train")), *validation_clips]])
-    with ExitStack() as stack:
-        begun = several_processes(processes, torch.device(device), _follow, recipe, corpus, store, out, resume=resume)
-        run = _Run(recipe, corpus, store, out, stack.enter_context(begun))
-        progress = run.resumed() if resume else run.begun(weights)
-        writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
-        validator = None
-        if validation_clips:
-            validator = Validator(recipe, validation_clips, run.videos.vocabulary, rules, store, run.processes.device)
-            stack.enter_context(validator)
-        while not _is_over(progress, recipe):
-            summary, progress = run.epoch(progress, validator)
-            _write_curves(writer, summary)
-            if on_epoch:
+    """Train the recipe's model on a corpus and its features, and write the model folder `out`.
+
+    weights: files of the extractors' own weights, by the recipe's section, to copy into the folder.
+    resume: continue the run in `out` after its last whole epoch, as if it had never stopped.   on_epoch: called after each epoch.
+
+    In processes that torchrun or `processes.launch` started, all train one model; the first one writes and calls on_epoch.
+    Seeds torch's global generators. Raises CorpusError, FeatureError (features are missing: run `stap extract`),
+    CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
+    StapError when the loss is no longer a number.
+    """
+    with joined(torch.device(device)) as processes, ExitStack() as stack:
+        if processes.is_first and not resume and state_file(out).exists():
+            raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
+        clips, vocabulary = tokenized_corpus(corpus, recipe.text)
+        videos = CaptionedVideos([one for one in clips if one.clip.split == "train"], vocabulary, store)
+        validation_clips = [one for one in clips if one.clip.split == "validation"]
+        chosen = choose_clips(validation_clips, recipe.training.validation_clips, recipe.seed)
+        validation = CaptionedVideos(chosen, vocabulary, store)
+        store.check_complete([clip.id for clip in [*videos.clips, *validation.clips]])
+        check_motion(recipe.model.motion_size, store, videos.clips[0].id)
+        training = Training(recipe, videos, store, out, processes)
+        progress = training.resumed() if resume else training.begun(weights)
+        validator = writer = None
+        if processes.is_first:
+            writer = stack.enter_context(SummaryWriter(str(out / "tensorboard"), purge_step=progress.epoch + 1))
+            validator = stack.enter_context(Validator(recipe, validation, store, processes.device)) if len(validation) else None
+        while progress.epoch < recipe.training.epochs and progress.validations_without_gain < recipe.training.patience:
+            summary, progress = training.epoch(progress, validator)
+            if writer:
+                write_curves(writer, summary)
+            if on_epoch and processes.is_first:
                 on_epoch(summary)
     history = tuple(EpochSummary(**record) for record in progress.history)
     best = next(summary for summary in reversed(history) if summary.is_best)
     return TrainingResult(out, best, history, stopped_early=progress.epoch < recipe.training.epochs)
 
 
-def _follow(processes: Processes, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, *, resume: bool) -> None:
-    """What the other processes do of `fit`."""
-    run = _Run(recipe, corpus, store, out, processes)
-    progress = run.resumed() if resume else Progress()
-    while not _is_over(progress, recipe):
-        _, progress = run.epoch(progress, None)
+def update(
+    model: CaptionModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    settings: TrainingSettings,
+    processes: Processes = ALONE,
+) -> dict[str, Tensor]:
+    """One step: move the weights by the gradient of the loss of a batch, which is on the model's device.
+
+    processes: each brings its part of the batch.
+    Returns scalars without a gradient: the 'norm' of the gradient before clipping, the 'loss', and its parts by name. With
+    settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares.
+    """
+    losses = _loss(model, batch, settings)
+    optimizer.zero_grad(set_to_none=True)
+    processes.backward(losses.total, len(batch[1].words), model.parameters())
+    total, parts = losses.total.detach(), losses.parts
+    if settings.l2:
+        squares = add_l2(model.parameters(), settings.l2)
+        total, parts = total + settings.l2 * squares, parts | {"l2": squares}
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    optimizer.step()
+    return {"norm": norm, "loss": total} | {name: part.detach() for name, part in parts.items()}
 
 
-class _Run:
-    """The model, its optimiser and what it learns from. Everything that changes is in these two and in a Progress."""
+def _loss(model: CaptionModel, batch: Batch, settings: TrainingSettings) -> Losses:
+    videos, captions = batch
+    device = videos.video_numbers.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        return model.loss(videos, captions)
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, store: FeatureStreams, out: Path, processes: Processes) -> None:
-        self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
-        rules = TextRules(recipe.text)
-        clips = rules.with_words(corpus.split("train"))
-        if not clips:
-            raise CorpusError(f"{corpus.name}: no training clip has a caption. Check corpus.kind and corpus.root.")
-        _check_motion(recipe.model.motion_size, store, clips[0])
-        self.videos = CaptionedVideos(clips, rules.vocabulary(corpus.clips), store, rules)
-        self.data = self.videos.digest | {"features": store.digest}
-        _check_parts(recipe, self._pass(1), processes.size)
+
+class Training:
+    """A model, its optimiser and its training data. All that changes from epoch to epoch is in these two and in a Progress."""
+
+    def __init__(self, recipe: Recipe, videos: CaptionedVideos, store: FeatureStreams, out: Path, processes: Processes) -> None:
+        self.recipe, self.videos, self.store, self.out, self.processes = recipe, videos, store, out, processes
+        self.data = videos.digest | {"features": store.digest}
+        check_parts(recipe, videos.epoch(recipe.training, recipe.seed, 1, 0), processes.size)
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         smoothing = recipe.training.label_smoothing
-        self.model = model_for(recipe, self.videos.vocabulary, store.fingerprint, smoothing).to(processes.device)
+        self.model = model_for(recipe, videos.vocabulary, store.fingerprint, smoothing).to(processes.device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
 
     def begun(self, weights: Mapping[str, Path] | None) -> Progress:
-        """A new run, its folder written."""
+        """A new run: its folder is written, and nothing is done yet."""
         progress = Progress()
-        save_description(self.out, self.recipe, self.videos.vocabulary, self.store.fingerprint, weights)
-        save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
+        if self.processes.is_first:
+            save_description(self.out, self.recipe, self.videos.vocabulary, self.store.fingerprint, weights)
+            save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
         return progress
 
     def resumed(self) -> Progress:
-        """The run in the folder."""
+        """The run in the folder, as its last whole epoch left it. Raises CheckpointError or ConfigError."""
         return load_state(self.out, self.recipe, self.model, self.optimizer, self.data)
 
     def epoch(self, progress: Progress, validator: Validator | None) -> tuple[EpochSummary, Progress]:
-        """Train and validate one epoch, and write the outcome. The state is written last: until then the epoch has not been."""
+        """Train and validate one epoch and write the outcome. The state is written last: until then the epoch does not count."""
         began = time.perf_counter()
-        losses, steps = self._train(progress.epoch + 1, progress.step)
+        number, settings = progress.epoch + 1, self.recipe.training
+        plan = self.videos.epoch(settings, self.recipe.seed, number, progress.step)
+        losses = self._updates(plan, number, progress.step)
         outcome = None
         if self.processes.is_first:
-            outcome = self._judge(progress, validator, losses, steps, began)
+            validation, scores = {}, {}
+            if validator and (number % settings.validate_every == 0 or number == settings.epochs):
+                validation = validator.losses(self.model)
+                scores = validator.scores(self.model, validation)
+            score = scores.get(settings.best_by)
+            is_best = validator is None or (score is not None and (progress.best_score is None or score > progress.best_score))
+            seconds, rate = time.perf_counter() - began, float(self.optimizer.param_groups[0]["lr"])
+            summary = EpochSummary(number, settings.epochs, seconds, rate, losses, validation, scores, is_best)
+            outcome = summary, progress.after(asdict(summary), updates=len(plan), score=score)
             self._save(*outcome)
-        return self.processes.of_first(outcome)
+        return self.processes.broadcast(outcome)
 
-    def _judge(
-        self, progress: Progress, validator: Validator | None, losses: dict[str, float], steps: int, began: float
-    ) -> tuple[EpochSummary, Progress]:
-        number, epochs, best_by = progress.epoch + 1, self.recipe.training.epochs, self.recipe.training.best_by
-        validation, scores = {}, {}
-        if validator and (number % self.recipe.training.validate_every == 0 or number == epochs):
-            validation = validator.losses(self.model)
-            scores = validator.scores(self.model, validation)
-        is_best = not validator or (bool(scores) and (progress.best_score is None or scores[best_by] > progress.best_score))
-        seconds, rate = time.perf_counter() - began, float(self.optimizer.param_groups[0]["lr"])
-        summary = EpochSummary(number, epochs, seconds, rate, losses, validation, scores, is_best)
-        return summary, Progress(
-            epoch=number,
-            step=progress.step + steps,
-            best_score=scores.get(best_by) if is_best else progress.best_score,
-            validations_without_gain=0 if is_best else progress.validations_without_gain + bool(scores),
-            history=(*progress.history, asdict(summary)),
-        )
+    def _updates(self, plan: Sequence[Sequence[Group]], number: int, first_step: int) -> dict[str, float]:
+        """One update for each batch of the plan; the mean of each loss over the batches."""
+        settings, processes = self.recipe.training, self.processes
+        torch.manual_seed(epoch_seed(self.recipe.seed, number) + processes.rank)
+        self.model.train()
+        names: list[str] = []
+        rows: list[Tensor] = []
+        counts: list[int] = []
+        batches = read_ahead(self._batch, [processes.part(groups) for groups in plan])
+        for step, batch in enumerate(batches, start=first_step):
+            set_learning_rates(self.optimizer, settings.optimizer, step, len(plan) * settings.epochs)
+            measured = update(self.model, self.optimizer, batch, settings, processes)
+            names = list(measured)
+            rows.append(torch.stack(list(measured.values())).float())
+            counts.append(len(batch[1].words))
+            if len(rows) % STEPS_BETWEEN_CHECKS == 0:
+                recent = torch.stack(rows[-STEPS_BETWEEN_CHECKS:])
+                check_numbers(recent, step + 1 - STEPS_BETWEEN_CHECKS, settings.optimizer.learning_rate)
+        table = torch.stack(rows)  # (updates, the norm and the losses)
+        check_numbers(table, first_step, settings.optimizer.learning_rate)
+        means = processes.mean(table, counts).mean(dim=0)
+        return dict(zip(names[1:], means[1:].tolist(), strict=True))
 
-    def _train(self, number: int, first_step: int) -> tuple[dict[str, float], int]:
-        settings, seed = self.recipe.training, self.recipe.seed
-        plan = self._plan(number, first_step)
-        torch.manual_seed(epoch_seed(seed, number) + self.processes.rank)
-        batches = read_ahead(self._batch, [self.processes.part(groups) for groups in plan])
-        steps = {"first_step": first_step, "total_steps": len(plan) * settings.epochs}
-        return train_epoch(self.model, self.optimizer, batches, settings, **steps, processes=self.processes), len(plan)
-
-    def _plan(self, number: int, first_step: int) -> list[list[Group]]:
-        """The batches of an epoch: one pass over the captions, or `epoch_updates` batches of passes that follow each other."""
-        updates = self.recipe.training.epoch_updates
-        if updates is None:
-            return self._pass(number)
-        length = len(self._pass(1))  # of every pass
-        plan: list[list[Group]] = []
-        while len(plan) < updates:
-            passes, within = divmod(first_step + len(plan), length)
-            plan += self._pass(passes + 1)[within:][: updates - len(plan)]
-        return plan
-
-    def _pass(self, number: int) -> list[list[Group]]:
-        """All captions once."""
-        settings = self.recipe.training
-        seed = (self.recipe.seed, number if settings.reshuffle else 1)
-        return self.videos.epoch(settings.batch_size, settings.captions_per_video, seed=seed)
-
-    def _batch(self, groups: Sequence[Group]) -> tuple[VideoBatch, CaptionBatch]:
+    def _batch(self, groups: Sequence[Group]) -> Batch:
         videos, captions = self.videos.batch(groups)
         return videos.to(self.processes.device), captions.to(self.processes.device)
 
@@ -240,44 +219,50 @@ class _Run:
         save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
 
 
-def _check_parts(recipe: Recipe, batches: Sequence[Sequence[Group]], processes: int) -> None:
-    if (smallest := min(map(len, batches))) < processes:
-        raise ConfigError(f"{processes} processes: the smallest batch has {smallest} videos, and each process needs one.")
-    if processes > 1 and recipe.model.attention_penalty and not recipe.model.penalty_captions:
-        raise ConfigError(
-            f"{processes} processes: model.attention_penalty is weighed by the number of captions in a batch, and each has a part. "
-            f"Say the number: model.penalty_captions={recipe.training.batch_size * recipe.training.captions_per_video}."
-        )
+class Validator:
+    """Measures a model on the validation clips. Captions are greedy, for speed, whatever the recipe's beam width."""
 
+    def __init__(self, recipe: Recipe, videos: CaptionedVideos, store: FeatureStreams, device: torch.device) -> None:
+        self.settings, self.seed, self.videos, self.store, self.device = recipe.training, recipe.seed, videos, store, device
+        self.decoding = recipe.decoding.model_copy(update={"beam_width": 1})
+        references = {clip.id: clip.captions for clip in videos.clips}
+        self.scorer = Scorer(references, METRICS) if recipe.training.best_by == "CIDEr" else None
 
-def _check_motion(motion_size: int | None, store: FeatureStreams, clip: Clip) -> None:
-    streams = store.read(clip.id)
-    found = f"a motion stream of {tuple(streams['motion'].shape)}" if "motion" in streams else "no motion stream"
-    if motion_size and found != f"a motion stream of {(motion_size,)}":
-        raise FeatureError(
-            f"{clip.id}: model.motion_size is {motion_size}, but its features have {found}. "
-            "Give the recipe a section motion, or leave model.motion_size empty to learn the start state."
-        )
+    @torch.inference_mode()
+    def losses(self, model: CaptionModel) -> dict[str, float]:
+        """The loss and its parts with every caption once, without dropout: means over the captions. Leaves the model in eval mode.
 
+        Where a video's captions are no multiple of captions_per_video, some of them count twice, as in training.
+        """
+        model.eval()
+        names: list[str] = []
+        rows: list[Tensor] = []
+        counts: list[int] = []
+        for videos, captions in read_ahead(self.videos.batch, self.videos.one_pass(self.settings, [self.seed])):
+            losses = _loss(model, (videos.to(self.device), captions.to(self.device)), self.settings)
+            names = ["loss", *losses.parts]
+            rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
+            counts.append(len(captions.words))
+        table = torch.stack(rows)
+        share = table.new_tensor(counts)
+        return dict(zip(names, (share @ table / share.sum()).tolist(), strict=True))
 
-def _is_over(progress: Progress, recipe: Recipe) -> bool:
-    settings = recipe.training
-    return progress.epoch >= settings.epochs or progress.validations_without_gain >= settings.patience
+    def scores(self, model: CaptionModel, losses: Mapping[str, float]) -> dict[str, float]:
+        """The scores that models are compared by, higher is better: BLEU, ROUGE-L and CIDEr of the model's captions.
 
+        With training.best_by log-likelihood, that of the validation captions, summed over a caption's words and averaged over
+        captions, from the losses. No caption is then decoded, and no scorer (Java) started.
+        """
+        if self.scorer is None:
+            return {LOG_LIKELIHOOD: -losses["caption"]}
+        captions = caption_clips(model, self.videos.vocabulary, self.store, self.videos.clips, self.decoding, self.device)
+        return self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
 
-def _write_curves(writer: SummaryWriter, summary: EpochSummary) -> None:
-    for group in ("training", "validation", "scores"):
-        for name, value in getattr(summary, group).items():
-            writer.add_scalar(f"{group}/{name}", value, summary.epoch)
-    writer.add_scalar("learning rate", summary.learning_rate, summary.epoch)
-    writer.flush()
+    def __enter__(self) -> Validator:
+        """The validator itself."""
+        return self
 
-
-def _judged(scores: dict[str, float]) -> str:
-    name = "CIDEr" if "CIDEr" in scores else LOG_LIKELIHOOD
-    return f"{name} {scores[name]:.3f}"
-
-
-def _shown(losses: dict[str, float]) -> str:
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in losses.items() if name != "loss")
-    return f"{losses['loss']:.3f} ({parts})" if parts else f"{losses['loss']:.3f}"
+    def __exit__(self, *_: object) -> None:
+        """Close the scorer."""
+        if self.scorer is not None:
+            self.scorer.close()

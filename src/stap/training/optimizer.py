@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stap.recipes.settings import OptimizerSettings
 from stap.training.muon import MuonAndAdam
 
-__all__ = ["TensorFlowRMSProp", "build_optimizer", "learning_rate", "set_learning_rates"]
+__all__ = ["TensorFlowRMSProp", "add_l2", "build_optimizer", "learning_rate", "set_learning_rates"]
 
 
 class TensorFlowRMSProp(torch.optim.Optimizer):
@@ -101,6 +101,20 @@ def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
     }
     make = cast(Callable[..., torch.optim.Optimizer], kinds[settings.kind])
     return make(model.parameters(), lr=settings.learning_rate, eps=settings.epsilon, weight_decay=settings.weight_decay)
+
+
+@torch.no_grad()
+def add_l2(parameters: Iterable[nn.Parameter], weight: float) -> Tensor:
+    """Add the gradient of weight * sum of squares to that of every parameter; returns the sum of squares.
+
+    Unlike an optimiser's weight decay, the penalty is part of the gradient that is clipped, and there is no factor 1/2.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad.add_(parameter, alpha=2 * weight)
+    return torch.nn.utils.get_total_norm(trained).square()
 
 
 def set_learning_rates(

@@ -1,42 +1,50 @@
-"""One training by several processes: each computes on a part of every batch, and all make the same updates (data parallelism).
+"""One training by several processes: each computes the gradient of its part of every batch, and all make the same update.
 
-What is learned does not depend on their number, but for dropout, which every process draws for itself, and batch normalisation, which
-sees the part alone.
+`torchrun` starts the processes, on one machine or on several; `launch` starts them on this machine from a running program. Either
+way `joined` reads from the environment which of them this one is.
+
+Their number does not change what is learned, with two exceptions: every process draws its own dropout, and batch normalisation
+sees one part of the batch.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
 import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
+from stap import errors
 from stap.errors import ConfigError, StapError
 
-__all__ = ["ALONE", "Processes", "several_processes"]
+__all__ = ["ALONE", "Processes", "is_first_process", "joined", "launch"]
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
-PATIENCE = timedelta(days=7)  # the others wait while the first validates; one that has died is noticed at once
-SECONDS_TO_REPORT = 10.0
+TIMEOUT = timedelta(days=7)  # the other processes wait while the first one validates; the launcher notices a dead one at once
+SECONDS_TO_BE_ENDED = 10.0
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Those that train together, as one of them sees it.   rank: its number; 0 is the first, which validates, writes and reports."""
+    """The processes of one training, seen from one of them.
+
+    rank: of this process, from 0; the first one (rank 0) validates, writes and prints.   device: of this process.
+    """
 
     rank: int
     size: int
@@ -44,21 +52,21 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that was there before the others."""
+        """Whether this is the process that validates, writes and prints."""
         return self.rank == 0
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of the items: as many as in any other, up to one."""
+        """This process's part of the items. The lengths of two parts differ by at most one."""
         return items[self.rank :: self.size]
 
     def numbers(self, count: int) -> Tensor:
-        """(count,) int64, numbers that no other process gives."""
+        """(count,) int64: numbers that no other process gets."""
         return torch.arange(count, device=self.device) * self.size + self.rank
 
     def backward(self, loss: Tensor, count: int, parameters: Iterable[nn.Parameter]) -> None:
         """Leave in the parameters the gradient of the mean over the examples of all processes.
 
-        loss: the mean over `count` examples, those of this process.
+        loss: the mean over this process's `count` examples. DistributedDataParallel would weigh uneven parts alike.
         """
         if self.size == 1:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -73,7 +81,7 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def mean(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """Means over all processes of the rows of each, (N, M), in which a process counts by its (N,) counts."""
+        """(N, M): each row's mean over all processes, in which a process counts by its (N,) counts."""
         if self.size == 1:
             return rows
         weights = rows.new_tensor(counts)[:, None]
@@ -81,21 +89,19 @@ class Processes:
         distributed.all_reduce(weighted)
         return weighted[:, :-1] / weighted[:, -1:]
 
-    def together(self, found: Item) -> list[Item]:
-        """What each process found, in the order of their ranks."""
+    def all_gather(self, item: Item) -> list[Item]:
+        """The items of all processes, in the order of their ranks."""
         if self.size == 1:
-            return [found]
-        everything: list[Any] = [None] * self.size
-        distributed.all_gather_object(everything, found)
-        return everything
+            return [item]
+        items: list[Any] = [None] * self.size
+        distributed.all_gather_object(items, item)
+        return items
 
-    def of_first(self, found: Item | None) -> Item:
-        """What the first process found."""
-        if self.size == 1:
-            assert found is not None
-            return found
-        box = [found]
-        distributed.broadcast_object_list(box, src=0, device=self.device)
+    def broadcast(self, item: Item | None) -> Item:
+        """The first process's item, in every process. The others give None."""
+        box = [item]
+        if self.size > 1:
+            distributed.broadcast_object_list(box, src=0, device=self.device)
         assert box[0] is not None
         return box[0]
 
@@ -103,145 +109,130 @@ class Processes:
 ALONE = Processes(rank=0, size=1, device=torch.device("cpu"))
 
 
-@contextmanager
-def several_processes(
-    count: int,
-    device: torch.device,
-    follow: Callable[Concatenate[Processes, Arguments], object],
-    *arguments: Arguments.args,
-    **options: Arguments.kwargs,
-) -> Iterator[Processes]:
-    """Within it this process is the first of `count`; each of the others runs follow(Processes, *arguments), which are pickled.
+def is_first_process() -> bool:
+    """Whether this process prints: every process does that was not started as another's helper."""
+    return os.environ.get("RANK", "0") == "0"
 
-    On the processor they share its cores; on GPUs the one of rank r has the r-th, counted from `device`.
-    Raises ConfigError if there are not so many GPUs, the StapError of another process in place of what follows from it here, and
-    StapError if one was killed.
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """The processes that `torchrun` or `launch` started, as the environment describes them; this process alone if it names none.
+
+    On the processor they share its cores. On GPUs each has its own, the first one on a machine `device`, and so on.
+    Raises ConfigError if the machine has too few GPUs, or if the environment describes the processes in part.
     """
-    if count == 1:
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    if size == 1:
         yield Processes(0, 1, device)
         return
-    first = _device_of(0, count, device)
-    threads, spawn = torch.get_num_threads(), multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as meeting:
-        others = [
-            _Other(spawn, rank, count, device, Path(meeting), threads, follow, arguments, options) for rank in range(1, count)
-        ]
-        try:
-            for other in others:
-                other.wait()
-            yield _join(0, count, first, Path(meeting), threads)
-        except Exception as error:
-            if report := _report(others, error):
-                raise report from error
-            raise
-        finally:
-            for other in others:
-                other.end()
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
-            torch.set_num_threads(threads)
-
-
-class _Other:
-    """One of the other processes, seen from the first."""
-
-    def __init__(self, spawn: multiprocessing.context.SpawnContext, rank: int, *given: Any) -> None:
-        self.rank = rank
-        self.reports, sending = spawn.Pipe(duplex=False)
-        self.process: BaseProcess = spawn.Process(target=_work, args=(sending, rank, *given), daemon=True)
-        self.process.start()
-        sending.close()
-
-    def wait(self) -> None:
-        """Until it is there. Raises StapError if it ended instead."""
-        try:
-            self.reports.recv()
-        except EOFError:
-            raise StapError(
-                f"training process {self.rank} did not start; above is why. A script that trains with several processes needs "
-                'its code under `if __name__ == "__main__":`, because each of them imports the script.'
-            ) from None
-
-    def report(self, seconds: float) -> StapError | None:
-        """Why it ended, if it did so before its time."""
-        try:
-            if self.reports.poll(seconds):
-                error: StapError = self.reports.recv()
-                return error
-        except EOFError:  # it ended without a word
-            self.process.join(seconds)
-        if self.process.exitcode:
-            return StapError(
-                f"training process {self.rank} was ended from outside (exit status {self.process.exitcode}); when memory runs out "
-                "that is what happens. Use fewer processes or smaller batches, and continue with --resume."
-            )
-        return None
-
-    def end(self) -> None:
-        """End it, if it has not ended."""
-        self.process.join(1.0 if self.process.exitcode is None else None)
-        if self.process.exitcode is None:
-            self.process.terminate()
-            self.process.join()
-        self.reports.close()
-
-
-def _work(
-    reports: Connection,
-    rank: int,
-    count: int,
-    device: torch.device,
-    meeting: Path,
-    threads: int,
-    follow: Callable[..., object],
-    arguments: tuple[Any, ...],
-    options: dict[str, Any],
-) -> None:
-    """What another process does from its first line to its last."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first, which ends the others
-    reports.send(None)  # the first waits for it
+    here = _device_of(device)
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
+    distributed.init_process_group("gloo" if here.type == "cpu" else "nccl", timeout=TIMEOUT)
     try:
-        follow(_join(rank, count, _device_of(rank, count, device), meeting, threads), *arguments, **options)
-    except StapError as error:
-        reports.send(error)
-        sys.exit(1)
-    except Exception as error:
-        reports.send(StapError(f"training process {rank}: {type(error).__name__}: {error}"))
+        yield Processes(int(os.environ["RANK"]), size, here)
+    except (
+        RuntimeError
+    ):  # a collective fails because another process has: wait to be ended, so that the other one's error is reported
+        time.sleep(SECONDS_TO_BE_ENDED)
         raise
+    finally:
+        distributed.destroy_process_group()
 
 
-def _report(others: Sequence[_Other], error: Exception) -> StapError | None:
-    """Why another process ended, where `error` only follows from that."""
-    if isinstance(error, StapError):
-        return None
-    return next(filter(None, (other.report(SECONDS_TO_REPORT) for other in others)), None)
+def launch(count: int, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+    """Run work(*arguments, **options) in `count` new processes of this machine, which meet in `joined`; the first one's result.
+
+    With a count of 1, and in a process that torchrun started, it is called here. Arguments and the result are pickled, and each
+    process imports the script, so a script needs `if __name__ == "__main__":`.
+    Raises ConfigError if torchrun started another number of processes, the StapError of the process that failed first, and
+    KeyboardInterrupt (Ctrl-C) or SystemExit (SIGTERM) after all of them have ended.
+    """
+    if "RANK" in os.environ and count not in (1, started := int(os.environ.get("WORLD_SIZE", "1"))):
+        raise ConfigError(f"--processes {count}: torchrun started {started} processes. Leave out --processes.")
+    if "RANK" in os.environ or count == 1:
+        return work(*arguments, **options)
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    here: dict[str, Any] = {
+        "min_nodes": 1,
+        "max_nodes": 1,
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": "localhost:0",
+        "local_addr": "localhost",
+    }
+    with tempfile.TemporaryDirectory() as folder, _signals_and_log_restored():
+        logs = DefaultLogsSpecs(log_dir=folder)
+        config = LaunchConfig(**here, nproc_per_node=count, run_id="stap", max_restarts=0, logs_specs=logs)
+        try:
+            result: Result = elastic_launch(config, _work)(torch.get_num_threads() // count, work, arguments, options)[0]
+        except ChildFailedError as error:
+            raise _cause(*error.get_first_failure()) from None
+        except SignalException as error:
+            raise (KeyboardInterrupt if error.sigval == signal.SIGINT else SystemExit(128 + error.sigval)) from None
+    return result
 
 
-def _device_of(rank: int, count: int, device: torch.device) -> torch.device:
+def _work(threads: int, work: Callable[..., Result], arguments: tuple[Any, ...], options: dict[str, Any]) -> Result | None:
+    """What each new process does from its first line to its last."""
+    if not is_first_process():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once; the first one removes the file that it was writing
+    torch.set_num_threads(max(1, threads))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # a machine's name often leads to no address
+    result = work(*arguments, **options)
+    return result if is_first_process() else None
+
+
+@contextmanager
+def _signals_and_log_restored() -> Iterator[None]:
+    """Undo what torch's launcher leaves behind, its signal handlers, and silence its log, which repeats every error."""
+    handled = [number for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if (number := getattr(signal, name, None))]
+    handlers = {number: signal.getsignal(number) for number in handled}
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        if threading.current_thread() is threading.main_thread():  # elsewhere torch sets no handlers
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _cause(rank: int, failure: Any) -> StapError:
+    """The error of the process that failed first.   failure: torch's ProcessFailure."""
+    if failure.exitcode < 0:
+        return StapError(
+            f"training process {rank} was killed (exit {failure.exitcode}), probably out of memory. "
+            "Use fewer processes or smaller batches, and continue with --resume."
+        )
+    if not failure.error_file_data:
+        return StapError(
+            f"training process {rank} did not start; its error is above. A script that starts several processes needs "
+            'its code under `if __name__ == "__main__":`, because each of them imports the script.'
+        )
+    reported: str = failure.message["message"]  # "FeatureError: video7: damaged."
+    kind, _, message = reported.partition(": ")
+    if kind in errors.__all__:
+        known: type[StapError] = getattr(errors, kind)
+        return known(message)
+    return StapError(f"training process {rank}: {reported}")
+
+
+def _device_of(device: torch.device) -> torch.device:
+    """This process's device. Raises ConfigError."""
     if device.type == "cpu":
         return device
-    there = torch.cuda.device_count() if device.type == "cuda" else 0
-    index = (device.index or 0) + rank
-    if (device.index or 0) + count > there:
+    try:
+        local_rank, count = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    except KeyError as missing:
+        raise ConfigError(f"RANK is set, but {missing} is not. Start the processes with torchrun.") from None
+    found = torch.cuda.device_count() if device.type == "cuda" else 0
+    first = device.index or 0
+    if first + count > found:
         raise ConfigError(
-            f"{count} processes on {device}: each needs a GPU of its own, and there are {there}. Use fewer processes, or --device cpu."
+            f"{count} processes on {device}: each needs a GPU of its own, found {found}. Use fewer processes, or --device cpu."
         )
-    return torch.device("cuda", index)
-
-
-def _join(rank: int, count: int, device: torch.device, meeting: Path, threads: int) -> Processes:
-    """Meet the others, all on this machine."""
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, threads // count))
-        # The name of a machine often leads to no address; they need only the one that is always there.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    else:
-        torch.cuda.set_device(device)
-    distributed.init_process_group(
-        "gloo" if device.type == "cpu" else "nccl",
-        init_method=(meeting / "met").as_uri(),
-        rank=rank,
-        world_size=count,
-        timeout=PATIENCE,
-    )
-    return Processes(rank, count, device)
+    return torch.device("cuda", first + local_rank)

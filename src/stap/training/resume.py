@@ -1,8 +1,8 @@
 """The state of a training run after an epoch, from which it continues exactly: RUN/state/last.safetensors.
 
-One safetensors file holds the weights and the optimiser's tensors, and in its header, as JSON, the recipe and the progress,
-and a digest of the data, so that all of it is replaced in one rename. Random generators need no saving: every epoch seeds them from the recipe's seed
-and its own number (see `epoch_seed`).
+One safetensors file holds the weights and the optimiser's tensors, and in its header, as JSON, the recipe, the progress and
+a digest of the data, so that one rename replaces all of it. Random generators need no saving: every epoch seeds them from the
+recipe's seed and its own number (see `epoch_seed`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ __all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been done.
+    """How far a run has come.
 
-    epoch: whole epochs.   step: updates.   best_score: by training.best_by, of the weights in model.safetensors; None before any.
-    validations_without_gain: since then.   history: one record an epoch, as in metrics.json.
+    epoch: whole epochs done.   step: updates done.   history: one record an epoch, as in metrics.json.
+    best_score: by training.best_by, of the weights in model.safetensors; None before the first validation.
+    validations_without_gain: since that score.
     """
 
     epoch: int = 0
@@ -39,9 +40,20 @@ class Progress:
     validations_without_gain: int = 0
     history: tuple[dict[str, Any], ...] = ()
 
+    def after(self, record: dict[str, Any], *, updates: int, score: float | None) -> Progress:
+        """The progress one epoch later.   record: for the history, with is_best.   score: None after an epoch without validation."""
+        is_best = record["is_best"]
+        return Progress(
+            epoch=self.epoch + 1,
+            step=self.step + updates,
+            best_score=score if is_best else self.best_score,
+            validations_without_gain=0 if is_best else self.validations_without_gain + (score is not None),
+            history=(*self.history, record),
+        )
+
 
 def state_file(run: Path) -> Path:
-    """Where the state of a run is kept."""
+    """The file of a run's state."""
     return run / "state" / "last.safetensors"
 
 
@@ -58,9 +70,9 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Replace the state of the run. Raises CheckpointError if it cannot be written; the state before is then still there.
+    """Replace the state of the run. Raises CheckpointError if it cannot be written; the former state then stays.
 
-    data: what tells these data from others.
+    data: the digest of the training data.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():

@@ -75,7 +75,7 @@ def images_of(root: Path, *, crops: bool) -> tuple[CaptionedImages, GridExtracto
     extractor = GridExtractor(settings)
     clips = load_corpus_with_files(CorpusSettings(kind="coco", root=root)).split("train")
     vocabulary = Vocabulary.build([caption for clip in clips for caption in clip.captions], None, 1)
-    return CaptionedImages.read(clips, extractor, vocabulary, TextRules(TextSettings()), crops=crops), extractor
+    return CaptionedImages.read(TextRules(TextSettings()).tokenized(clips), extractor, vocabulary, crops=crops), extractor
 
 
 def test_an_image_is_prepared_as_the_frame_of_a_video(coco: Path) -> None:

@@ -26,6 +26,7 @@ from stap.text.rules import TextRules
 from stap.text.vocabulary import Vocabulary
 from stap.training.pretraining.captioned_frames import CaptionedFrames
 from stap.training.pretraining.pretrain import FrameSentenceModel, PretrainingSummary, pretrain, recall_at
+from stap.training.processes import launch
 from stap.training.resume import epoch_seed, state_file
 
 
@@ -143,16 +144,17 @@ def test_a_run_that_stopped_and_continued_is_the_run_that_did_not(scenes: Path, 
     assert (out / "backbone.safetensors").read_bytes() == (finished / "backbone.safetensors").read_bytes()
 
 
+def stop_after_two(summary: PretrainingSummary) -> None:
+    if summary.epoch == 2:
+        raise StapError("stopped")
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_clips_and_continue_exactly(scenes: Path, finished: Path, tmp_path: Path) -> None:
-    def stop(summary: PretrainingSummary) -> None:
-        if summary.epoch == 2:
-            raise KeyboardInterrupt
-
-    whole = pretrain(recipe_of(scenes), tmp_path / "whole", processes=2)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(recipe_of(scenes), tmp_path / "parts", processes=2, on_epoch=stop)
-    pretrain(recipe_of(scenes), tmp_path / "parts", processes=2, resume=True)
+    whole = launch(2, pretrain, recipe_of(scenes), tmp_path / "whole")
+    with pytest.raises(StapError, match=r"^stopped$"):
+        launch(2, pretrain, recipe_of(scenes), tmp_path / "parts", on_epoch=stop_after_two)
+    launch(2, pretrain, recipe_of(scenes), tmp_path / "parts", resume=True)
     first, second = (load_file(tmp_path / name / "backbone.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     alone = json.loads((finished / "metrics.json").read_text())["history"]
@@ -167,14 +169,14 @@ def test_a_damaged_clip_of_any_process_is_named(scenes: Path, tmp_path: Path) ->
     clips = load_corpus_with_files(recipe_of(root).corpus).split("train")
     for clip in clips[2:4]:  # one of each process
         clip.path.write_bytes(clip.path.read_bytes()[:200])
-    result = pretrain(recipe_of(root, epochs=1), tmp_path / "run", processes=2)
+    result = launch(2, pretrain, recipe_of(root, epochs=1), tmp_path / "run")
     assert {video_id for video_id, _ in result.left_out} == {clip.id for clip in clips[2:4]}
 
 
 @pytest.mark.slow
 def test_more_processes_than_clips_are_refused(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="3 processes: one has 6 clips for 10 batches"):
-        pretrain(recipe_of(scenes, batch_size=2), tmp_path / "run", processes=3)
+        launch(3, pretrain, recipe_of(scenes, batch_size=2), tmp_path / "run")
 
 
 def test_another_seed_is_another_run(scenes: Path, finished: Path, tmp_path: Path) -> None:
@@ -271,10 +273,11 @@ def test_the_loss_of_an_epoch_counts_every_frame_shown(scenes: Path, tmp_path: P
     )
     torch.manual_seed(epoch_seed(recipe.seed, 0))
     extractor = GridExtractor(recipe.features.model_copy(update={"weights": "random", "frames": 2}))
-    clips, rules = load_corpus_with_files(recipe.corpus).split("train"), TextRules(recipe.text)
+    rules = TextRules(recipe.text)
+    clips = rules.tokenized(load_corpus_with_files(recipe.corpus).split("train"))
     vocabulary = rules.vocabulary(clips)
     model = FrameSentenceModel(extractor, len(vocabulary), recipe.pretraining).train()
-    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, rules, shown=2).epoch(1, 3, [recipe.seed, 1])
+    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, shown=2).epoch(1, 3, [recipe.seed, 1])
     cosine = cosine_similarity(model.embed_frames(extractor.normalise(images)), model.embed_sentences(words)).tolist()
     expected = 0.0
     for f in range(40):
@@ -300,9 +303,9 @@ def test_captions_follow_the_section_text(make_video: Any, tmp_path: Path) -> No
     extractor = GridExtractor(recipe_of(tmp_path).features.model_copy(update={"weights": "random"}))
     path = make_video("one.mp4", [np.full((48, 48, 3), 90, dtype=np.uint8)])
     rules = TextRules(TextSettings(special_characters="remove", max_words=2, too_long="drop"))
-    clips = [Clip("one", path, "train", ("A t-shirt.", "A ball that falls."))]
+    clips = rules.tokenized([Clip("one", path, "train", ("A t-shirt.", "A ball that falls."))])
     vocabulary = rules.vocabulary(clips)
-    [captions] = CaptionedFrames.read(clips, extractor, vocabulary, rules).captions
+    [captions] = CaptionedFrames.read(clips, extractor, vocabulary).captions
     assert [vocabulary.decode(caption) for caption in captions] == [["a", "tshirt"]]
 
 
@@ -311,7 +314,7 @@ def test_a_short_video_gives_frames_twice_and_a_clip_without_words_is_left_out(m
     path = make_video("two.mp4", [np.full((48, 48, 3), grey, dtype=np.uint8) for grey in (40, 200)])
     vocabulary = Vocabulary.build(["a ball"], None, 1)
     clips = [Clip("two", path, "train", ("A ball.", "!?")), Clip("silent", path, "train", ("...",))]
-    frames = CaptionedFrames.read(clips, extractor, vocabulary, TextRules(TextSettings()))
+    frames = CaptionedFrames.read(TextRules(TextSettings()).tokenized(clips), extractor, vocabulary)
     assert frames.images.shape == (1, 5, 48, 48, 3)
     images = frames.images[0]
     assert torch.equal(images[0], images[1])

@@ -15,8 +15,8 @@ Report = Callable[[int, int, str], None]  # done, total, what is being done
 INTERRUPTED = 130  # the shell's exit status of a program stopped with Ctrl-C
 
 
-def say(sentence: str) -> None:
-    """A line on stderr."""
+def say(sentence: object) -> None:
+    """A line on stderr: a sentence, or what an object says of itself."""
     print(sentence, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A few frames of every video in memory, with the video's captions: what frame-sentence matching learns from."""
+"""Data of frame-sentence matching from videos: a few frames of each in memory, with its captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stap.captioning.batches import pad_words
 from stap.corpora.corpus import Clip
 from stap.errors import VideoError
 from stap.features.grid import GridExtractor
-from stap.text.rules import TextRules
+from stap.text.rules import TokenizedClip
 from stap.text.vocabulary import Vocabulary
 
 __all__ = ["CaptionedFrames"]
@@ -22,7 +22,7 @@ __all__ = ["CaptionedFrames"]
 class CaptionedFrames:
     """Frames and captions of a split.
 
-    images: (videos, F, S, S, 3) uint8, of a video with fewer frames some twice.   captions: word ids, by video.
+    images: (videos, F, S, S, 3) uint8; a video with fewer frames shows some twice.   captions: word ids, by video.
     left_out: clips without a usable video or caption, (clip id, reason).   shown: how many of the F frames an epoch shows.
     """
 
@@ -36,7 +36,7 @@ class CaptionedFrames:
 
     @classmethod
     def read(
-        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules, *, shown: int = 1
+        cls, clips: Sequence[TokenizedClip[Clip]], extractor: GridExtractor, vocabulary: Vocabulary, *, shown: int = 1
     ) -> CaptionedFrames:
         """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
         size = extractor.image_size
@@ -44,22 +44,22 @@ class CaptionedFrames:
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
         with ThreadPoolExecutor() as threads:
-            encoded, pictures = rules.encoded(clips, vocabulary), threads.map(lambda clip: _read(clip, extractor), clips)
-            for clip, words, read in zip(clips, encoded, pictures, strict=True):
+            for one, read in zip(clips, threads.map(lambda one: _read(one.clip, extractor), clips), strict=True):
                 if isinstance(read, VideoError):
-                    left_out.append((clip.id, str(read)))
-                elif not words:
-                    left_out.append((clip.id, f"{clip.id}: none of its captions has a word."))
+                    left_out.append((one.clip.id, str(read)))
+                elif not one.training_words:
+                    left_out.append((one.clip.id, f"{one.clip.id}: none of its captions has a word."))
                 else:
                     images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
-                    captions.append(words)
+                    captions.append([vocabulary.encode(words, len(words)) for words in one.training_words])
         return cls(images[: len(captions)], captions, tuple(left_out), shown=shown)
 
     def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every video once, in so many batches, of N each: `shown` frames, (N*shown, S, S, 3), and K captions, (N*K, L).
+        """Every video once, in so many batches of N videos: `shown` frames each, (N*shown, S, S, 3), and K captions, (N*K, L).
 
-        N may differ by one. Row n is of the batch's video n // shown, and of n // K. The seed alone decides which frames and captions; several frames of
-        a video lie evenly over it. A video with fewer than K captions shows some twice.
+        N may differ by one from batch to batch. Frame n is of the batch's video n // shown, caption n of video n // K. The seed
+        alone decides which frames and captions; the frames of a video lie evenly over it. A video with fewer than K captions
+        shows some twice.
         """
         random = np.random.default_rng(list(seed))
         order, kept = random.permutation(len(self)), self.images.shape[1]
@@ -74,7 +74,7 @@ class CaptionedFrames:
             yield self.images[torch.from_numpy(videos)[:, None], torch.from_numpy(frames)].flatten(0, 1), pad_words(rows)
 
     def middle_frames(self, count: int) -> Iterator[Tensor]:
-        """The middle one of the frames kept of each video, (<= count, S, S, 3) uint8 at a time."""
+        """The middle frame of each video, (<= count, S, S, 3) uint8 at a time."""
         yield from torch.split(self.images[:, self.images.shape[1] // 2], count)
 
 

@@ -1,4 +1,4 @@
-"""Images with their captions, decoded each time they are shown: what frame-sentence matching learns from where it is too much for memory."""
+"""Data of frame-sentence matching from images, which are decoded each time they are shown: they are too many for memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stap.captioning.batches import pad_words, read_ahead
 from stap.corpora.corpus import Clip
 from stap.errors import VideoError
 from stap.features.grid import GridExtractor
-from stap.text.rules import TextRules
+from stap.text.rules import TokenizedClip
 from stap.text.vocabulary import Vocabulary
 from stap.video import sample_frames
 
@@ -48,20 +48,19 @@ class CaptionedImages:
 
     @classmethod
     def read(
-        cls, clips: Sequence[Clip], extractor: GridExtractor, vocabulary: Vocabulary, rules: TextRules, *, crops: bool
+        cls, clips: Sequence[TokenizedClip[Clip]], extractor: GridExtractor, vocabulary: Vocabulary, *, crops: bool
     ) -> CaptionedImages:
-        """Decode every image once, to know now which of them cannot be."""
+        """Decode every image once, to find the damaged ones before training."""
         paths: list[Path] = []
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
         with ThreadPoolExecutor() as threads:
-            encoded, problems = rules.encoded(clips, vocabulary), threads.map(lambda clip: _problem(clip, extractor), clips)
-            for clip, words, problem in zip(clips, encoded, problems, strict=True):
-                if problem or not words:
-                    left_out.append((clip.id, problem or f"{clip.id}: none of its captions has a word."))
+            for one, problem in zip(clips, threads.map(lambda one: _problem(one.clip, extractor), clips), strict=True):
+                if problem or not one.training_words:
+                    left_out.append((one.clip.id, problem or f"{one.clip.id}: none of its captions has a word."))
                 else:
-                    paths.append(clip.path)
-                    captions.append(words)
+                    paths.append(one.clip.path)
+                    captions.append([vocabulary.encode(words, len(words)) for words in one.training_words])
         return cls(paths, captions, tuple(left_out), extractor, crops=crops)
 
     def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""Frame-sentence matching: the stage that made the paper's ResNet-152.
+"""Frame-sentence matching: how the paper trained its ResNet-152.
 
 An image encoder (any timm backbone) and a recurrent sentence encoder learn to place a frame near the sentences of its video
 and away from all others, with the hardest-negative ranking loss of VSE++ (Faghri et al. 2018). The backbone is then frozen, and
@@ -29,14 +29,14 @@ from stap.features.grid import GridExtractor
 from stap.files import write_json
 from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, matching_loss
 from stap.recipes.settings import PretrainingSettings, Recipe
-from stap.text.rules import TextRules
+from stap.text.rules import TextRules, TokenizedClip
 from stap.text.special_ids import PAD
+from stap.training.batches import choose_clips
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.pretraining.captioned_frames import CaptionedFrames
 from stap.training.pretraining.captioned_images import CaptionedImages
-from stap.training.processes import Processes, several_processes
+from stap.training.processes import Processes, joined
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
-from stap.training.validation import choose_clips
 
 __all__ = ["FrameSentenceModel", "PretrainingResult", "PretrainingSummary", "pretrain", "recall_at"]
 
@@ -90,7 +90,7 @@ class PretrainingSummary:
 
 @dataclass(frozen=True)
 class PretrainingResult:
-    """weights: the trained backbone, to be named as features.weights.   left_out: clips without a usable video, and why."""
+    """weights: the trained backbone, for features.weights.   left_out: clips without a usable video or caption, (id, reason)."""
 
     weights: Path
     history: tuple[PretrainingSummary, ...]
@@ -105,73 +105,65 @@ def pretrain(
     out: Path,
     *,
     device: torch.device | str = "cpu",
-    processes: int = 1,
     resume: bool = False,
     on_epoch: Callable[[PretrainingSummary], None] | None = None,
 ) -> PretrainingResult:
     """Train the recipe's backbone on its corpus by frame-sentence matching, and write it to `out`/backbone.safetensors.
 
-    `out` also gets config.json and metrics.json. resume: continue after the last whole epoch, exactly.
-    processes: how many train together; each has its part of the clips, and of every batch (see `training.processes`).
+    `out` also gets config.json and metrics.json. resume: continue after the last whole epoch, exactly.   on_epoch: called after
+    each epoch. In processes that torchrun or `processes.launch` started, each has its part of the clips, and of every batch; the
+    first one validates and writes.
     Seeds torch's global generators. A clip that cannot be decoded is left out and named in the result.
     Raises CorpusError (no usable clips), CheckpointError (`out` holds such a run, or cannot be written), ConfigError, and
     StapError if the loss is no longer a number.
     """
-    settings = recipe.pretraining
-    if settings.random_crops and recipe.corpus.kind != "coco":
+    _check(recipe)
+    corpus = load_corpus_with_files(recipe.corpus)
+    with joined(torch.device(device)) as processes:
+        if processes.is_first and not resume and state_file(out).exists():
+            raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
+        pretraining = _Pretraining(recipe, corpus, out, processes)
+        progress = pretraining.resumed() if resume else pretraining.begun()
+        while progress.epoch < recipe.pretraining.epochs:
+            progress = pretraining.epoch(progress)
+            if on_epoch and processes.is_first:
+                on_epoch(PretrainingSummary(**progress.history[-1]))
+        if processes.is_first:
+            _save(out, recipe, pretraining.model, progress)
+    history = tuple(PretrainingSummary(**record) for record in progress.history)
+    return PretrainingResult(out / BACKBONE_FILE, history, pretraining.left_out)
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises ConfigError for settings that do not go together."""
+    if recipe.pretraining.random_crops and recipe.corpus.kind != "coco":
         raise ConfigError(
             "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
         )
-    if settings.frames_shown > 1 and recipe.corpus.kind == "coco":
+    if recipe.pretraining.frames_shown > 1 and recipe.corpus.kind == "coco":
         raise ConfigError("pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos.")
-    if not resume and state_file(out).exists():
-        raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
-    corpus = load_corpus_with_files(recipe.corpus)
-    with several_processes(processes, torch.device(device), _follow, recipe, corpus, out, resume=resume) as among:
-        run = _Run(recipe, corpus, among)
-        progress = run.resumed(out) if resume else Progress()
-        validation_clips = choose_clips(corpus.split("validation"), recipe.training.validation_clips, recipe.seed)
-        validation = run.read(validation_clips, crops=False)
-        if not resume:
-            run.save_state(out, progress)
-        history = [PretrainingSummary(**record) for record in progress.history]
-        for epoch in range(progress.epoch + 1, settings.epochs + 1):
-            started = time.perf_counter()
-            loss = run.epoch(epoch)
-            recall = _validate(run.model, validation, run.extractor) if len(validation) else {}
-            history.append(PretrainingSummary(epoch, settings.epochs, time.perf_counter() - started, loss, recall))
-            progress = Progress(epoch=epoch, history=tuple(asdict(summary) for summary in history))
-            run.save_state(out, progress)
-            if on_epoch:
-                on_epoch(history[-1])
-        _save(out, recipe, run.model, progress)
-    return PretrainingResult(out / BACKBONE_FILE, tuple(history), run.left_out + validation.left_out)
 
 
-def _follow(processes: Processes, recipe: Recipe, corpus: Corpus, out: Path, *, resume: bool) -> None:
-    """What the other processes do of `pretrain`."""
-    run = _Run(recipe, corpus, processes)
-    done = run.resumed(out).epoch if resume else 0
-    for epoch in range(done + 1, recipe.pretraining.epochs + 1):
-        run.epoch(epoch)
+class _Pretraining:
+    """The model, its optimiser and this process's part of the clips.
 
+    left_out: clips without a usable video or caption, of all processes and then of validation, (id, reason).
+    """
 
-class _Run:
-    """The model, its optimiser and this process's part of what it learns from.   left_out: clips of all processes, (id, reason)."""
-
-    def __init__(self, recipe: Recipe, corpus: Corpus, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path, processes: Processes) -> None:
         settings = recipe.pretraining
-        self.recipe, self.processes = recipe, processes
-        self.rules = TextRules(recipe.text)
-        self.vocabulary = self.rules.vocabulary(corpus.clips)
+        self.recipe, self.settings, self.out, self.processes = recipe, settings, out, processes
+        rules = TextRules(recipe.text)
+        clips = rules.tokenized([clip for clip in corpus.clips if clip.split != "test" or recipe.text.vocabulary_from == "all"])
+        self.vocabulary = rules.vocabulary(clips)
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
         self.extractor = GridExtractor(features, processes.device)
         self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
         self.optimizer, self.digest = build_optimizer(settings.optimizer, self.model), _digest(corpus)
-        clips = processes.part(corpus.split("train"))
-        self.data = self.read(clips, crops=settings.random_crops, shown=settings.frames_shown)
-        found = processes.together((len(self.data), self.data.left_out))
+        train = processes.part([one for one in clips if one.clip.split == "train"])
+        self.data = self._read(train, crops=settings.random_crops, shown=settings.frames_shown)
+        found = processes.all_gather((len(self.data), self.data.left_out))
         counts = [count for count, _ in found]
         self.left_out = tuple(clip for _, left_out in found for clip in left_out)
         _check_usable(corpus.name, counts, self.left_out)
@@ -179,24 +171,46 @@ class _Run:
         self.batches = max(1, sum(counts) // settings.batch_size)
         if min(counts) < self.batches:
             raise ConfigError(f"{processes.size} processes: one has {min(counts)} clips for {self.batches} batches. Use fewer.")
+        if processes.is_first:
+            validation = [one for one in clips if one.clip.split == "validation"]
+            self.validation = self._read(choose_clips(validation, recipe.training.validation_clips, recipe.seed), crops=False)
+            self.left_out += self.validation.left_out
 
-    def read(self, clips: Sequence[Clip], *, crops: bool, shown: int = 1) -> CaptionedFrames | CaptionedImages:
+    def _read(self, clips: Sequence[TokenizedClip[Clip]], *, crops: bool, shown: int = 1) -> CaptionedFrames | CaptionedImages:
         """Images are decoded whenever they are shown, frames of videos kept in memory."""
         if self.recipe.corpus.kind == "coco":
-            return CaptionedImages.read(clips, self.extractor, self.vocabulary, self.rules, crops=crops)
-        return CaptionedFrames.read(clips, self.extractor, self.vocabulary, self.rules, shown=shown)
+            return CaptionedImages.read(clips, self.extractor, self.vocabulary, crops=crops)
+        return CaptionedFrames.read(clips, self.extractor, self.vocabulary, shown=shown)
 
-    def resumed(self, out: Path) -> Progress:
-        """What was done of the run in the folder."""
-        return load_state(out, self.recipe, self.model, self.optimizer, self.digest)
+    def begun(self) -> Progress:
+        """A new run; its state is written, and nothing is done yet."""
+        progress = Progress()
+        self._save_state(progress)
+        return progress
 
-    def save_state(self, out: Path, progress: Progress) -> None:
-        """For `resumed`."""
-        save_state(out, self.recipe, progress, self.model, self.optimizer, self.digest)
+    def resumed(self) -> Progress:
+        """The run in the folder, as its last whole epoch left it. Raises CheckpointError or ConfigError."""
+        return load_state(self.out, self.recipe, self.model, self.optimizer, self.digest)
 
-    def epoch(self, epoch: int) -> float:
-        """Train; the mean loss."""
-        settings, model, device = self.recipe.pretraining, self.model, self.processes.device
+    def _save_state(self, progress: Progress) -> None:
+        if self.processes.is_first:
+            save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.digest)
+
+    def epoch(self, progress: Progress) -> Progress:
+        """Train and validate one epoch, and write the state."""
+        began, number = time.perf_counter(), progress.epoch + 1
+        loss = self._updates(number)
+        outcome = None
+        if self.processes.is_first:
+            recall = _validate(self.model, self.validation, self.extractor) if len(self.validation) else {}
+            summary = PretrainingSummary(number, self.settings.epochs, time.perf_counter() - began, loss, recall)
+            outcome = Progress(epoch=number, history=(*progress.history, asdict(summary)))
+            self._save_state(outcome)
+        return self.processes.broadcast(outcome)
+
+    def _updates(self, epoch: int) -> float:
+        """One update for each batch of the epoch; the mean loss."""
+        settings, model = self.settings, self.model
         torch.manual_seed(epoch_seed(self.recipe.seed, epoch) + self.processes.rank)
         model.train()
         is_frozen = epoch <= settings.frozen_epochs
@@ -207,23 +221,28 @@ class _Run:
         batches = self.data.epoch(self.batches, settings.captions_per_frame, [self.recipe.seed, epoch, self.processes.rank])
         for number, (images, words) in enumerate(batches, start=(epoch - 1) * self.batches):
             set_learning_rates(self.optimizer, settings.optimizer, number, settings.epochs * self.batches, factor)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                frames = model.embed_frames(self.extractor.normalise(images))
-                sentences = model.embed_sentences(words.to(device))
-            numbers = self.processes.numbers(len(images) // settings.frames_shown)
-            of_frame = numbers.repeat_interleave(settings.frames_shown)
-            of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
-            loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.processes.backward(loss, len(words), model.parameters())
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            self.optimizer.step()
-            losses.append(loss.detach())
+            losses.append(self._update(images, words, negatives))
             counts.append(len(words))
         mean = self.processes.mean(torch.stack(losses)[:, None], counts).mean().item()
         if not np.isfinite(mean):
             raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
         return mean
+
+    def _update(self, images: Tensor, words: Tensor, negatives: Negatives) -> Tensor:
+        """One step.   images: (N*shown, S, S, 3) uint8.   words: (N*K, L).   Returns the loss, a scalar."""
+        settings, model, device = self.settings, self.model, self.processes.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            frames = model.embed_frames(self.extractor.normalise(images))
+            sentences = model.embed_sentences(words.to(device))
+        numbers = self.processes.numbers(len(images) // settings.frames_shown)
+        of_frame = numbers.repeat_interleave(settings.frames_shown)
+        of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
+        loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.processes.backward(loss, len(words), model.parameters())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
 
 
 def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tensor) -> dict[str, float]:
@@ -243,14 +262,14 @@ def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tenso
 
 
 def _digest(corpus: Corpus) -> dict[str, Any]:
-    """What tells these clips and captions from others: their number for people, and a hash for everything else."""
+    """What identifies these clips and captions: their number for people, and a hash."""
     content = json.dumps([[clip.id, clip.split, clip.captions] for clip in corpus.clips]).encode()
     return {"clips": len(corpus.clips), "sha256": hashlib.sha256(content).hexdigest()[:12]}
 
 
 def _check_usable(name: str, counts: Sequence[int], left_out: Sequence[tuple[str, str]]) -> None:
     if sum(counts) < 2:
-        why = f" The first that was left out: {left_out[0][1]}" if left_out else ""
+        why = f" The first one left out: {left_out[0][1]}" if left_out else ""
         raise CorpusError(
             f"{name}: {sum(counts)} of {sum(counts) + len(left_out)} training clips can be used, and matching needs at least 2.{why}"
         )
