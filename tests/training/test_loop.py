@@ -373,6 +373,47 @@ def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written
     assert not (tmp_path / "run").exists()
 
 
+def with_motion(folder: Path, corpus: Corpus, store: FeatureStreams, motion: torch.Tensor) -> FeatureStreams:
+    vectors = FeatureStore(folder, {"kind": "motion", "feature_size": motion.shape[-1]})
+    for clip in corpus.clips:
+        vectors.write(clip.id, VideoFeatures({"motion": motion}))
+    return FeatureStreams(store.stores | {"motion": vectors})
+
+
+def with_model(**model: Any) -> Recipe:
+    recipe = recipe_of(epochs=1)
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=model)})
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lrcn"])
+def test_a_motion_stream_that_the_model_does_not_read_is_ignored(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, kind: str
+) -> None:
+    streams = with_motion(tmp_path / "motion", corpus, store, torch.ones(5))
+    result = fit(with_model(kind=kind, motion_size=None), corpus, streams, tmp_path / "run")
+    assert len(result.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("motion", "advice"),
+    [
+        (torch.ones(5), "a motion stream of (5,). Set model.motion_size to 5."),
+        (
+            torch.ones(2, 5),
+            "a motion stream of (2, 5); expected one vector a video. Set motion.per to video and run `stap extract`, "
+            "or leave model.motion_size empty to learn the start state.",
+        ),
+    ],
+)
+def test_a_motion_stream_of_another_shape_is_refused_with_the_setting_to_change(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, motion: torch.Tensor, advice: str
+) -> None:
+    streams = with_motion(tmp_path / "motion", corpus, store, motion)
+    with pytest.raises(FeatureError) as caught:
+        fit(with_model(motion_size=600), corpus, streams, tmp_path / "run")
+    assert str(caught.value) == f"video0: model.motion_size is 600, but its features have {advice}"
+
+
 def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
     with pytest.raises(CheckpointError) as caught:
