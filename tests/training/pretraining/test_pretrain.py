@@ -366,7 +366,7 @@ def test_matching_needs_two_clips(scenes: Path, tmp_path: Path) -> None:
     first = root / "TrainValVideo" / "video0.mp4"
     message = str(error.value)
     assert message.startswith(
-        f"scenes: 1 of 20 training clips can be used, and matching needs at least 2. The first that was left out: {first}: "
+        f"scenes: 1 of 20 training clips can be used, and matching needs at least 2. The first one left out: {first}: "
     )
     assert not (tmp_path / "run").exists()
 
