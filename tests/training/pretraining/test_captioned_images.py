@@ -169,7 +169,9 @@ def test_a_frozen_backbone_stays_and_the_rate_falls(coco: Path, tmp_path: Path, 
         return step(self, *args)
 
     monkeypatch.setattr(torch.optim.Adam, "step", watched)
-    recipe = recipe_of(coco, epochs=3, frozen_epochs=3, rate_falls_after=2, optimizer={"learning_rate": 0.01, "schedule": "constant"})
+    recipe = recipe_of(
+        coco, epochs=3, frozen_epochs=3, rate_falls_after=2, optimizer={"learning_rate": 0.01, "schedule": "constant"}
+    )
     torch.manual_seed(epoch_seed(recipe.seed, 0))
     before = GridExtractor(recipe.features.model_copy(update={"weights": "random"})).network.state_dict()
     before = {name: value.clone() for name, value in before.items()}
