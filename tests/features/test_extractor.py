@@ -19,11 +19,13 @@ from stap.features.extractor import (
     TwoStepExtractor,
     build_extractors,
     fingerprints_of,
+    sections_to_extract,
     weights_files,
 )
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.importers.weights import read_weights
+from stap.recipes.files import load_recipe
 from stap.recipes.settings import FeatureSettings, MotionSettings, Recipe, RegionSettings
 
 
@@ -77,6 +79,24 @@ def test_one_extractor_a_section(settings: FeatureSettings, modules: None) -> No
 def test_what_is_imported_is_not_built(settings: FeatureSettings, modules: None, imported: list[str], built: list[str]) -> None:
     features = settings.model_copy(update={"imported": dict.fromkeys(imported, Path("somewhere"))})
     assert names(*build_extractors(Recipe(features=features, motion=MotionSettings(), regions=RegionSettings()))) == built
+
+
+@pytest.mark.parametrize("corpus", ["msvd", "msrvtt"])
+def test_no_backbone_is_built_for_a_model_of_regions_alone(corpus: str, modules: None) -> None:
+    """STAT on regions alone once cost the extraction of GoogLeNet features that it does not read."""
+    recipe = load_recipe(f"{corpus}/stat-local-only")
+    assert sections_to_extract(recipe) == ("regions",)
+    assert names(*build_extractors(recipe)) == ["RegionExtractor"]
+
+
+def test_a_backbone_is_expected_where_frames_are_read(settings: FeatureSettings) -> None:
+    empty = settings.model_copy(update={"backbone": None})
+    assert build_extractors(Recipe(features=empty)) == ()
+    with pytest.raises(ConfigError) as caught:
+        GridExtractor(empty)
+    assert str(caught.value) == (
+        "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
+    )
 
 
 def test_two_extractors_of_one_stream_are_refused() -> None:

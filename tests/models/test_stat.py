@@ -671,5 +671,5 @@ def test_a_model_of_grids_says_so():
         make("lstap", sizes={"frames": 4})
     assert (
         str(error.value)
-        == "model.kind lstap needs the stream 'grid', but the features have frames. Extract a grid, or take another kind."
+        == "model.kind lstap needs the stream 'grid', but the features have frames. Extract a grid (features.backbone names its network), or take another kind."
     )

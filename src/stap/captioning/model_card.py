@@ -45,10 +45,12 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
 
 
 def _watched(recipe: Recipe) -> str:
-    imported = recipe.features.imported
-    if imported:
-        return f"features made elsewhere ({', '.join(imported)})"
-    return f"{recipe.features.frames} frames of features of {recipe.features.backbone}"
+    if imported := recipe.features.imported:
+        return f"precomputed features ({', '.join(imported)})"
+    if recipe.features.backbone is not None:
+        return f"{recipe.features.frames} frames of features of {recipe.features.backbone}"
+    sections = [section for section in ("motion", "regions") if getattr(recipe, section) is not None]
+    return f"features of {' and '.join(sections)}"
 
 
 def _scores(best: Mapping[str, Any]) -> str:

@@ -33,7 +33,8 @@ def extract(
     from stap.features.store import FeatureStore
 
     if not sections_to_extract(settings):
-        say(f"nothing to extract: {', '.join(settings.features.imported)} imported.")
+        imported = ", ".join(settings.features.imported)
+        say(f"nothing to extract: {imported} imported." if imported else "nothing to extract: the recipe names no network.")
         return
     corpus = load_corpus_with_files(settings.corpus)
     items = [(clip.id, clip.path) for clip in corpus.clips]

@@ -99,11 +99,11 @@ def build_extractors(recipe: Recipe, device: torch.device | str = "cpu") -> tupl
 
 
 def sections_to_extract(recipe: Recipe) -> tuple[str, ...]:
-    """The recipe's sections that features are extracted by, less those whose stream is imported."""
+    """The recipe's sections that features are extracted by, less those whose stream is imported and `features` without a backbone."""
     imported = recipe.features.imported.keys()
-    return tuple(
-        section for section, streams in STREAMS.items() if getattr(recipe, section) is not None and not imported & streams
-    )
+    absent = {"features"} if recipe.features.backbone is None else set()
+    absent |= {section for section in STREAMS if getattr(recipe, section) is None}
+    return tuple(section for section, streams in STREAMS.items() if section not in absent and not imported & streams)
 
 
 def build_extractor(section: str, settings: Any, device: torch.device | str = "cpu") -> Extractor:

@@ -38,6 +38,10 @@ class GridExtractor:
 
     def __init__(self, settings: FeatureSettings, device: torch.device | str = "cpu") -> None:
         """Build the backbone and load its weights. Raises ConfigError, CheckpointError or FeatureError."""
+        if settings.backbone is None:
+            raise ConfigError(
+                "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
+            )
         self.device = torch.device(device)
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
         self.has_random_weights = settings.weights == "random"  # as pretraining may begin

@@ -49,7 +49,7 @@ def build_model(
     if inputs is None:
         raise ConfigError(
             f"model.kind {settings.kind} needs the stream 'grid', but the features have {', '.join(sizes) or 'none'}. "
-            "Extract a grid, or take another kind."
+            "Extract a grid (features.backbone names its network), or take another kind."
         )
     if settings.kind == "lrcn":
         return EncoderDecoder(inputs, _lrcn(settings, inputs.size), settings, vocabulary_size, label_smoothing)

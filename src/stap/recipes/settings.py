@@ -123,7 +123,9 @@ class TextSettings(Section):
 class FeatureSettings(Section):
     """Frame features: a grid per frame (stream grid), or one vector per frame (stream frames). All but `store` is in the fingerprint."""
 
-    backbone: str = Field("resnet152", description="name of a timm model, or googlenet (torchvision's)")
+    backbone: str | None = Field(
+        "resnet152", description="name of a timm model, or googlenet (torchvision's); empty: no frame features are extracted"
+    )
     backbone_options: dict[str, Any] = Field(default_factory=dict, description="more arguments of timm.create_model")
     weights: str = Field(
         "pretrained",

@@ -32,6 +32,17 @@ def test_a_setting_for_no_row_is_refused() -> None:
     )
 
 
+def test_a_backbone_is_for_the_rows_that_have_one() -> None:
+    override = "features.backbone=resnet50"
+    recipes = request("stat,stat-local-only", overrides=(override,)).recipes()
+    assert (recipes["stat"].features.backbone, recipes["stat-local-only"].features.backbone) == ("resnet50", None)
+    with pytest.raises(ConfigError) as caught:
+        request("stat-local-only", overrides=(override,)).recipes()
+    assert str(caught.value) == f"{override}: none of the rows has a backbone. Leave it out, or choose other rows."
+    with pytest.raises(ConfigError, match=r"The rows use fasterrcnn_resnet50_fpn\.$"):
+        request("stat-local-only", weights={"googlenet": Path("x")}).recipes()
+
+
 def test_weights_go_to_their_network_alone() -> None:
     recipes = request("lrcn,stat", weights={"i3d": Path("a.pt"), "resnet152": Path("b.pth")}).recipes()
     lrcn, stat = recipes["lrcn"], recipes["stat"]

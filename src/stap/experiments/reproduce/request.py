@@ -16,7 +16,7 @@ from stap.recipes.settings import CorpusSettings, Recipe
 
 __all__ = ["NETWORKS", "Request", "motion_start", "network_of", "scene_recipe"]
 
-# The sections that features come from, and the setting in each that names the network.
+# The sections that features come from, and the setting in each that names the network: `features` may have none.
 NETWORKS = {"features": "backbone", "motion": "network", "regions": "detector"}
 OPTIONAL = ("motion", "regions")
 SHARED_SECTIONS = ("corpus", "text", "features", "pretraining")  # of rows on scenes; the others are each row's own
@@ -49,7 +49,8 @@ class Request:
         for override in self.overrides:
             if not any(_is_for(override, self._without_overrides(row)) for row in self.rows):
                 section = override.partition(".")[0]
-                raise ConfigError(f"{override}: none of the rows has a section {section}. Leave it out, or choose other rows.")
+                what = "a backbone" if section == "features" else f"a section {section}"
+                raise ConfigError(f"{override}: none of the rows has {what}. Leave it out, or choose other rows.")
         return recipes
 
     def run_folder(self, row: Row, seed: int) -> Path:
@@ -72,10 +73,9 @@ class Request:
         # Clips without a video are reported and left out; a table of the others is still useful.
         corpus = {**recipe.corpus.model_dump(), **self.place, "available_only": True}
         changed: dict[str, Any] = {"corpus": CorpusSettings(**corpus)}
-        for section in NETWORKS:
-            settings = getattr(recipe, section)
-            if settings is not None and (file := self.weights.get(network_of(section, settings))) is not None:
-                changed[section] = settings.model_copy(update={"weights": str(file)})
+        for section, name in _networks(recipe).items():
+            if (file := self.weights.get(name)) is not None:
+                changed[section] = getattr(recipe, section).model_copy(update={"weights": str(file)})
         return recipe.model_copy(update=changed)
 
     def shared_recipe(self) -> Recipe:
@@ -109,20 +109,25 @@ def motion_start(recipe: Recipe, feature_sizes: Mapping[str, int]) -> Recipe:
 
 
 def _is_for(override: str, recipe: Recipe) -> bool:
-    """Whether a row has the section of a setting. `motion=null` is for all rows."""
-    section, dot, _ = override.partition("=")[0].partition(".")
+    """Whether a row has the section of a setting, or the network that it replaces. `motion=null` is for all rows."""
+    section, dot, name = override.partition("=")[0].partition(".")
+    if (section, name) == ("features", "backbone"):
+        return recipe.features.backbone is not None
     return not (dot and section in OPTIONAL and getattr(recipe, section) is None)
 
 
+def _networks(recipe: Recipe) -> dict[str, str]:
+    """Section to the name of its network, for the sections of a recipe that name one."""
+    sections = {section: getattr(recipe, section) for section in NETWORKS}
+    return {
+        section: network_of(section, settings)
+        for section, settings in sections.items()
+        if settings is not None and getattr(settings, NETWORKS[section]) is not None
+    }
+
+
 def _check_weights(weights: Mapping[str, Path], recipes: Iterable[Recipe]) -> None:
-    used: Sequence[str] = sorted(
-        {
-            network_of(section, settings)
-            for recipe in recipes
-            for section in NETWORKS
-            if (settings := getattr(recipe, section)) is not None
-        }
-    )
+    used = sorted({name for recipe in recipes for name in _networks(recipe).values()})
     for name in weights:
         if name not in used:
             near = difflib.get_close_matches(name, used, n=1, cutoff=0.5)
