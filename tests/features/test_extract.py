@@ -152,6 +152,26 @@ def test_what_is_there_is_left_alone_and_what_is_damaged_made_again(store: Featu
     assert seen == [(1, 4, "v1"), (2, 4, "v3"), (3, 4, "v2"), (4, 4, "v4")]
 
 
+def test_torch_leaves_the_decoders_their_cores(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Watching(CountingExtractor):
+        def __call__(self, images: Tensor) -> Tensor:
+            seen.append(torch.get_num_threads())
+            return super().__call__(images)
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(6)
+        for cores, workers in ((8, 2), (8, 5), (2, 2), (1, 2)):
+            monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+            extract([(f"{cores} {workers}", Path("3.mp4"))], Watching(), store, workers=workers)
+            assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [6, 3, 1, 1]
+
+
 def test_a_full_disk_stops_the_run_and_keeps_what_is_done(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, force = [], os.fsync
 

@@ -13,7 +13,10 @@ from stap.commands.shared.options import DeviceOption, OverridesArgument, Recipe
 def extract(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
-    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.")] = 2,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Threads that decode videos. PyTorch computes in the cores that they leave, at least one."),
+    ] = 2,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:

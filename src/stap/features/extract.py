@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -78,10 +79,8 @@ def extract(
     store.begin()
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        decoded = _decoded_ahead(todo, extractor, pool, workers)
-        videos = _without_failures(decoded, tally)
+    with _pool(workers) as pool, _threads_of_torch((os.cpu_count() or 1) - workers):
+        videos = _without_failures(_decoded_ahead(todo, extractor, pool, workers), tally)
         if isinstance(extractor, PackingExtractor):
             made = _in_packs(videos, extractor, tally)
         else:
@@ -91,11 +90,33 @@ def extract(
             tally.written += 1
             tally.warnings.extend(features.warnings)
             tally.progress(video_id)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
     place = {video_id: index for index, (video_id, _) in enumerate(items)}
     failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
     return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that decode; what they have not begun when the block ends is dropped."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _threads_of_torch(count: int) -> Iterator[None]:
+    """PyTorch computes in so many threads, at least one: the cores that decoding leaves.
+
+    With more, a small network waits for cores that are busy.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(1, count)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_distinct(items: Sequence[tuple[str, Path]]) -> None:

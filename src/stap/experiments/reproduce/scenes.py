@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,24 +66,11 @@ def _pretrain(recipe: Recipe, folder: Path, device: torch.device, say: Say) -> P
     return pretrain(recipe, folder, device=device, resume=state_file(folder).exists(), on_epoch=lambda epoch: say(f"  {epoch}"))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For PyTorch: decoding keeps the other cores busy, and a network this small loses more by waiting for them than it gains."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, say: Say) -> FeatureStreams:
     extractor = GridExtractor(recipe.features, device)
     store = FeatureStore(recipe.features.store, extractor.fingerprint)
-    with _one_thread():
-        report = extract(
-            [(clip.id, clip.path) for clip in corpus.clips], extractor, store, on_progress=progress_lines(say, "videos")
-        )
+    items = [(clip.id, clip.path) for clip in corpus.clips]
+    report = extract(items, extractor, store, on_progress=progress_lines(say, "videos"))
     if report.failed:
         _, reason = report.failed[0]
         raise FeatureError(
