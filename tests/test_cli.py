@@ -352,6 +352,11 @@ def test_errors_become_sentences(
     assert capsys.readouterr() == ("", sentence)
 
 
+def test_the_module_is_the_command_line_for_torchrun() -> None:
+    shown = subprocess.run([sys.executable, "-m", "stap.cli", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("stap ")
+
+
 def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         main_of(monkeypatch, raising(RuntimeError("a bug")))

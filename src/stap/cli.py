@@ -6,6 +6,7 @@ Exit status: 0 done, 1 something failed, 2 the line was not understood, 130 inte
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -103,3 +104,7 @@ def _about_files(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"{where}the disk is full. What was complete is kept: free some space and run the same line again."
     return f"{where}{error.strerror or error}. Check that the path is right and that you may read or write it."
+
+
+if __name__ == "__main__":  # torchrun -m stap.cli train ...
+    sys.exit(main())
