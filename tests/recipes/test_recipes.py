@@ -49,8 +49,7 @@ def test_a_row_of_the_paper(corpus: str, row: str) -> None:
     model, training = recipe.model, recipe.training
     assert (model.hidden_size, model.attention_size, model.embedding_size, model.motion_size) == (1024, 256, 300, None)
     optimizer = training.optimizer
-    assert (optimizer.kind, optimizer.learning_rate, optimizer.decay) == ("rmsprop", 1e-4, 0.9)
-    assert (optimizer.momentum, optimizer.epsilon) == (0, 1e-10)
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.decay, optimizer.epsilon) == ("rmsprop", 1e-4, 0.9, 1e-10)
     assert (training.batch_size, training.captions_per_video, training.clip_norm) == (64, 1, 5.0)
     assert recipe.training == Recipe().training
     assert "The start state is learned" in recipe.description

@@ -130,7 +130,7 @@ def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: 
 def test_killed_in_the_middle_of_an_epoch_it_continues_from_the_epoch_before(
     tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = recipe_of(epochs=3, optimizer={"kind": "rmsprop", "momentum": 0.5, "schedule": "cosine", "warmup_steps": 3})
+    recipe = recipe_of(epochs=3, optimizer={"kind": "rmsprop", "schedule": "cosine", "warmup_steps": 3})
     fit(recipe, corpus, store, tmp_path / "whole")
     calls, plain_loss = 0, EncoderDecoder.loss
 

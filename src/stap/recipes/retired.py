@@ -16,6 +16,9 @@ RETIRED: Mapping[str, object] = {
     "model.grid_shift": 0,
     "model.location_bias": 0.0,
     "model.stat.gate": True,
+    "pretraining.frames_shown": 1,
+    "pretraining.optimizer.momentum": 0.0,
+    "training.optimizer.momentum": 0.0,
 }
 SUCCESSORS: Mapping[str, str] = {
     "model.frame_bias": "model.inputs.time_embedding",

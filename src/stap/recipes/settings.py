@@ -386,7 +386,6 @@ class OptimizerSettings(Section):
     decay: float = Field(
         0.9, ge=0, lt=1, description="decay of the mean squared gradient: of rmsprop, and rho of adadelta (STAT: 0.95)"
     )
-    momentum: float = Field(0.0, ge=0, lt=1, description="rmsprop: momentum")
     epsilon: float = Field(
         1e-10, gt=0, description="added to the mean squared gradient (rmsprop, adadelta) or to its root (adam, adamw, muon)"
     )
@@ -456,10 +455,7 @@ class PretrainingSettings(Section):
         1.0, description="initial bias of the sentence encoder's forget gate; at 0 it forgets early words"
     )
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (VSE++: 0.2)")
-    frames_per_video: int = Field(8, ge=1, description="frames of each video in memory; an epoch shows frames_shown of them")
-    frames_shown: int = Field(
-        1, ge=1, description="frames of each video per batch, with the same captions (VSE++, on images: 1)"
-    )
+    frames_per_video: int = Field(8, ge=1, description="frames of each video in memory; an epoch shows one of them")
     batch_size: int = Field(128, ge=2, description="videos per batch (VSE++: 128)")
     captions_per_frame: int = Field(1, ge=1, description="captions per frame (VSE++: 1)")
     epochs: int = Field(30, ge=1, description="epochs, each with every video once (VSE++: 30)")
@@ -485,12 +481,6 @@ class PretrainingSettings(Section):
     def _others_keep_their_default(cls, given: Any) -> Any:
         default = cls.model_fields["optimizer"].default.model_dump()
         return default | given if isinstance(given, dict) else given
-
-    @model_validator(mode="after")
-    def _frames_are_there(self) -> PretrainingSettings:
-        if self.frames_shown > self.frames_per_video:
-            raise ValueError(f"frames_shown is {self.frames_shown}, expected at most frames_per_video, {self.frames_per_video}")
-        return self
 
 
 class Recipe(Section):

@@ -20,8 +20,7 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
     """RMSProp as TensorFlow 1 computes it (tf.train.RMSPropOptimizer; Tieleman & Hinton 2012, lecture 6.5).
 
         square = decay * square + (1 - decay) * gradient^2
-        step = momentum * step + rate * gradient / sqrt(square + epsilon)
-        weight = weight - step
+        weight = weight - rate * gradient / sqrt(square + epsilon)
 
     It differs from torch.optim.RMSprop twice: epsilon is inside the root (1e-10 there acts like 1e-5 outside), and `square`
     starts at one instead of zero, so that the first steps are small instead of large.
@@ -33,11 +32,10 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
         *,
         learning_rate: float,
         decay: float = 0.9,
-        momentum: float = 0.0,
         epsilon: float = 1e-10,
         weight_decay: float = 0.0,
     ) -> None:
-        defaults = {"lr": learning_rate, "decay": decay, "momentum": momentum, "epsilon": epsilon, "weight_decay": weight_decay}
+        defaults = {"lr": learning_rate, "decay": decay, "epsilon": epsilon, "weight_decay": weight_decay}
         super().__init__(parameters, defaults)
 
     @overload
@@ -61,16 +59,10 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
 def _move(weight: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
     if not state:
         state["square"] = torch.ones_like(weight)
-        if group["momentum"]:
-            state["step_taken"] = torch.zeros_like(weight)
     if group["weight_decay"]:
         gradient = gradient.add(weight, alpha=group["weight_decay"])
     square = state["square"].mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
-    root = square.add(group["epsilon"]).sqrt_()
-    if group["momentum"]:
-        weight.sub_(state["step_taken"].mul_(group["momentum"]).addcdiv_(gradient, root, value=group["lr"]))
-    else:
-        weight.addcdiv_(gradient, root, value=-group["lr"])
+    weight.addcdiv_(gradient, square.add(group["epsilon"]).sqrt_(), value=-group["lr"])
 
 
 def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
@@ -90,7 +82,6 @@ def build_optimizer(settings: OptimizerSettings, model: nn.Module) -> torch.opti
             model.parameters(),
             learning_rate=settings.learning_rate,
             decay=settings.decay,
-            momentum=settings.momentum,
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )

@@ -252,51 +252,25 @@ def test_an_epoch_shows_every_video_once_with_some_of_its_captions() -> None:
     assert again == torch.cat([images for images, _ in batches]).tolist() != other
 
 
-def test_several_frames_of_a_video_lie_evenly_over_it_and_share_its_captions() -> None:
-    """The frames of video v hold 6v to 6v + 5."""
-    captions = [[[10 * video + 10, 2]] for video in range(5)]
-    frames = CaptionedFrames(torch.arange(5 * 6).view(5, 6, 1, 1, 1), captions, (), shown=3)
-    seen = set()
-    for epoch in range(20):
-        [(images, words)] = frames.epoch(1, 1, [1, epoch])
-        shown = images.view(5, 3)
-        assert (shown // 6).tolist() == [[video] * 3 for video in (words[:, 0] // 10 - 1).tolist()]
-        assert all((row % 2 == row[0] % 2).all() and len(set(row.tolist())) == 3 for row in shown)
-        seen |= set(shown.flatten().tolist())
-    assert seen == set(range(30))
-
-
-def test_the_loss_of_an_epoch_counts_every_frame_shown(scenes: Path, tmp_path: Path) -> None:
+def test_the_loss_of_an_epoch_counts_every_frame_and_caption(scenes: Path, tmp_path: Path) -> None:
     """20 videos are one batch, so that the first epoch's loss is that of the fresh weights."""
-    recipe = recipe_of(
-        scenes, epochs=1, hardest_after=1, early_negatives="violations", frames_shown=2, captions_per_frame=3, batch_size=20
-    )
+    recipe = recipe_of(scenes, epochs=1, hardest_after=1, early_negatives="violations", captions_per_frame=3, batch_size=20)
     torch.manual_seed(epoch_seed(recipe.seed, 0))
     extractor = GridExtractor(recipe.features.model_copy(update={"weights": "random", "frames": 2}))
     rules = TextRules(recipe.text)
     clips = rules.tokenized(load_corpus_with_files(recipe.corpus).split("train"))
     vocabulary = rules.vocabulary(clips)
     model = FrameSentenceModel(extractor, len(vocabulary), recipe.pretraining).train()
-    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary, shown=2).epoch(1, 3, [recipe.seed, 1])
+    [(images, words)] = CaptionedFrames.read(clips, extractor, vocabulary).epoch(1, 3, [recipe.seed, 1])
     cosine = cosine_similarity(model.embed_frames(extractor.normalise(images)), model.embed_sentences(words)).tolist()
     expected = 0.0
-    for f in range(40):
-        for n in range(3 * (f // 2), 3 * (f // 2) + 3):
+    for f in range(20):
+        for n in range(3 * f, 3 * f + 3):
             near = 0.2 - cosine[f][n]
-            frames = [max(0.0, near + cosine[g][n]) for g in range(40) if g // 2 != f // 2]
-            sentences = [max(0.0, near + cosine[f][m]) for m in range(60) if m // 3 != f // 2]
-            expected += sum(math.sqrt(sum(x * x for x in hinges) + 1e-6) - 1e-3 for hinges in (frames, sentences)) / 120
+            frames = [max(0.0, near + cosine[g][n]) for g in range(20) if g != f]
+            sentences = [max(0.0, near + cosine[f][m]) for m in range(60) if m // 3 != f]
+            expected += sum(math.sqrt(sum(x * x for x in hinges) + 1e-6) - 1e-3 for hinges in (frames, sentences)) / 60
     assert pretrain(recipe, tmp_path / "run").history[0].loss == pytest.approx(expected, rel=1e-4)
-
-
-def test_an_image_has_no_several_frames(tmp_path: Path) -> None:
-    recipe = recipe_of(tmp_path, frames_shown=2)
-    images = recipe.model_copy(update={"corpus": recipe.corpus.model_copy(update={"kind": "coco"})})
-    with pytest.raises(ConfigError) as error:
-        pretrain(images, tmp_path / "run")
-    assert str(error.value) == (
-        "pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos."
-    )
 
 
 def test_captions_follow_the_section_text(make_video: Any, tmp_path: Path) -> None:

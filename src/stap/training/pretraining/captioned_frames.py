@@ -23,21 +23,17 @@ class CaptionedFrames:
     """Frames and captions of a split.
 
     images: (videos, F, S, S, 3) uint8; a video with fewer frames shows some twice.   captions: word ids, by video.
-    left_out: clips without a usable video or caption, (clip id, reason).   shown: how many of the F frames an epoch shows.
+    left_out: clips without a usable video or caption, (clip id, reason).
     """
 
-    def __init__(
-        self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...], *, shown: int = 1
-    ) -> None:
-        self.images, self.captions, self.left_out, self.shown = images, captions, left_out, shown
+    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
+        self.images, self.captions, self.left_out = images, captions, left_out
 
     def __len__(self) -> int:
         return len(self.captions)
 
     @classmethod
-    def read(
-        cls, clips: Sequence[TokenizedClip[Clip]], extractor: GridExtractor, vocabulary: Vocabulary, *, shown: int = 1
-    ) -> CaptionedFrames:
+    def read(cls, clips: Sequence[TokenizedClip[Clip]], extractor: GridExtractor, vocabulary: Vocabulary) -> CaptionedFrames:
         """Decode `extractor.frames` frames of every clip, as many clips at a time as there are cores."""
         size = extractor.image_size
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
@@ -52,26 +48,23 @@ class CaptionedFrames:
                 else:
                     images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
                     captions.append([vocabulary.encode(words, len(words)) for words in one.training_words])
-        return cls(images[: len(captions)], captions, tuple(left_out), shown=shown)
+        return cls(images[: len(captions)], captions, tuple(left_out))
 
     def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every video once, in so many batches of N videos: `shown` frames each, (N*shown, S, S, 3), and K captions, (N*K, L).
+        """Every video once, in so many batches of N videos: one frame each, (N, S, S, 3), and K captions, (N*K, L).
 
-        N may differ by one from batch to batch. Frame n is of the batch's video n // shown, caption n of video n // K. The seed
-        alone decides which frames and captions; the frames of a video lie evenly over it. A video with fewer than K captions
-        shows some twice.
+        N may differ by one from batch to batch. Caption n is of the batch's video n // K. The seed alone decides which frames
+        and captions; a video with fewer than K captions shows some twice.
         """
         random = np.random.default_rng(list(seed))
-        order, kept = random.permutation(len(self)), self.images.shape[1]
-        steps = np.arange(self.shown) * kept // self.shown
-        for videos in np.array_split(order, batches):
-            frames = (random.integers(kept, size=len(videos))[:, None] + steps) % kept  # (N, shown)
+        for videos in np.array_split(random.permutation(len(self)), batches):
+            frames = random.integers(self.images.shape[1], size=len(videos))
             rows = [
                 self.captions[video][number]
                 for video in videos
                 for number in np.resize(random.permutation(len(self.captions[video])), captions_per_frame)
             ]
-            yield self.images[torch.from_numpy(videos)[:, None], torch.from_numpy(frames)].flatten(0, 1), pad_words(rows)
+            yield self.images[torch.from_numpy(videos), torch.from_numpy(frames)], pad_words(rows)
 
     def middle_frames(self, count: int) -> Iterator[Tensor]:
         """The middle frame of each video, (<= count, S, S, 3) uint8 at a time."""

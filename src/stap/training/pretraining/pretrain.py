@@ -140,8 +140,6 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError(
             "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
         )
-    if recipe.pretraining.frames_shown > 1 and recipe.corpus.kind == "coco":
-        raise ConfigError("pretraining.frames_shown: an image is one frame; set it to 1, or corpus.kind to a corpus of videos.")
 
 
 class _Pretraining:
@@ -162,7 +160,7 @@ class _Pretraining:
         self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
         self.optimizer, self.digest = build_optimizer(settings.optimizer, self.model), _digest(corpus)
         train = processes.part([one for one in clips if one.clip.split == "train"])
-        self.data = self._read(train, crops=settings.random_crops, shown=settings.frames_shown)
+        self.data = self._read(train, crops=settings.random_crops)
         found = processes.all_gather((len(self.data), self.data.left_out))
         counts = [count for count, _ in found]
         self.left_out = tuple(clip for _, left_out in found for clip in left_out)
@@ -176,11 +174,11 @@ class _Pretraining:
             self.validation = self._read(choose_clips(validation, recipe.training.validation_clips, recipe.seed), crops=False)
             self.left_out += self.validation.left_out
 
-    def _read(self, clips: Sequence[TokenizedClip[Clip]], *, crops: bool, shown: int = 1) -> CaptionedFrames | CaptionedImages:
+    def _read(self, clips: Sequence[TokenizedClip[Clip]], *, crops: bool) -> CaptionedFrames | CaptionedImages:
         """Images are decoded whenever they are shown, frames of videos kept in memory."""
         if self.recipe.corpus.kind == "coco":
             return CaptionedImages.read(clips, self.extractor, self.vocabulary, crops=crops)
-        return CaptionedFrames.read(clips, self.extractor, self.vocabulary, shown=shown)
+        return CaptionedFrames.read(clips, self.extractor, self.vocabulary)
 
     def begun(self) -> Progress:
         """A new run; its state is written, and nothing is done yet."""
@@ -229,14 +227,13 @@ class _Pretraining:
         return mean
 
     def _update(self, images: Tensor, words: Tensor, negatives: Negatives) -> Tensor:
-        """One step.   images: (N*shown, S, S, 3) uint8.   words: (N*K, L).   Returns the loss, a scalar."""
+        """One step.   images: (N, S, S, 3) uint8.   words: (N*K, L).   Returns the loss, a scalar."""
         settings, model, device = self.settings, self.model, self.processes.device
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             frames = model.embed_frames(self.extractor.normalise(images))
             sentences = model.embed_sentences(words.to(device))
-        numbers = self.processes.numbers(len(images) // settings.frames_shown)
-        of_frame = numbers.repeat_interleave(settings.frames_shown)
-        of_sentence = numbers.repeat_interleave(settings.captions_per_frame)
+        of_frame = self.processes.numbers(len(images))
+        of_sentence = of_frame.repeat_interleave(settings.captions_per_frame)
         loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
         self.optimizer.zero_grad(set_to_none=True)
         self.processes.backward(loss, len(words), model.parameters())
