@@ -41,7 +41,7 @@ def _settings_page() -> Iterator[str]:
     """Every setting by section, from the models that check recipes."""
     yield "# Settings\n\nEvery setting of a recipe, its default and its meaning. `stap recipes --settings` prints the same.\n"
     explanation = ""
-    for line in setting_lines(Recipe):
+    for line in setting_lines(Recipe()):
         if line.startswith(SECTION):
             explanation = line.removeprefix(SECTION)
             continue
