@@ -496,6 +496,19 @@ def test_help_lists_options_in_groups(run) -> None:
     assert re.findall(r"^  (--\w+)", group, re.MULTILINE) == ["--draws", "--level", "--seed"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "group", "options"),
+    [
+        ("prepare", "Corpus", ["--root", "--videos", "--captions", "--available-only", "--other-counts"]),
+        ("reproduce", "Rows and seeds", ["--rows", "--seeds", "--seed", "--data", "--full"]),
+        ("reproduce", "MSVD and MSR-VTT", ["--root", "--videos", "--captions", "--weights", "--other-counts"]),
+    ],
+)
+def test_help_lists_the_options_of_a_group(run, verb: str, group: str, options: list[str]) -> None:
+    [lines] = re.findall(rf"{group}:\n((?:  .*\n?)+)", run(verb, "--help").out)
+    assert re.findall(r"^  (--[a-z-]+)", lines, re.MULTILINE) == options
+
+
 def test_help_answers_at_once_in_a_process() -> None:
     """In processor time, which a busy machine does not stretch; `stap --help` does nothing but compute."""
 

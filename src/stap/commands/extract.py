@@ -20,10 +20,10 @@ def extract(
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
-    """Extract the features of a recipe's videos: frames, and motion and regions where the recipe has these sections.
+    """Extract the frame, motion and region features of a recipe's videos into its feature store.
 
-    They go to the recipe's feature store. Videos already in the store are left alone, so the same line finishes an interrupted run.
-    A video without usable frames does not stop the others; it is listed at the end, and the exit status is 1.
+    Videos in the store are skipped, so the same line continues an interrupted run. Videos without usable frames are listed at the
+    end, and the exit status is then 1.
     """
     from stap.recipes.files import load_recipe
 

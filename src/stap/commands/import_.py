@@ -22,19 +22,21 @@ def import_(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="stat-npz: the checkpoint that the authors of STAT released.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The checkpoint, model_best_so_far.npz.")],
     words: Annotated[
-        Path, typer.Option(metavar="FILE", help="Word to number: the authors' worddict.pkl, or the same as .json.")
+        Path, typer.Option(metavar="FILE", help="Vocabulary, word to number: the authors' worddict.pkl, or the same as .json.")
     ],
     out: RunOption,
     features: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where `stap import-features` put the authors' features: frames, motion, regions."),
+        typer.Option(
+            metavar="DIR", help="Feature store of `stap import-features` with the authors' frames, motion and regions."
+        ),
     ] = None,
     device: UnusedDeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Write the model folder of a model that others trained.
+    """Convert a published checkpoint into a model folder.
 
-    Nothing in the files is executed; every name and shape is checked.
+    Nothing in the files is executed. Every tensor's name and shape is checked.
     """
     writable_folder(out)
 

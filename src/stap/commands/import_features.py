@@ -1,4 +1,4 @@
-"""`stap import-features`: features that others made -> a feature store."""
+"""`stap import-features`: precomputed features -> a feature store."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def import_features(
     ],
     mapping: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Lines of an id there and the id here: the ids of the source are replaced by it."),
+        typer.Option(metavar="FILE", help="Table of ids: on each line the source's id and the corpus' id."),
     ] = None,
-    stored_as: Annotated[StoredAs, typer.Option(help="Type on disk.")] = StoredAs.float32,
+    stored_as: Annotated[StoredAs, typer.Option(help="Number format on disk.")] = StoredAs.float32,
     device: UnusedDeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
-    """Import features that others made.
+    """Import precomputed features into a feature store.
 
-    The folder that it names is for a recipe: features.imported.NAME. Nothing that a file holds is run. An array that cannot be
-    used does not stop the others; it is listed at the end, and the exit status is 1. Run the same line again to finish.
+    Prints the setting for a recipe, features.imported.NAME=FOLDER. Nothing in the files is executed. Unusable arrays are listed at
+    the end, and the exit status is then 1. The same line continues an interrupted run.
     """
     from stap.features.imported import import_features as import_into_store
 

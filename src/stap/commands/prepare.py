@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say
+from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
 from stap.commands.shared.outputs import result_file
 
@@ -58,72 +60,110 @@ class CorpusName(StrEnum):
     folder = "folder"
 
 
+CORPUS, CHECKS, RESULTS = "Corpus", "Checks", "Results"
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """Where the corpus is, and how much of it is expected."""
+
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of a corpus in its published layout, instead of --videos and --captions.",
+            rich_help_panel=CORPUS,
+        ),
+    ] = None
+    videos: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the video files.", rich_help_panel=CORPUS)] = (
+        None
+    )
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option("--captions", metavar="FILE", help="A caption file; may be given several times.", rich_help_panel=CORPUS),
+    ] = None
+    available_only: Annotated[
+        bool,
+        typer.Option(
+            "--available-only", help="Skip clips without a video file, for trials on part of a corpus.", rich_help_panel=CORPUS
+        ),
+    ] = False
+    other_counts: Annotated[
+        bool, typer.Option("--other-counts", help="Accept counts other than the published ones.", rich_help_panel=CORPUS)
+    ] = False
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What is checked, and where the results are written."""
+
+    tokenizers: Annotated[
+        bool,
+        typer.Option("--tokenizers", help="Also count the words of each tokenizer (ptb needs Java).", rich_help_panel=CHECKS),
+    ] = False
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames decoded of each video to check it; 0: none.", rich_help_panel=CHECKS)
+    ] = 3
+    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.", rich_help_panel=CHECKS)] = 2
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a recipe of the corpus.", rich_help_panel=RESULTS)
+    ] = None
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the whole report as JSON.", rich_help_panel=RESULTS)
+    ] = None
+
+
+@with_option_groups
 def prepare(
     name: Annotated[CorpusName, typer.Argument(metavar="NAME", help="msvd, msrvtt, vatex, or folder for your own videos.")],
+    corpus: CorpusOptions,
+    checks: CheckOptions,
     overrides: OverridesArgument = None,
-    videos: Annotated[Path | None, typer.Option("--videos", metavar="DIR", help="Folder of the video files.")] = None,
-    captions: Annotated[
-        list[Path] | None, typer.Option("--captions", metavar="FILE", help="A caption file; may be given several times.")
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Folder of a corpus in its published layout, instead of both.")
-    ] = None,
-    available_only: Annotated[
-        bool, typer.Option("--available-only", help="Clips without a video file are left out, for trials on part of a corpus.")
-    ] = False,
-    other_counts: Annotated[
-        bool, typer.Option("--other-counts", help="The corpus may have other counts than are published.")
-    ] = False,
-    tokenizers: Annotated[
-        bool, typer.Option("--tokenizers", help="Also count the words that each tokenizer would find (one of them needs Java).")
-    ] = False,
-    frames: Annotated[
-        int, typer.Option(min=0, help="Frames taken of each video to see that it can be decoded; 0 takes none.")
-    ] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.")] = 2,
-    write: Annotated[Path | None, typer.Option("--write", metavar="FILE", help="Write a recipe of the corpus.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the whole report as JSON.")] = None,
     device: UnusedDeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
     """Check a corpus: counts, captions, words and video files.
 
-    Prints a table beside the published counts, what must be repaired and how, and the next command. Nothing of the corpus is
-    changed. The exit status is 1 if something must be repaired.
+    Prints its counts next to the published ones, errors and warnings, and the next command. Nothing in the corpus is changed.
+    The exit status is 1 if there are errors.
     """
     from stap.corpora.check import check_corpus
 
-    recipe = _recipe(name.value, overrides or [], root, videos, tuple(captions or ()), available_only)
+    recipe = _recipe(name.value, overrides or [], corpus)
     with interruptible("Nothing is written; run the same line again."), progress("prepare") as on_progress:
         found = check_corpus(
             recipe.corpus,
             recipe.text,
-            frames=frames,
-            workers=workers,
-            expect_published=not other_counts,
+            frames=checks.frames,
+            workers=checks.workers,
+            expect_published=not corpus.other_counts,
             on_progress=on_progress,
         )
-    print("\n".join([*_counts(found), "", *_words(found, recipe, tokenizers), *_problems(found.problems)]))
-    if report is not None:
-        with result_file(report) as stream:
+    print("\n".join([*_counts(found), "", *_words(found, recipe, checks.tokenizers), *_problems(found.problems)]))
+    if checks.report is not None:
+        with result_file(checks.report) as stream:
             json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
     if found.must_be_repaired:
         complain(f"{len(found.must_be_repaired)} of {len(found.problems)} findings must be repaired first.")
         raise typer.Exit(1)
-    print(f"\nNext: {_next_command(recipe, write)}")
+    print(f"\nNext: {_next_command(recipe, checks.write)}")
 
 
-def _recipe(
-    name: str, overrides: list[str], root: Path | None, videos: Path | None, captions: tuple[Path, ...], available_only: bool
-) -> Recipe:
+def _recipe(name: str, overrides: list[str], options: CorpusOptions) -> Recipe:
     """The recipe that the command line stands for, without the model's part."""
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import CorpusSettings
 
     base = load_recipe(BASES.get(name, OTHER_BASE), overrides)
-    given = {"kind": name, "root": root, "videos": videos, "captions": captions, "available_only": available_only}
-    if root is None and not captions and base.corpus.root is None:
-        given["root"] = videos  # your own folder may hold both
+    given = {
+        "kind": name,
+        "root": options.root,
+        "videos": options.videos,
+        "captions": tuple(options.captions or ()),
+        "available_only": options.available_only,
+    }
+    if options.root is None and not options.captions and base.corpus.root is None:
+        given["root"] = options.videos  # your own folder may hold both
     corpus = CorpusSettings(**{**base.corpus.model_dump(), **{key: value for key, value in given.items() if value}})
     return base.model_copy(update={"corpus": corpus})
 

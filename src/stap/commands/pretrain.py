@@ -27,10 +27,10 @@ def pretrain(
     processes: ProcessesOption = 1,
     seed: SeedOption = None,
 ) -> None:
-    """Train a backbone by matching frames with sentences.
+    """Fine-tune a backbone by frame-sentence matching (VSE++).
 
-    --out gets backbone.safetensors, to be used as features.weights. A video without usable frames does not stop the others;
-    it is listed at the end, and the exit status is 1.
+    It is written to backbone.safetensors in --out; set features.weights to that file to use it. Videos without usable frames are
+    listed at the end, and the exit status is then 1.
     """
     from stap.recipes.files import load_recipe
 

@@ -27,21 +27,36 @@ class Tables(StrEnum):
     scenes = "scenes"
 
 
+EXISTING, ROWS = "MSVD and MSR-VTT", "Rows and seeds"
+
+
 @dataclass(frozen=True)
 class ExistingCorpus:
     """Options of MSVD and MSR-VTT."""
 
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the corpus in its published layout.")] = None
-    videos: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the video files, if elsewhere.")] = None
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the corpus in its published layout.", rich_help_panel=EXISTING)
+    ] = None
+    videos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the video files, if elsewhere.", rich_help_panel=EXISTING)
+    ] = None
     captions: Annotated[
-        list[Path] | None, typer.Option("--captions", metavar="FILE", help="A caption file; may be given several times.")
+        list[Path] | None,
+        typer.Option(
+            "--captions", metavar="FILE", help="A caption file; may be given several times.", rich_help_panel=EXISTING
+        ),
     ] = None
     weights: Annotated[
         list[str] | None,
-        typer.Option("--weights", metavar="NETWORK=FILE", help="Weights of a network; may be given several times."),
+        typer.Option(
+            "--weights",
+            metavar="NETWORK=FILE",
+            help="Weights of a network; may be given several times.",
+            rich_help_panel=EXISTING,
+        ),
     ] = None
     other_counts: Annotated[
-        bool, typer.Option("--other-counts", help="The corpus may have other counts than are published.")
+        bool, typer.Option("--other-counts", help="Accept counts other than the published ones.", rich_help_panel=EXISTING)
     ] = False
 
     def place(self) -> dict[str, Any]:
@@ -64,14 +79,23 @@ class Trainings:
         typer.Option(
             metavar="ROW,ROW",
             help="papers, modern, all, or rows: lrcn,stat* ... A wrong name lists them. Default: papers; of scenes all.",
+            rich_help_panel=ROWS,
         ),
     ] = None
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row; the table has their mean and deviation.")] = 1
-    seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 1
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each row; the table has their mean and deviation.", rich_help_panel=ROWS)
+    ] = 1
+    seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.", rich_help_panel=ROWS)] = 1
     data: Annotated[
-        int | None, typer.Option(metavar="N", min=3, help="Only N of the videos, for a trial run; scenes: generate N.")
+        int | None,
+        typer.Option(
+            metavar="N", min=3, help="Only N of the videos, for a trial run; scenes: generate N.", rich_help_panel=ROWS
+        ),
     ] = None
-    full: Annotated[bool, typer.Option("--full", help="scenes: more videos and a larger model, as `stap demo --full`.")] = False
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="scenes: more videos and a larger model, as `stap demo --full`.", rich_help_panel=ROWS),
+    ] = False
 
 
 @with_option_groups
@@ -88,11 +112,10 @@ def reproduce(
     ] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train and score the papers' rows on a corpus, and write a table with ours and the published numbers.
+    """Reproduce a table of the papers: train and score its rows, and write the scores next to the published ones.
 
-    Checks the corpus (or generates it: scenes), extracts the features that rows share, trains every row with every seed, and scores the
-    test captions. The same line continues after an interruption. Start with --plan: it prints what is missing and where to get it.
-    The exit status is 1 if a row is not finished.
+    Checks or generates the corpus, extracts features, trains every row with every seed, and scores the test captions. The same line
+    continues an interrupted run. Start with --plan. The exit status is 1 if a row is not finished.
     """
     request = _request(name, out or Path(f"reproduce-{name.value}"), corpus, trainings, tuple(overrides or ()))
     if plan:

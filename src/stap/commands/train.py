@@ -25,7 +25,10 @@ def train(
     processes: ProcessesOption = 1,
     seed: SeedOption = None,
 ) -> None:
-    """Train a captioning model on extracted features."""
+    """Train a captioning model on extracted or precomputed features.
+
+    --out becomes the model folder, which `stap caption` and `stap evaluate` read.
+    """
     from stap.recipes.files import load_recipe
 
     settings = load_recipe(recipe, with_seed(overrides, seed))

@@ -42,11 +42,11 @@ class GroupedCommand(TyperCommand):
 
 
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice; default: the recipe's.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Random seed. Default: the recipe's.")]
 
 # Every command accepts both options, so that scripts may pass them without knowing which command uses them.
 UnusedDeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="Accepted everywhere; this command needs only the processor.")
+    str, typer.Option("--device", metavar="DEVICE", help="Accepted everywhere; this command uses the CPU only.")
 ]
 UnusedSeedOption = Annotated[
     int | None, typer.Option("--seed", min=0, help="Accepted everywhere; nothing is random in this command.")
@@ -65,7 +65,7 @@ ProcessesOption = Annotated[
         "--processes",
         min=1,
         metavar="N",
-        help="Train in N processes, each with its part of every batch: on N GPUs, or sharing the processor's cores.",
+        help="Number of processes, each with its part of every batch: on N GPUs, or sharing the CPU's cores.",
     ),
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
