@@ -66,6 +66,26 @@ def test_the_folder_is_named_by_the_fingerprint_and_holds_it(store: FeatureStore
     assert FeatureStore(tmp_path / "features", FINGERPRINT | {"frames": 16}).folder != store.folder
 
 
+def test_a_folder_written_by_an_earlier_stap_is_found_again(tmp_path: Path) -> None:
+    grid = {
+        "kind": "grid",
+        "backbone": "resnet50",
+        "backbone_options": {},
+        "weights_sha256": "0" * 64,
+        "frames": 30,
+        "sampling": "segment centres",
+        "image_size": 224,
+        "crop": 0.875,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "stored_as": "float16",
+        "grid": [7, 7],
+        "feature_size": 2048,
+    }
+    folders = [FeatureStore(tmp_path, fingerprint).folder.name for fingerprint in (FINGERPRINT, grid)]
+    assert folders == ["cc5bb8c72da1", "a303640f19c7"]  # another name would orphan every store that was extracted
+
+
 def test_differences_are_readable() -> None:
     other = {"kind": "grid", "frames": 16, "grid": [7, 7], "mean": [0.5, 0.5, 0.5]}
     assert FeatureStore.differences(FINGERPRINT, other) == [
