@@ -4,7 +4,7 @@
     ├── VideoError              a file that gives no usable frames
     ├── CorpusError             captions, splits or videos that do not fit together
     ├── ConfigError             a recipe or a setting
-    ├── FeatureError            features that are missing, damaged or made another way
+    ├── FeatureError            features that are missing, damaged or do not match
     ├── CheckpointError         a model folder or a weights file
     ├── ScoringError            predictions and references that do not fit together, or a scorer that failed
     ├── MissingDependencyError  a package or program that is not installed
@@ -43,7 +43,7 @@ class ConfigError(StapError):
 
 
 class FeatureError(StapError):
-    """Features that are missing, damaged or made another way than the model expects."""
+    """Features that are missing, damaged or have another fingerprint than the model expects."""
 
 
 class CheckpointError(StapError):

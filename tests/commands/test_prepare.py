@@ -86,18 +86,18 @@ def test_problems_are_grouped_counted_and_written_whole(root, run):
         stream.write("".join(f"missing{number},x,train\n" for number in range(7)).encode() + b"a,caf\xe9,train\na,!,test\n")
     (root / "my videos/b.mp4").write_bytes(b"")
     status, out, err = run("folder", "--videos", root / "my videos", "--captions", captions, "--report", root / "report.json")
-    groups = re.findall(r"^(to repair|to know): (.*)$", out, re.MULTILINE)
+    groups = re.findall(r"^(error|warning): (.*)$", out, re.MULTILINE)
     assert groups == [
-        ("to repair", "places that are not UTF-8 (1)"),
-        ("to repair", "splits that do not agree (1)"),
-        ("to repair", "clips without a video file (7)"),
-        ("to repair", "video files that are damaged (1)"),
+        ("error", "places that are not UTF-8 (1)"),
+        ("error", "splits that do not agree (1)"),
+        ("error", "clips without a video file (7)"),
+        ("error", "video files that are damaged (1)"),
     ]
     missing = root / "my videos/missing4.mp4"
     assert f"  missing4: no video file {missing}, nor one of that name with another suffix.\n  and 2 more; --report" in out
     assert f"{captions}, line 12: not UTF-8 (byte 0xe9 at 5 of the line)." in out
     assert "Next:" not in out
-    assert err.splitlines()[-1] == "stap: 10 of 10 findings must be repaired first."
+    assert err.splitlines()[-1] == "stap: 10 of 10 problems are errors. Repair them first."
     assert status == 1
     report = json.loads((root / "report.json").read_text())
     assert [problem["kind"] for problem in report["problems"]].count("no video") == 7

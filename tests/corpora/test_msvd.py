@@ -150,7 +150,7 @@ def test_without_a_mapping_and_without_all_clips_nothing_is_numbered(corpus_fold
     with pytest.raises(CorpusError) as caught:
         load(corpus_folder)
     assert str(caught.value) == (
-        f"{corpus_folder / 'AllVideoDescriptions.txt'}: captions of 3 clips and no youtube_mapping.txt beside it. Expected 1,970 "
+        f"{corpus_folder / 'AllVideoDescriptions.txt'}: captions of 3 clips and no youtube_mapping.txt next to it. Expected 1,970 "
         "clips, which can be numbered by their names, or youtube_mapping.txt; without it, the splits would not be those of the "
         "papers. Put youtube_mapping.txt there."
     )

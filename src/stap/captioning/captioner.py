@@ -94,12 +94,12 @@ class Captioner:
 
     @property
     def extractor(self) -> GridExtractor:
-        """The extractor of the frames' features, for drawing what the model looked at."""
+        """The extractor of the frames' features, for drawing the attention."""
         [found] = [extractor for extractor in self.extractors if isinstance(extractor, GridExtractor)]
         return found
 
     def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
-        """The caption of a video file. Raises VideoError if no frame of it can be had."""
+        """The caption of a video file. Raises VideoError if no frame of it decodes."""
         return self._describe(Path(path), self._read(Path(path)), beam_width)
 
     def caption_many(
@@ -188,7 +188,7 @@ def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
 
 
 def _refuse_imported(run: Run) -> None:
-    """A file has no features that others made: the imported ones are of the corpus only."""
+    """Refuse a model trained on imported features: a video file has none."""
     imported = [stream for stream, made in run.fingerprint.items() if made.get("kind") == "imported"]
     if imported:
         raise FeatureError(

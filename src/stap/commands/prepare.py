@@ -1,4 +1,4 @@
-"""`stap prepare`: whether a corpus is whole, before days are spent on it."""
+"""`stap prepare`: check a corpus before training on it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def prepare(
         with result_file(checks.report) as stream:
             json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
     if found.must_be_repaired:
-        complain(f"{len(found.must_be_repaired)} of {len(found.problems)} findings must be repaired first.")
+        complain(f"{len(found.must_be_repaired)} of {len(found.problems)} problems are errors. Repair them first.")
         raise typer.Exit(1)
     print(f"\nNext: {_next_command(recipe, checks.write)}")
 
@@ -219,7 +219,7 @@ def _other_tokenizers(report: CorpusReport, recipe: Recipe) -> Iterator[WordCoun
 
 def _problems(problems: Sequence[Problem]) -> Iterator[str]:
     """Grouped by what must be done and by kind, in the order in which they were met."""
-    for must_be_repaired, heading in ((True, "to repair"), (False, "to know")):
+    for must_be_repaired, heading in ((True, "error"), (False, "warning")):
         groups: dict[Kind, list[str]] = {}
         for problem in problems:
             if problem.must_be_repaired == must_be_repaired:

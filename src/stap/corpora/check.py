@@ -1,4 +1,4 @@
-"""A corpus looked at as a whole, before days are spent on it: counts, words, captions, video files."""
+"""Check a whole corpus before training: counts, words, captions, video files."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def check_corpus(
     expect_published: bool = True,
     on_progress: OnProgress | None = None,
 ) -> CorpusReport:
-    """Look at everything that training would meet, and go on after whatever can be gone on after. Nothing is changed on disk.
+    """Check everything that training would read, and report all problems at once. Nothing is changed on disk.
 
     frames: taken of each video to see that it can be decoded; 0: only whether its file is there.
-    expect_published: other counts than those published of a corpus of that name must be repaired.
+    expect_published: other counts than those published of a corpus of that name are errors.
     Raises CorpusError if a folder or the only caption file cannot be read at all.
     """
     problems = Problems()

@@ -64,7 +64,7 @@ def number_by_bytes(names: Iterable[str], videos: Iterable[str], file: Path, on_
         on_problem(
             Problem(
                 "count",
-                f"{file}: captions of {len(names)} clips and no {MAPPING} beside it. Expected {LAST:,} clips, which can be numbered by "
+                f"{file}: captions of {len(names)} clips and no {MAPPING} next to it. Expected {LAST:,} clips, which can be numbered by "
                 f"their names, or {MAPPING}; without it, the splits would not be those of the papers. Put {MAPPING} there.",
             )
         )

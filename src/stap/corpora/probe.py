@@ -31,7 +31,7 @@ def probe_videos(
     """Take a few frames of every video as the extraction would; what is wrong with a file goes to `on_problem`.
 
     frames: spread over the whole of each video.   workers: threads, each with one video and little memory at a time.
-    A video without a frame must be repaired; one that gives frames and yet is damaged or cut short is to be known.
+    A video without a frame is an error; one that gives frames but is damaged or cut short is a warning.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
     try:
@@ -47,11 +47,11 @@ def probe_videos(
 def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak: bool) -> None:
     """Hand clips whose files have the same content to `on_problem`.
 
-    may_leak: two splits with the same file are only to be known, because the corpus is published so.
+    may_leak: two splits with the same file are a warning, because the corpus is published so.
     """
     by_size: dict[int, list[Clip]] = defaultdict(list)
     for clip in clips:
-        with contextlib.suppress(OSError):  # a file that cannot be read is told when it is probed
+        with contextlib.suppress(OSError):  # a file that cannot be read is reported when it is probed
             by_size[clip.path.stat().st_size].append(clip)
     for alike in by_size.values():
         for clip, first in _repetitions(alike) if len(alike) > 1 else ():

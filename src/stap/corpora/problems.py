@@ -1,7 +1,7 @@
 """What can be wrong with a corpus, and who decides what happens then.
 
 A reader hands every problem that it meets to `on_problem` and goes on as well as it can. `refuse` ends the reading with the first
-problem that must be repaired: that is how a corpus is loaded for work. `Problems` collects them all: that is how it is checked.
+error: that is how a corpus is loaded for work. `Problems` collects them all: that is how it is checked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Problem:
     """One thing that is not as it should be.
 
     kind: to group problems of one sort.   sentence: what was given, what was expected and what to do.
-    must_be_repaired: the corpus is refused as it is; otherwise it is only to be known.
+    must_be_repaired: True for an error, with which the corpus is refused; False for a warning.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ OnProblem = Callable[[Problem], None]
 
 
 def refuse(problem: Problem) -> None:
-    """Raise CorpusError for a problem that must be repaired; pass over one that is only to be known."""
+    """Raise CorpusError for an error; pass over a warning."""
     if problem.must_be_repaired:
         raise CorpusError(problem.sentence)
 

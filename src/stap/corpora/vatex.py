@@ -4,7 +4,7 @@ root/vatex_training_v1.0.json    root/vatex_validation_v1.0.json    root/vatex_p
     each a list of {"videoID": "<YouTube id>_<start>_<end>", "enCap": [...], "chCap": [...]}
 root/videos/<videoID>.mp4 ...    (the corpus comes without videos)
 
-The split is told by the file's name. The private test set has no captions, and so it is not read.
+The file's name gives the split. The private test set has no captions, and so it is not read.
 """
 
 from __future__ import annotations

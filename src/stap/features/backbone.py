@@ -178,7 +178,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) 
 
 
 def _size_options(name: str, options: Mapping[str, Any], image_size: int | None) -> dict[str, Any]:
-    """What a network with a fixed input needs to be told to take images of another size; nothing for the others."""
+    """The options with which a network of a fixed input size takes images of another size; empty for the others."""
     if image_size is None or options.keys() & {"img_size", "dynamic_img_size"}:
         return {}
     fixed, own = _fixed_size(name)

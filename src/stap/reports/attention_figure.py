@@ -1,4 +1,4 @@
-"""What a model looked at for each word, as a figure for papers: a filmstrip, the attention over the frames as a heat map under it,
+"""The attention for each word, as a figure for papers: a filmstrip, the attention over the frames as a heat map under it,
 and for each word the frame that weighed most, with the places in it."""
 
 from __future__ import annotations

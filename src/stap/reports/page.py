@@ -1,6 +1,6 @@
-"""The report: scores, clips with what the model looked at for each word, training curves, and how it was made, in one file.
+"""The report: scores, clips with the attention for each word, training curves, and how it was made, in one file.
 
-`report.html` needs nothing beside it: pictures, style and script are inside, and it asks the network for nothing. It reads
+`report.html` needs no other file: pictures, style and script are inside, and it asks the network for nothing. It reads
 on a phone, in the dark, with the keyboard alone and with a screen reader: whatever pointing at a word shows is also said in
 a sentence and in a table.
 """

@@ -22,7 +22,7 @@ class SceneDials:
     small_share: part of the described objects that are small; the others are medium or large, as often.
     brief_share: part of the scenes whose event takes only about a quarter of the time (objects that appear for a
         moment are always brief).
-    max_distractors: small extra objects that no caption mentions, 0 to this many a scene (one fewer beside two objects).
+    max_distractors: small extra objects that no caption mentions, 0 to this many a scene (one fewer in a scene of two objects).
     noise: standard deviation of the camera noise, in grey levels of 255, new in every frame.
     texture: standard deviation of the background's texture, in grey levels of 255.
     """

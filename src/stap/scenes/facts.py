@@ -23,7 +23,7 @@ def facts_recalled(caption: str, facts: Mapping[str, Any]) -> dict[str, tuple[in
 
     facts: an entry of facts.json. A colour counts if the noun phrase that fits an object best names it, so "a red star and a
     blue ball" earns no colour in a scene with a blue star and a red ball. Who follows whom is part of the event: it is lost
-    if the caption names both objects and exchanges their roles. The order counts if both events are told in the
+    if the caption names both objects and exchanges their roles. The order counts if the caption has both events in the
     right one; it is (0, 0) for a single event.
     """
     objects, events = facts["objects"], facts["events"]

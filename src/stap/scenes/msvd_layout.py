@@ -1,4 +1,4 @@
-"""Generated scenes in MSVD's layout too, beside MSR-VTT's in the same folder: what is made for MSVD can be tried on them."""
+"""Generated scenes in MSVD's layout too, next to MSR-VTT's in the same folder, to try what is made for MSVD."""
 
 from __future__ import annotations
 

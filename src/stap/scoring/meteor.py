@@ -73,7 +73,7 @@ class MeteorProcess:
         assert self._process.stdout is not None
         lines: list[str] = []
         try:
-            with contextlib.suppress(OSError):  # a process that is gone: told by the answers that are missing
+            with contextlib.suppress(OSError):  # the process has ended: the missing answers show it
                 self._process.stdin.write(question.encode() + b"\n")
                 self._process.stdin.flush()
                 lines = [self._process.stdout.readline().decode().strip() for _ in range(answers)]

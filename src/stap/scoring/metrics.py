@@ -130,7 +130,7 @@ class Scorer:
         return dict(zip(predictions, captions, strict=True))
 
     def close(self) -> None:
-        """End METEOR's process. A closed scorer may be used again; the process then starts anew."""
+        """End METEOR's process. A closed scorer may be used again; the process then starts again."""
         if self._owns_meteor:
             self._meteor.close()
 

@@ -27,7 +27,7 @@ def read_references(path: str | Path, *, split: str | None = None, like: Collect
     JSON. A video may come several times.
 
     split: 'train', 'validation' or 'test': only that part of MSR-VTT or MSVD. Other files have no splits.
-    like: ids that the caller has. MSVD calls a clip by two names (-4wsuPCjDBc_5_15 and, in youtube_mapping.txt beside the
+    like: ids that the caller has. MSVD calls a clip by two names (-4wsuPCjDBc_5_15 and, in youtube_mapping.txt next to the
         captions, vid1); the answer uses vid1, unless `like` has only the other kind.
 
     Raises ScoringError for a file that cannot be read, another shape, or a split that the file does not have.

@@ -17,7 +17,7 @@ from stap.video.timeline import Key, Timeline
 
 __all__ = ["TimelineMismatchError", "fetch_by_order", "fetch_by_seeking", "fetch_by_time", "is_cheaper_to_seek", "sound_frames"]
 
-# What a jump costs beside the frames it decodes, counted in frames: finding the place and filling the decoder again.
+# What a jump costs besides the frames it decodes, counted in frames: finding the place and filling the decoder again.
 _JUMP_COST = 8
 
 

@@ -62,7 +62,7 @@ def sample_frames(
     strategy: "decode" runs through the file once, "seek" jumps to the key frame before each wanted frame, "auto" takes the
         cheaper one. The frames are the same.      threads: of the decoder; None for one a core.
 
-    Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that can be had, and warnings.
+    Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that decode, and warnings.
     """
     _check_arguments(count, short_side, strategy, threads)
     with open_source(Path(path), threads) as source:

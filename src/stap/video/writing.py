@@ -17,7 +17,7 @@ from stap.files import replacing
 __all__ = ["write_video"]
 
 _X264_OPTIONS = {"preset": "veryfast", "crf": "18"}
-# What FFmpeg's converter uses for RGB to YUV unless told otherwise; the file says so, so that every reader agrees.
+# What FFmpeg's converter uses for RGB to YUV by default; the file says so, so that every reader agrees.
 _BT601, _LIMITED_RANGE = 6, 1
 
 
