@@ -364,7 +364,7 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CheckpointError) as error:
         load("runs/demo", "cpu")
     assert str(error.value) == (
-        "runs/demo: no such folder, and no model of that name could be had from the Hugging Face Hub "
+        "runs/demo: no such folder, and no model of that name could be fetched from the Hugging Face Hub "
         "(404 Client Error. Repository Not Found). Check the name and the network."
     )
 

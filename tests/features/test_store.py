@@ -153,7 +153,7 @@ def test_missing_features_that_were_made_another_way_are_named(store: FeatureSto
     with pytest.raises(FeatureError) as caught:
         store.read("video7")
     assert str(caught.value) == (
-        f"{store.folder}: no features of video 'video7'. {other.folder} has them, made another way: frames: 30 here, 16 there. "
+        f"{store.folder}: no features of video 'video7'. {other.folder} has them with another fingerprint: frames: 30 here, 16 there. "
         "Run `stap extract` with this recipe first."
     )
 

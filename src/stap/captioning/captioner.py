@@ -218,7 +218,7 @@ def _from_hub(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise CheckpointError(
-            f"{repository}: no such folder, and no model of that name could be had from the Hugging Face Hub ({one_line(error)}). "
+            f"{repository}: no such folder, and no model of that name could be fetched from the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."
         ) from error
 

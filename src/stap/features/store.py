@@ -162,7 +162,7 @@ class FeatureStore:
         name = self._path(video_id).name
         holder = next((other for other in self._others_of_the_kind() if (other[0] / name).is_file()), None)
         made_otherwise = (
-            f" {holder[0]} has them, made another way: {'; '.join(self.differences(self.fingerprint, holder[1]))}."
+            f" {holder[0]} has them with another fingerprint: {'; '.join(self.differences(self.fingerprint, holder[1]))}."
             if holder
             else ""
         )
