@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.files import one_line, read_json, replacing, sha256_of_file, write_atomically, write_json
 
@@ -37,9 +38,7 @@ def test_the_temporary_file_has_the_suffix_of_the_file(tmp_path: Path) -> None:
 
 def test_what_the_system_refuses_is_an_error_of_the_caller(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError) as error:
-        write_atomically(tmp_path / "file" / "a.json", b"", CheckpointError)
-    assert str(error.value) == (
+    assert error_of(CheckpointError, write_atomically, tmp_path / "file" / "a.json", b"", CheckpointError) == (
         f"{tmp_path}/file/a.json: cannot be written (File exists). What was there before is kept; "
         "make room or choose another folder, and run again."
     )
@@ -54,9 +53,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(CheckpointError) as caught:
-        write_atomically(path, b"after", CheckpointError)
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, write_atomically, path, b"after", CheckpointError) == (
         f"{path}: cannot be written (No space left on device). What was there before is kept; "
         "make room or choose another folder, and run again."
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raising import error_of
 from stap.captioning.batches import read_ahead, read_videos
 from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
@@ -74,9 +75,7 @@ def test_a_vector_beside_a_sequence_is_refused(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, {"kind": "motion", "feature_size": 5})
     store.write("a", VideoFeatures({"motion": torch.ones(5)}))
     store.write("b", VideoFeatures({"motion": torch.ones(5, 5)}))
-    with pytest.raises(FeatureError) as caught:
-        read_videos(FeatureStreams({"motion": store}).read, ["a", "b"])
-    assert str(caught.value) == (
+    assert error_of(FeatureError, read_videos, FeatureStreams({"motion": store}).read, ["a", "b"]) == (
         "b: stream motion has the shape (5, 5), but (5,) in a; expected the same sizes in all videos of a store, except for the number of "
         "frames. Extract the features again."
     )
@@ -91,9 +90,7 @@ def test_features_of_other_sizes_are_refused(tmp_path: Path) -> None:
         "c": f"c: {store.stores['motion'].folder} holds grid (2, 2, 3), times_seconds (2,) of it, and no stream 'motion'. "
         "Run `stap extract` with the same recipe first.",
     }.items():
-        with pytest.raises(FeatureError) as caught:
-            read_videos(store.read, ["a", other])
-        assert str(caught.value) == message
+        assert error_of(FeatureError, read_videos, store.read, ["a", other]) == message
 
 
 def test_read_ahead_keeps_the_order_and_works_in_another_thread() -> None:

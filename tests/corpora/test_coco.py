@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from raising import error_of
 from stap.corpora.coco import LAYOUT
 from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CorpusError
@@ -116,9 +117,7 @@ def test_flickr_s_images_lie_in_one_folder(tmp_path: Path) -> None:
 def test_a_missing_image(published: Path) -> None:
     missing = published / "train2014" / "COCO_train2014_000000000025.jpg"
     missing.unlink()
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="coco", root=published))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="coco", root=published)) == (
         f"{published}: 1 of 4 clips have no image file: {missing}. "
         "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
@@ -126,16 +125,13 @@ def test_a_missing_image(published: Path) -> None:
 
 
 def test_no_caption_file_and_no_image(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="coco", root=tmp_path)) == (
         f"{tmp_path}: neither dataset_coco.json nor annotations/captions_train2014.json (or 2017) is there. "
         "Put one of them there, or name the files in corpus.captions."
     )
     write_karpathy(tmp_path, [karpathy_record(1, "train")])
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, available_only=True))
-    assert str(caught.value) == f"{tmp_path}: no clip has an image file. Expected them in {tmp_path}."
+    error = error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="coco", root=tmp_path, available_only=True))
+    assert error == f"{tmp_path}: no clip has an image file. Expected them in {tmp_path}."
 
 
 @pytest.mark.parametrize(
@@ -165,16 +161,13 @@ def test_a_file_that_is_wrong(tmp_path: Path, content: object, problem: str) -> 
     file = tmp_path / "captions_train2014.json"
     file.write_text(json.dumps(content))
     picture(tmp_path / "COCO_train2014_000000000009.jpg")
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
-    assert str(caught.value) == f"{file}: {problem.format(layout=LAYOUT)}"
+    error = error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
+    assert error == f"{file}: {problem.format(layout=LAYOUT)}"
 
 
 def test_a_file_whose_name_tells_no_split(tmp_path: Path) -> None:
     file = tmp_path / "captions.json"
     file.write_text(json.dumps(captions_file([image_record(9)], [(9, "a")])))
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="coco", root=tmp_path, captions=(file,)))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="coco", root=tmp_path, captions=(file,))) == (
         f"{file}: its name does not tell which split it is. Expected 'train' or 'val' in it, as in captions_train2014.json."
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from raising import error_of
 from stap.corpora.corpus import Clip, Corpus
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError
@@ -22,9 +23,8 @@ def test_splits_keep_the_order_of_the_clips():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(CorpusError) as caught:
-        Corpus("pets", (clip("a"),)).split("validate")
-    assert str(caught.value) == "'validate' is no split of pets. Expected one of train, validation, test."
+    error = error_of(CorpusError, Corpus("pets", (clip("a"),)).split, "validate")
+    assert error == "'validate' is no split of pets. Expected one of train, validation, test."
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,12 @@ def test_an_unknown_split_is_refused():
     ],
 )
 def test_a_corpus_that_cannot_be_right_is_refused(clips, message):
-    with pytest.raises(CorpusError) as caught:
-        Corpus("pets", clips)
-    assert str(caught.value) == message
+    assert error_of(CorpusError, Corpus, "pets", clips) == message
 
 
 def test_a_recipe_without_a_root_is_refused():
-    with pytest.raises(CorpusError) as caught:
-        load_corpus(CorpusSettings())
-    assert str(caught.value) == "corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt."
+    error = error_of(CorpusError, load_corpus, CorpusSettings())
+    assert error == "corpus.root is not set. Give the folder of the corpus, for example corpus.root=data/msrvtt."
 
 
 @pytest.mark.parametrize(("kind", "name"), [("msrvtt", "MSR-VTT"), ("msvd", "MSVD")])

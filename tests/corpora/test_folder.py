@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from raising import error_of
 from stap.corpora.folder import drawn_splits
 from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
@@ -117,16 +118,12 @@ def test_the_drawn_split_is_that_of_the_settings(root):
 )  # fmt: skip
 def test_what_is_wrong_is_named(root, name, content, message):
     (root / name).write_text(content)
-    with pytest.raises(CorpusError) as caught:
-        read(root)
-    assert str(caught.value) == f"{root / name}{message}"
+    assert error_of(CorpusError, read, root) == f"{root / name}{message}"
 
 
 def test_a_video_in_two_files_of_one_name_is_refused(root):
     (root / "captions.csv").write_text("video,caption,split\nd.mp4,x,train\nd.avi,y,test\n")
-    with pytest.raises(CorpusError) as caught:
-        read(root)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, read, root) == (
         f"{root.name}: two clips are called d, one in train, one in test. Expected distinct names, each in one split."
     )
 
@@ -146,12 +143,9 @@ def test_no_table_and_two_tables_are_refused(root):
 
 def test_another_kind_of_file_is_refused(root):
     (root / "captions.xlsx").write_bytes(b"PK")
-    with pytest.raises(CorpusError) as caught:
-        read(root, captions="captions.xlsx")
-    assert str(caught.value) == f"{root / 'captions.xlsx'}: the suffix .xlsx is not known. Expected {LAYOUT}."
-    with pytest.raises(CorpusError) as caught:
-        read(root, captions="other.csv")
-    assert str(caught.value) == f"{root / 'other.csv'}: no such file. Expected {LAYOUT}."
+    error = error_of(CorpusError, read, root, captions="captions.xlsx")
+    assert error == f"{root / 'captions.xlsx'}: the suffix .xlsx is not known. Expected {LAYOUT}."
+    assert error_of(CorpusError, read, root, captions="other.csv") == f"{root / 'other.csv'}: no such file. Expected {LAYOUT}."
 
 
 def test_a_check_goes_on(root):
@@ -165,5 +159,5 @@ def test_a_check_goes_on(root):
 
 def test_fractions_must_make_a_whole():
     for fractions in ([0.5, 0.1, 0.1], [0, 0.5, 0.5]):
-        with pytest.raises(ConfigError, match="expected three fractions that add up to 1, the first of them above 0"):
+        with pytest.raises(ConfigError, match="expected three shares that add up to 1, the first above 0"):
             recipe_from_dict({"corpus": {"split_fractions": fractions}})

@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from raising import error_of
 from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
@@ -72,9 +73,7 @@ def test_videos_may_lie_in_one_other_folder(published, tmp_path_factory):
 
 def test_missing_videos_are_an_error_or_left_out(published):
     (published / "TrainValVideo" / "video1.avi").unlink()
-    with pytest.raises(CorpusError) as caught:
-        load(published)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, published) == (
         f"{published}: 1 of 3 clips have no video file: {published / 'TrainValVideo' / 'video1.mp4'}. "
         "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
@@ -93,9 +92,7 @@ def test_no_video_at_all_is_an_error_even_then(published):
 def test_a_missing_file_is_named(published):
     file = published / "test_videodatainfo.json"
     file.unlink()
-    with pytest.raises(CorpusError) as caught:
-        load(published)
-    assert str(caught.value) == f"{file}: no such file. Expected {LAYOUT}."
+    assert error_of(CorpusError, load, published) == f"{file}: no such file. Expected {LAYOUT}."
 
 
 @pytest.mark.parametrize(
@@ -124,17 +121,13 @@ def test_a_missing_file_is_named(published):
 )
 def test_malformed_files_are_explained(tmp_path, value, message):
     path = whole(tmp_path, value)
-    with pytest.raises(CorpusError) as caught:
-        load(tmp_path)
-    assert str(caught.value) == f"{path}: {message.format(layout=LAYOUT)}"
+    assert error_of(CorpusError, load, tmp_path) == f"{path}: {message.format(layout=LAYOUT)}"
 
 
 def test_another_encoding_is_explained(tmp_path):
     path = whole(tmp_path, "")
     path.write_bytes('{"videos": "café"}'.encode("latin1"))
-    with pytest.raises(CorpusError) as caught:
-        load(tmp_path)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, tmp_path) == (
         f"{path}, line 1: not UTF-8 (byte 0xe9 at 15 of the line). Expected {LAYOUT}. "
         "Convert it, for example: iconv -f latin1 -t utf-8 videodatainfo.json"
     )
@@ -153,9 +146,7 @@ def test_facts_are_attached_and_must_be_complete(tmp_path):
     assert corpus.name == "scenes"
     assert corpus.clips[0].facts == {"brief": True}
     (tmp_path / "facts.json").write_text("{}")
-    with pytest.raises(CorpusError) as caught:
-        load(tmp_path)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, tmp_path) == (
         f"{tmp_path / 'facts.json'}: no facts of 1 videos, the first is video0. Write the scenes again, or remove the file."
     )
 

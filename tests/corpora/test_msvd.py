@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from raising import error_of
 from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.msvd import number_by_bytes
 from stap.corpora.problems import Problems, refuse
@@ -54,9 +55,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_captions(corpus_
 
 def test_missing_videos_are_an_error_or_left_out(corpus_folder):
     (corpus_folder / "YouTubeClips" / "b_5_6.mp4").unlink()
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, corpus_folder) == (
         f"{corpus_folder}: 1 of 3 clips have no video file: {corpus_folder / 'YouTubeClips' / 'b_5_6.avi'}. "
         "Put the files there, or set corpus.available_only=true to use only the clips that have one."
     )
@@ -103,17 +102,13 @@ def test_many_missing_videos_are_counted_not_listed(corpus_folder):
 def test_wrong_lines_are_named(corpus_folder, file, added, message):
     with (corpus_folder / file).open("a", encoding="utf-8") as stream:
         stream.write(added)
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == f"{corpus_folder / file}{message}"
+    assert error_of(CorpusError, load, corpus_folder) == f"{corpus_folder / file}{message}"
 
 
 def test_a_clip_without_captions_is_named(corpus_folder):
     with (corpus_folder / "youtube_mapping.txt").open("a") as stream:
         stream.write("d_1_2 vid7")
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, corpus_folder) == (
         f"{corpus_folder / 'AllVideoDescriptions.txt'}: 1 of 4 clips of youtube_mapping.txt have no caption: d_1_2. "
         "Expected at least one each."
     )
@@ -129,9 +124,7 @@ def test_a_clip_without_captions_is_named(corpus_folder):
 def test_missing_and_wrongly_encoded_files_are_named(corpus_folder, file, expected):
     path = corpus_folder / file
     path.write_bytes("a_2_9 caf\xe9".encode("latin1"))
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, corpus_folder) == (
         f"{path}, line 1: not UTF-8 (byte 0xe9 at 9 of the line). Expected {expected}. "
         f"Convert it, for example: iconv -f latin1 -t utf-8 {file}"
     )
@@ -140,16 +133,13 @@ def test_missing_and_wrongly_encoded_files_are_named(corpus_folder, file, expect
 def test_a_missing_caption_file_is_named(corpus_folder):
     path = corpus_folder / "AllVideoDescriptions.txt"
     path.unlink()
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == f"{path}: no such file. Expected lines of a clip name, a space and a caption."
+    error = error_of(CorpusError, load, corpus_folder)
+    assert error == f"{path}: no such file. Expected lines of a clip name, a space and a caption."
 
 
 def test_without_a_mapping_and_without_all_clips_nothing_is_numbered(corpus_folder):
     (corpus_folder / "youtube_mapping.txt").unlink()
-    with pytest.raises(CorpusError) as caught:
-        load(corpus_folder)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load, corpus_folder) == (
         f"{corpus_folder / 'AllVideoDescriptions.txt'}: captions of 3 clips and no youtube_mapping.txt next to it. Expected 1,970 "
         "clips, which can be numbered by their names, or youtube_mapping.txt; without it, the splits would not be those of the "
         "papers. Put youtube_mapping.txt there."
@@ -227,9 +217,7 @@ def test_what_the_first_table_holds_beside_is_said(table_folder):
 def test_damaged_rows_are_named(table_folder, line, message):
     file = table_folder / "MSR Video Description Corpus.csv"
     file.write_text(TABLE + line, encoding="utf-8")
-    with pytest.raises(CorpusError) as caught:
-        read(table_folder)
-    assert str(caught.value) == f"{file}{message}"
+    assert error_of(CorpusError, read, table_folder) == f"{file}{message}"
 
 
 def test_another_table_is_refused(table_folder):
@@ -310,13 +298,10 @@ def test_the_real_clips_are_found(stap_data):
 def test_json_is_recognised_and_long_lines_are_shortened(corpus_folder):
     file = corpus_folder / "AllVideoDescriptions.txt"
     file.write_text('{"videos": [], "sentences": []}')
-    with pytest.raises(CorpusError) as caught:
-        read(corpus_folder)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, read, corpus_folder) == (
         f"{file}: JSON. Expected lines of a clip name, a space and a caption. "
         "This looks like a file of MSR-VTT: read it with corpus.kind=msrvtt."
     )
     file.write_text("x" * 101)
-    with pytest.raises(CorpusError) as caught:
-        read(corpus_folder)
-    assert str(caught.value) == f"{file}, line 1: '{'x' * 97}...'. Expected lines of a clip name, a space and a caption."
+    error = error_of(CorpusError, read, corpus_folder)
+    assert error == f"{file}, line 1: '{'x' * 97}...'. Expected lines of a clip name, a space and a caption."

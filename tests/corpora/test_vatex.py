@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from raising import error_of
 from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.problems import Problems
 from stap.errors import CorpusError
@@ -87,9 +88,9 @@ def test_a_missing_test_file_leaves_the_others(root):
 )
 def test_other_files_are_recognised(root, content, message):
     (root / TRAIN).write_text(json.dumps(content))
-    with pytest.raises(CorpusError) as caught:
-        load_corpus_with_files(CorpusSettings(kind="vatex", root=root))
-    assert str(caught.value) == f"{root / TRAIN}: {message}"
+    assert (
+        error_of(CorpusError, load_corpus_with_files, CorpusSettings(kind="vatex", root=root)) == f"{root / TRAIN}: {message}"
+    )
     problems = Problems()
     clips = load_annotations(CorpusSettings(kind="vatex", root=root), problems).clips
     assert [clip.split for clip in clips] == ["validation", "test"]  # a check goes on with the other files
@@ -98,9 +99,7 @@ def test_other_files_are_recognised(root, content, message):
 
 def test_a_name_that_tells_no_split_is_refused(root):
     (root / TEST).rename(root / "more.json")
-    with pytest.raises(CorpusError) as caught:
-        load_annotations(CorpusSettings(kind="vatex", captions=(root / "more.json",)))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load_annotations, CorpusSettings(kind="vatex", captions=(root / "more.json",))) == (
         f"{root / 'more.json'}: its name does not tell which split it is. Expected 'train', 'val' or 'test' in it, "
         f"as in {TRAIN}; rename it."
     )
@@ -108,9 +107,7 @@ def test_a_name_that_tells_no_split_is_refused(root):
 
 def test_one_clip_in_two_splits_is_named(root):
     (root / TEST).write_text(json.dumps([record("b_000000_000010")]))
-    with pytest.raises(CorpusError) as caught:
-        load_annotations(CorpusSettings(kind="vatex", root=root))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, load_annotations, CorpusSettings(kind="vatex", root=root)) == (
         "VATEX: two clips are called b_000000_000010, one in validation, one in test. "
         "Expected distinct names, each in one split."
     )

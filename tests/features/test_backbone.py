@@ -8,6 +8,7 @@ import timm
 import torch
 
 import stap.features.pretrained
+from raising import error_of
 from stap.errors import CheckpointError, ConfigError, FeatureError
 from stap.features.backbone import build_backbone, find_layout, last_map, own_preprocessing
 
@@ -71,9 +72,7 @@ def test_locations_run_from_the_top_left_row_by_row() -> None:
 def test_what_is_no_grid_is_refused(name: str, shown: str, features: int) -> None:
     with torch.device("meta"):
         network = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    with pytest.raises(FeatureError) as caught:
-        find_layout(network, 224, name=name)
-    assert str(caught.value) == (
+    assert error_of(FeatureError, find_layout, network, 224, name=name) == (
         f"{name}: its last map has {shown}, where a grid of {features} features a location was expected: [1, {features}, h, w], "
         f"[1, h, w, {features}] or [1, prefix tokens + h*h, {features}]. Choose another backbone."
     )
@@ -89,9 +88,7 @@ def test_an_unknown_backbone_and_tag_name_the_nearest() -> None:
 
 
 def test_options_that_the_network_does_not_take() -> None:
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("test_resnet", {"padtype": "same"}, weights="random")
-    assert str(caught.value) == (
+    assert error_of(ConfigError, build_backbone, "test_resnet", {"padtype": "same"}, weights="random") == (
         "features.backbone_options: test_resnet does not take {'padtype': 'same'} "
         "(ResNet.__init__() got an unexpected keyword argument 'padtype'). See timm's page of this model."
     )
@@ -99,9 +96,7 @@ def test_options_that_the_network_does_not_take() -> None:
 
 @pytest.mark.parametrize("option", ["checkpoint_path", "pretrained_cfg_overlay", "num_classes"])
 def test_options_that_would_load_files_or_change_the_contract(option: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("test_resnet", {option: "x"}, weights="random")
-    assert str(caught.value) == (
+    assert error_of(ConfigError, build_backbone, "test_resnet", {option: "x"}, weights="random") == (
         f"features.backbone_options: {option} cannot be given here. The weights are named by features.weights, "
         "and a backbone always has three channels and no classifier."
     )
@@ -133,9 +128,7 @@ def test_pretrained_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("would try for a minute"))
-    with pytest.raises(CheckpointError) as caught:
-        build_backbone("test_resnet")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, build_backbone, "test_resnet") == (
         "test_resnet: its pretrained weights could not be fetched from the Hugging Face Hub (huggingface.co cannot be reached: "
         "Name or service not known). Connect this machine once, or give a file: "
         "features.weights=/path/to/weights.safetensors (or .pth)."
@@ -149,17 +142,13 @@ def test_pretrained_when_the_hub_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
     monkeypatch.setattr(timm, "create_model", failing)
-    with pytest.raises(CheckpointError) as caught:
-        build_backbone("test_resnet")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, build_backbone, "test_resnet") == (
         "test_resnet: its pretrained weights could not be fetched from the Hugging Face Hub (503 from the Hub). Connect this "
         "machine once, or give a file: features.weights=/path/to/weights.safetensors (or .pth)."
     )
 
 
 def test_pretrained_where_timm_has_none() -> None:
-    with pytest.raises(CheckpointError) as caught:
-        build_backbone("samvit_base_patch16_224")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, build_backbone, "samvit_base_patch16_224") == (
         "samvit_base_patch16_224: timm has no pretrained weights of it. Give a file: features.weights=/path/to/weights.safetensors."
     )

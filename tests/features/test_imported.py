@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from raising import error_of
 from stap.errors import FeatureError
 from stap.features.imported import import_features, open_imported, read_mapping
 from stap.features.store import FeatureStore
@@ -164,9 +165,8 @@ def test_a_mapping_of_another_form_names_the_line(tmp_path: Path, text: str) -> 
     file = tmp_path / "ids.txt"
     file.write_text(text)
     number, line = (2, "a c") if text.startswith("a b\n") else (1, text.strip())
-    with pytest.raises(FeatureError) as caught:
-        read_mapping(file)
-    assert str(caught.value) == f"{file}, line {number}: {line!r}. Expected 'id there, space, id here', each id there once."
+    error = error_of(FeatureError, read_mapping, file)
+    assert error == f"{file}, line {number}: {line!r}. Expected 'id there, space, id here', each id there once."
 
 
 def test_what_does_not_fit_is_listed_and_the_others_go_on(source: Path, tmp_path: Path) -> None:
@@ -204,9 +204,7 @@ def test_what_does_not_fit_is_listed_and_the_others_go_on(source: Path, tmp_path
 
 def test_nothing_usable_is_an_error(source: Path, tmp_path: Path) -> None:
     np.save(source / "vid1.npy", np.ones(3))
-    with pytest.raises(FeatureError) as caught:
-        import_features([source], tmp_path / "store", "grid")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, import_features, [source], tmp_path / "store", "grid") == (
         f"nothing could be imported of {source}. The first reason: {source}/vid1.npy: stream grid has the shape (3,), expected "
         "(T, R, D). Check the stream and the source."
     )
@@ -214,9 +212,7 @@ def test_nothing_usable_is_an_error(source: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_stream_is_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(FeatureError) as caught:
-        import_features([source], tmp_path / "store", "region")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, import_features, [source], tmp_path / "store", "region") == (
         "'region': there is no such stream; did you mean regions? Expected one of grid, frames, motion, regions."
     )
 
@@ -230,9 +226,7 @@ def test_sources_that_are_none(source: Path) -> None:
         / "notes.txt": f"{source}/notes.txt: features are not read from '.txt' files. Expected .h5, .hdf5, .hdf, .npy, .npz, .pkl, "
         ".pickle, .p.",
     }.items():
-        with pytest.raises(FeatureError) as caught:
-            find_files([given])
-        assert str(caught.value) == message
+        assert error_of(FeatureError, find_files, [given]) == message
 
 
 def test_groups_are_part_of_the_name_and_links_lead_nowhere(source: Path, tmp_path: Path) -> None:
@@ -285,17 +279,13 @@ def test_malicious_files_are_listed_and_their_code_never_run(source: Path, tmp_p
 
 def test_opening_what_is_not_there_or_ambiguous(source: Path, tmp_path: Path) -> None:
     FeatureStore(tmp_path / "store", {"kind": "grid"})
-    with pytest.raises(FeatureError) as caught:
-        open_imported(tmp_path / "store", "frames")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, open_imported, tmp_path / "store", "frames") == (
         f"{tmp_path}/store: no imported features of the stream 'frames' there. Make them with `stap import-features`, and set "
         "features.imported.frames to the folder that it names."
     )
     npy_a_video(source, arrays_of(2, 5))
     stores = [import_features([source], tmp_path / "store", "frames", stored_as=kind).store for kind in ("float16", "float32")]  # type: ignore[arg-type]
-    with pytest.raises(FeatureError) as caught:
-        open_imported(tmp_path / "store", "frames")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, open_imported, tmp_path / "store", "frames") == (
         f"{tmp_path}/store: holds 2 imports of the stream 'frames': {', '.join(sorted(store.folder.name for store in stores))}. "
         "Set features.imported.frames to one of these folders."
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raising import error_of
 from stap.errors import FeatureError, StapError
 from stap.importers.pickles import load_arrays_pickle, load_plain_pickle
 
@@ -85,9 +86,7 @@ def test_a_malicious_pickle_is_refused_and_its_code_never_run(tmp_path: Path, pr
     mark = tmp_path / "was run"
     attack = Runs(os.mkdir, str(mark))
     path = written(tmp_path, pickle.dumps({"vid1": [np.ones(3), attack]} if nested else attack, protocol))
-    with pytest.raises(FeatureError) as caught:
-        load_arrays_pickle(path)
-    assert str(caught.value) == (
+    assert error_of(FeatureError, load_arrays_pickle, path) == (
         f"{path}: not a pickle of plain arrays (it asks for posix.mkdir). Expected dictionaries, lists, strings, numbers and NumPy "
         "arrays of numbers only; nothing was run. Where you trust the file, write its arrays as .npy or HDF5."
     )
@@ -134,9 +133,8 @@ def test_a_damaged_pickle_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FeatureError) as caught:
-        load_arrays_pickle(tmp_path / "none.pkl")
-    assert str(caught.value) == f"{tmp_path}/none.pkl: cannot be read (No such file or directory). Name a pickle file."
+    error = error_of(FeatureError, load_arrays_pickle, tmp_path / "none.pkl")
+    assert error == f"{tmp_path}/none.pkl: cannot be read (No such file or directory). Name a pickle file."
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -173,9 +171,7 @@ def test_sets_of_python_2(tmp_path: Path) -> None:
 def test_a_call_is_refused_and_does_not_happen(tmp_path: Path, protocol: int) -> None:
     path, proof = tmp_path / "bad.pkl", tmp_path / "proof"
     path.write_bytes(pickle.dumps({"man": Runs(os.mkdir, str(proof))}, protocol))
-    with pytest.raises(StapError) as caught:
-        load_plain_pickle(path)
-    assert str(caught.value) == (
+    assert error_of(StapError, load_plain_pickle, path) == (
         f"{path}: not a pickle of plain data (it asks for {os.mkdir.__module__}.mkdir). Expected dictionaries, lists, strings and "
         "numbers only; nothing was run. Write the same data as JSON where you trust the file."
     )
@@ -197,9 +193,8 @@ def test_plain_data_cut_short_and_missing(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"man": list(range(1000))})[:100])
     with pytest.raises(StapError, match=r"^.*cut.pkl: not a pickle of plain data \(.*\)\. Expected dictionaries, "):
         load_plain_pickle(path)
-    with pytest.raises(StapError) as caught:
-        load_plain_pickle(tmp_path / "none.pkl")
-    assert str(caught.value) == f"{tmp_path / 'none.pkl'}: cannot be read (No such file or directory). Name a pickle file."
+    error = error_of(StapError, load_plain_pickle, tmp_path / "none.pkl")
+    assert error == f"{tmp_path / 'none.pkl'}: cannot be read (No such file or directory). Name a pickle file."
 
 
 LISTS_OF_LISTS = b"(lp0\n" + b"".join(b"(lp%d\n" % (k + 1) + b"g%d\na" % k * 10 for k in range(12)) + b"."

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.importers.weights import read_weights
 
@@ -69,15 +70,11 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_an_unknown_suffix(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        read_weights(tmp_path / "none.pth")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, read_weights, tmp_path / "none.pth") == (
         f"{tmp_path}/none.pth: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt, .bin or .pth.tar file."
     )
     (tmp_path / "w.h5").touch()
-    with pytest.raises(CheckpointError) as caught:
-        read_weights(tmp_path / "w.h5")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, read_weights, tmp_path / "w.h5") == (
         f"{tmp_path}/w.h5: weights are read from .safetensors, .pth, .pt, .bin or .pth.tar files, not from '.h5' files. "
         "Save them as safetensors."
     )
@@ -104,15 +101,12 @@ def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert torch.load(path, weights_only=True)["fc.weight"].count_nonzero() == 1
-    with pytest.raises(CheckpointError) as caught:
-        read_weights(path)
-    assert str(caught.value) == f"{path}: 'weights/data/0' in it does not match its checksum. Fetch or write it again."
+    error = error_of(CheckpointError, read_weights, path)
+    assert error == f"{path}: 'weights/data/0' in it does not match its checksum. Fetch or write it again."
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": 1}}])
 def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        read_weights(save(tmp_path / "w.pth", content))
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, read_weights, save(tmp_path / "w.pth", content)) == (
         f"{tmp_path}/w.pth: holds no weights by name. Expected a dictionary of tensors, on its own or under 'state_dict' or 'model'."
     )

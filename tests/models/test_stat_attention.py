@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from raising import error_of
 from stap import STATAttention
 from stap.errors import ShapeError
 
@@ -148,15 +149,12 @@ def test_a_stream_that_does_not_fit_is_named(change, sentence, given):
             del streams[name]
         else:
             streams[name] = torch.zeros(shape).double()
-    with pytest.raises(ShapeError) as error:
-        make().keys(streams)
-    assert str(error.value) == sentence
+    assert error_of(ShapeError, make().keys, streams) == sentence
 
 
 def test_padding_of_another_shape_is_named(given):
-    with pytest.raises(ShapeError) as error:
-        make().keys(given[0], {"local": torch.zeros(B, F, dtype=torch.bool)})
-    assert str(error.value) == "local: padding (2, 4) for a stream (2, 4, 3, 3); expected (2, 4, 3)."
+    error = error_of(ShapeError, make().keys, given[0], {"local": torch.zeros(B, F, dtype=torch.bool)})
+    assert error == "local: padding (2, 4) for a stream (2, 4, 3, 3); expected (2, 4, 3)."
 
 
 def test_queries_must_be_shared_out_evenly(given):
@@ -166,14 +164,11 @@ def test_queries_must_be_shared_out_evenly(given):
 
 
 def test_sizes_that_cannot_be():
-    with pytest.raises(ValueError) as error:
-        STATAttention(Q, attention_size=A)
-    assert str(error.value) == "no stream: expected at least one of global_size, motion_size and local_size."
-    with pytest.raises(ValueError) as error:
-        STATAttention(Q, attention_size=A, global_size=4, motion_size=2)
-    assert (
-        str(error.value)
-        == "contexts of different sizes cannot be added: {'global': 4, 'motion': 2}. Project them, or take fusion='concat'."
+    error = error_of(ValueError, STATAttention, Q, attention_size=A)
+    assert error == "no stream: expected at least one of global_size, motion_size and local_size."
+    error = error_of(ValueError, STATAttention, Q, attention_size=A, global_size=4, motion_size=2)
+    assert error == (
+        "contexts of different sizes cannot be added: {'global': 4, 'motion': 2}. Project them, or take fusion='concat'."
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.reports.curves import Curve, charts, curves_figure, run_curves, training_curves
 from stap.reports.figures import svg_bytes
@@ -102,12 +103,9 @@ def test_folders_without_a_history(tmp_path: Path, content: str | None, message:
     file = tmp_path / "metrics.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(CheckpointError) as raised:
-        run_curves(tmp_path)
-    assert str(raised.value) == message.format(file=file)
+    assert error_of(CheckpointError, run_curves, tmp_path) == message.format(file=file)
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as raised:
-        run_curves(tmp_path / "none")
-    assert str(raised.value) == f"{tmp_path}/none: no such folder. Expected one that `stap train` or `stap pretrain` wrote."
+    error = error_of(CheckpointError, run_curves, tmp_path / "none")
+    assert error == f"{tmp_path}/none: no such folder. Expected one that `stap train` or `stap pretrain` wrote."

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raising import error_of
 from stap.errors import ShapeError, StapError
 from stap.reports.clip import ClipReport
 from stap.reports.curves import Curve
@@ -330,9 +331,7 @@ def test_charts_are_pictures_with_their_values_in_words(page):
     ],
 )
 def test_parts_of_a_clip_that_do_not_fit(changes, message):
-    with pytest.raises(ShapeError) as raised:
-        make_clip(**changes)
-    assert str(raised.value) == message
+    assert error_of(ShapeError, make_clip, **changes) == message
 
 
 def test_weights_that_are_none():
@@ -353,15 +352,12 @@ def test_weights_that_are_none():
     ],
 )
 def test_boxes_that_do_not_fit(corners, names, message):
-    with pytest.raises(ShapeError) as raised:
-        Boxes(corners, names)
-    assert str(raised.value) == message
+    assert error_of(ShapeError, Boxes, corners, names) == message
 
 
 def test_a_row_that_does_not_fit_the_columns(tmp_path):
-    with pytest.raises(ShapeError) as raised:
-        write_report(tmp_path / "r.html", Report("t", "", ScoresTable(("a", "b"), (ScoresRow("x", (0.1,)),))))
-    assert str(raised.value) == "row 'x' has 1 values for 2 columns."
+    report = Report("t", "", ScoresTable(("a", "b"), (ScoresRow("x", (0.1,)),)))
+    assert error_of(ShapeError, write_report, tmp_path / "r.html", report) == "row 'x' has 1 values for 2 columns."
     row = ScoresRow("x", (0.1, 0.2), intervals=(None,))
     with pytest.raises(ShapeError, match=r"^row 'x' has 1 intervals for 2 columns\.$"):
         write_report(tmp_path / "r.html", Report("t", "", ScoresTable(("a", "b"), (row,))))
@@ -376,9 +372,7 @@ def test_the_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StapError) as raised:
-        write_report(path, make_report())
-    assert str(raised.value) == (
+    assert error_of(StapError, write_report, path, make_report()) == (
         f"{path}: cannot be written (No space left on device). What was there before is kept; "
         "make room or choose another folder, and run again."
     )

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from raising import error_of
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError, VideoError
 from stap.recipes.settings import CorpusSettings
@@ -127,9 +128,7 @@ def test_writing_a_finished_corpus_again_only_reads_it(written):
 def test_other_scenes_in_the_folder_are_never_overwritten(written):
     out, _, _ = written
     before = hashes(out)
-    with pytest.raises(CorpusError) as caught:
-        write_scenes(out, videos=13, seed=3, dials=SceneDials(pixels=64, seconds=1))
-    assert str(caught.value) == (
+    assert error_of(CorpusError, write_scenes, out, videos=13, seed=3, dials=SceneDials(pixels=64, seconds=1)) == (
         f"{out}: holds other scenes (pixels: 48 there, 64 wanted; videos: 12 there, 13 wanted). "
         "Choose another folder or empty it."
     )
@@ -138,9 +137,7 @@ def test_other_scenes_in_the_folder_are_never_overwritten(written):
 
 def test_other_files_in_the_folder_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(CorpusError) as caught:
-        write_scenes(tmp_path, videos=3, seed=1)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, write_scenes, tmp_path, videos=3, seed=1) == (
         f"{tmp_path}: is there already and is not a folder of generated scenes. Choose a new or empty folder."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
@@ -163,17 +160,13 @@ def test_a_damaged_settings_file_is_reported(tmp_path):
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path, wrong, message):
-    with pytest.raises(CorpusError) as caught:
-        write_scenes(tmp_path / "out", **{"videos": 3, "seed": 1, "workers": 1, **wrong})
-    assert str(caught.value) == message
+    assert error_of(CorpusError, write_scenes, tmp_path / "out", **{"videos": 3, "seed": 1, "workers": 1, **wrong}) == message
     assert not (tmp_path / "out").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CorpusError) as caught:
-        write_scenes(tmp_path / "file" / "out", videos=3, seed=1)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, write_scenes, tmp_path / "file" / "out", videos=3, seed=1) == (
         f"{tmp_path / 'file' / 'out' / 'TestVideo'}: cannot be written (Not a directory). Choose another folder or make room."
     )
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.cider import (
     Cider,
@@ -126,26 +127,20 @@ def test_damaged_files_are_refused(tmp_path, frequencies, damage):
     path = tmp_path / "corpus.gz"
     write_document_frequencies(path, frequencies)
     damage(path)
-    with pytest.raises(ScoringError) as raised:
-        read_document_frequencies(path)
-    assert str(raised.value) == (
+    assert error_of(ScoringError, read_document_frequencies, path) == (
         f"{path}: not a whole file of document frequencies. Expected what `stap score --save-frequencies` writes; "
         "write it again from the corpus."
     )
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ScoringError) as raised:
-        read_document_frequencies(tmp_path / "none")
-    assert str(raised.value) == (
+    assert error_of(ScoringError, read_document_frequencies, tmp_path / "none") == (
         f"{tmp_path}/none: cannot be read (No such file or directory). Name a file with document frequencies."
     )
 
 
 def test_one_video_is_no_corpus():
-    with pytest.raises(ScoringError) as raised:
-        count_documents({"a": ["a man"]}, "mine.json")
-    assert str(raised.value) == (
+    assert error_of(ScoringError, count_documents, {"a": ["a man"]}, "mine.json") == (
         "document frequencies of mine.json come from 1 video, and then every n-gram is in every video and weighs nothing. "
         "Count them in at least two videos, better in a thousand."
     )

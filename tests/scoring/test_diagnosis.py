@@ -2,6 +2,7 @@
 
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.diagnosis import human_captions, largest_differences, score_humans, variety
 from stap.scoring.metrics import Scorer, Scores
@@ -25,9 +26,7 @@ def test_variety_beside_the_training_captions():
 
 
 def test_no_captions():
-    with pytest.raises(ScoringError) as raised:
-        variety([])
-    assert str(raised.value) == "there is no caption to count in. Give at least one."
+    assert error_of(ScoringError, variety, []) == "there is no caption to count in. Give at least one."
     assert variety([""]).distinct_2 == 0.0
 
 
@@ -41,9 +40,7 @@ def test_one_person_is_drawn_and_the_others_stay():
 
 
 def test_people_cannot_be_compared_alone():
-    with pytest.raises(ScoringError) as raised:
-        human_captions({"a": ["x"]})
-    assert str(raised.value) == (
+    assert error_of(ScoringError, human_captions, {"a": ["x"]}) == (
         "no video has two references, so people cannot be scored against each other. Leave that row out."
     )
 
@@ -63,6 +60,5 @@ def test_where_systems_differ_most():
     found = largest_differences(first, second, most=1)
     assert [(one.video_id, one.first, one.second) for one in found] == [("d", 2.0, 0.5), ("c", 0.0, 0.7)]
     assert [one.video_id for one in largest_differences(first, second)] == ["d", "a", "c"]
-    with pytest.raises(ScoringError) as raised:
-        largest_differences(first, second, "METEOR")
-    assert str(raised.value) == "there is no score 'METEOR' of both systems; there are CIDEr. Choose one of these."
+    error = error_of(ScoringError, largest_differences, first, second, "METEOR")
+    assert error == "there is no score 'METEOR' of both systems; there are CIDEr. Choose one of these."

@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring import meteor as meteor_module
 from stap.scoring.meteor import MeteorProcess
@@ -80,9 +81,7 @@ def test_a_forgotten_process_is_ended():
 
 
 def test_a_process_that_dies_is_heard_and_ended(meteor):
-    with pytest.raises(ScoringError) as raised:
-        meteor.statistics("die", ["a"])
-    assert str(raised.value) == (
+    assert error_of(ScoringError, meteor.statistics, "die", ["a"]) == (
         "METEOR ended with exit status 3. It said: java.lang.OutOfMemoryError. "
         "It needs about 2 GB of memory; leave 'meteor' out of the metrics to go on without it."
     )
@@ -90,9 +89,7 @@ def test_a_process_that_dies_is_heard_and_ended(meteor):
 
 
 def test_a_complaint_instead_of_numbers_is_an_error(meteor):
-    with pytest.raises(ScoringError) as raised:
-        meteor.statistics("complain", ["a"])
-    assert str(raised.value) == (
+    assert error_of(ScoringError, meteor.statistics, "complain", ["a"]) == (
         "METEOR answered with no score. It said: Error: specify SCORE or EVAL. "
         "It needs about 2 GB of memory; leave 'meteor' out of the metrics to go on without it."
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from raising import error_of
 from stap.errors import MissingDependencyError, ScoringError
 from stap.scoring import measures
 from stap.scoring import meteor as meteor_module
@@ -363,9 +364,7 @@ def test_a_scorer_that_has_scored_others_gives_what_a_new_one_gives(scorer):
     ],
 )
 def test_predictions_that_do_not_fit(scorer, predictions, message):
-    with pytest.raises(ScoringError) as raised:
-        scorer.score(predictions)
-    assert str(raised.value) == message
+    assert error_of(ScoringError, scorer.score, predictions) == message
 
 
 @pytest.mark.parametrize(
@@ -382,9 +381,7 @@ def test_predictions_that_do_not_fit(scorer, predictions, message):
     ],
 )
 def test_references_that_cannot_be_used(references, message):
-    with pytest.raises(ScoringError) as raised:
-        Scorer(references, ["rouge"])
-    assert str(raised.value) == message
+    assert error_of(ScoringError, Scorer, references, ["rouge"]) == message
 
 
 @pytest.mark.parametrize(
@@ -396,9 +393,7 @@ def test_references_that_cannot_be_used(references, message):
     ],
 )
 def test_unknown_metrics(metrics, message):
-    with pytest.raises(ValueError) as raised:
-        Scorer(REFERENCES, metrics)
-    assert str(raised.value) == message
+    assert error_of(ValueError, Scorer, REFERENCES, metrics) == message
     assert METRICS == ("bleu", "meteor", "rouge", "cider")
 
 
@@ -407,8 +402,6 @@ def test_missing_pycocoevalcap_is_named(monkeypatch):
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(measures.importlib, "import_module", missing)
-    with pytest.raises(MissingDependencyError) as raised:
-        Scorer(REFERENCES, ["cider"])
-    assert str(raised.value) == (
+    assert error_of(MissingDependencyError, Scorer, REFERENCES, ["cider"]) == (
         "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
     )

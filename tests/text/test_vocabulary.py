@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies
 
+from raising import error_of
 from stap.errors import CheckpointError, CorpusError
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
@@ -74,9 +75,7 @@ def test_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
 
 
 def test_captions_without_frequent_words_are_refused() -> None:
-    with pytest.raises(CorpusError) as caught:
-        Vocabulary.build(["a b", "c"], min_count=2)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, Vocabulary.build, ["a b", "c"], min_count=2) == (
         "the captions hold no word that is seen 2 times or more (3 words in all). "
         "Check the captions of the training split and text.min_count."
     )
@@ -125,9 +124,7 @@ def test_json_and_back(captions: list[str]) -> None:
     ],
 )
 def test_unusable_vocabularies_are_refused(content: str, message: str) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        Vocabulary.from_json(content, source="v.json")
-    assert str(caught.value) == message
+    assert error_of(CheckpointError, Vocabulary.from_json, content, source="v.json") == message
 
 
 @pytest.mark.skipif("STAP_DATA" not in os.environ, reason="STAP_DATA names no folder of real data")

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from raising import error_of
 from stap.errors import VideoError
 from stap.video.clips import FrameStream
 
@@ -96,9 +97,8 @@ def test_no_video(make_video, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError):
         FrameStream(tmp_path / "text.mp4", 25)
-    with pytest.raises(ValueError) as caught:
-        FrameStream(make_video(), 0)
-    assert str(caught.value) == "frame_rate is 0, and more than 0 frames a second, or None, was expected."
+    error = error_of(ValueError, FrameStream, make_video(), 0)
+    assert error == "frame_rate is 0, and more than 0 frames a second, or None, was expected."
 
 
 def test_nothing_can_be_decoded(make_video):
@@ -109,9 +109,7 @@ def test_nothing_can_be_decoded(make_video):
     for position, size in places:
         data[position : position + size] = bytes(size)
     path.write_bytes(data)
-    with pytest.raises(VideoError) as caught:
-        list(FrameStream(path, 25))
-    assert str(caught.value) == (
+    assert error_of(VideoError, list, FrameStream(path, 25)) == (
         f"{path}: no frame could be decoded (codec 'h264'). Re-encode it, for example: ffmpeg -i clip.mp4 out.mp4"
     )
 

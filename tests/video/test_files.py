@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from raising import error_of
 from stap.errors import VideoError
 from stap.video import VIDEO_SUFFIXES, find_videos
 from stap.video.files import check_file
@@ -46,26 +47,20 @@ def test_suffixes_are_lower_case_with_their_dot():
 
 
 def test_a_missing_path(tmp_path):
-    with pytest.raises(VideoError) as error:
-        find_videos([tmp_path / "none.mp4"])
-    assert str(error.value) == (
+    assert error_of(VideoError, find_videos, [tmp_path / "none.mp4"]) == (
         f"{tmp_path}/none.mp4: there is no such file, and a video was expected. '{tmp_path}' exists; check the name."
     )
 
 
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(VideoError) as error:
-        find_videos([tmp_path / "no" / "none.mp4"])
-    assert str(error.value) == (
+    assert error_of(VideoError, find_videos, [tmp_path / "no" / "none.mp4"]) == (
         f"{tmp_path}/no/none.mp4: there is no such file, and a video was expected. The folder '{tmp_path}/no' does not exist either."
     )
 
 
 def test_a_folder_without_videos(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(VideoError) as error:
-        find_videos([tmp_path])
-    assert str(error.value) == (
+    assert error_of(VideoError, find_videos, [tmp_path]) == (
         f"{tmp_path}: no video in this folder or below it, and files such as .mp4, .mkv, .webm or .avi were expected. "
         "Give another folder, or name the files themselves."
     )
@@ -74,9 +69,7 @@ def test_a_folder_without_videos(tmp_path):
 def test_a_name_that_is_too_long(tmp_path):
     path = tmp_path / ("x" * 300 + ".mp4")
     for look in (check_file, lambda path: find_videos([path])):
-        with pytest.raises(VideoError) as error:
-            look(path)
-        assert str(error.value) == (
+        assert error_of(VideoError, look, path) == (
             f"{path}: the system does not give access to it (File name too long). Check its name and permissions."
         )
 
@@ -87,11 +80,8 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path.chmod(0)
     if os.access(path, os.R_OK):  # the superuser may read everything
         monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(VideoError) as error:
-        check_file(path)
-    assert (
-        str(error.value) == f"{path}: no permission to read this file, and a readable video was expected. Allow it (chmod +r)."
-    )
+    error = error_of(VideoError, check_file, path)
+    assert error == f"{path}: no permission to read this file, and a readable video was expected. Allow it (chmod +r)."
 
 
 def test_a_file_that_is_in_order(tmp_path):

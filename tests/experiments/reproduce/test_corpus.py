@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from raising import error_of
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CorpusError
 from stap.experiments.reproduce.corpus import clips_digest, existing_stores, limited, prepare_corpus
@@ -28,9 +29,8 @@ def test_a_trial_keeps_every_split_and_its_share() -> None:
     assert limited(corpus_of(train=60, validation=5, test=35), 20) == chosen
     assert limited(corpus_of(train=2, test=1), 3) == corpus_of(train=2, test=1)
     assert [clip.id for clip in limited(corpus_of(train=4, test=4), 4).clips] == ["train0", "train2", "test0", "test2"]
-    with pytest.raises(CorpusError) as caught:
-        limited(corpus_of(train=60, validation=5, test=35), 2)
-    assert str(caught.value) == "--data 2: some has clips in 3 splits. Give at least 3."
+    error = error_of(CorpusError, limited, corpus_of(train=60, validation=5, test=35), 2)
+    assert error == "--data 2: some has clips in 3 splits. Give at least 3."
 
 
 def test_the_digest_tells_captions_and_splits_apart() -> None:
@@ -86,9 +86,7 @@ def test_a_clip_with_stored_features_needs_no_file(recipe: Recipe, tmp_path: Pat
         path.unlink()
     checked = prepare_corpus(stored, tmp_path / "out", stores=existing_stores([stored]), say=told.append)
     assert [clip.id for clip in checked.corpus.clips] == ["video3"]
-    with pytest.raises(CorpusError) as caught:
-        prepare_corpus(recipe, tmp_path / "out", say=told.append)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, prepare_corpus, recipe, tmp_path / "out", say=told.append) == (
         "small: none of 4 clips has a video file or stored features. "
         f"Expected files in {tmp_path}, {tmp_path / 'TrainValVideo'}."
     )
