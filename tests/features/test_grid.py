@@ -38,7 +38,7 @@ def test_preprocessing_is_crop_and_scaling_pixel_by_pixel(settings: FeatureSetti
     extractor = GridExtractor(changed(settings, mean=mean, std=std, crop=0.8))
     assert extractor.short_side == 80
     rgb = noise(2, 80, 101, 3)
-    images = extractor.preprocess(frames_of(rgb))
+    images = extractor.normalise(extractor.cropped(frames_of(rgb)))
     assert (images.shape, images.dtype) == ((2, 3, 64, 64), torch.float32)
     top, left = 8, 18  # (80 - 64) / 2 and (101 - 64) / 2, rounded to even
     for t, channel, y, x in [(0, 0, 0, 0), (1, 2, 63, 63), (0, 1, 5, 40), (1, 0, 62, 1)]:
@@ -54,7 +54,7 @@ def test_preprocessing_agrees_with_timms_own(settings: FeatureSettings) -> None:
     for height, width in [(side, side + 21), (side + 8, side)]:
         rgb = noise(1, height, width, 3)  # its shorter side is already what both resize to
         expected = transform(Image.fromarray(rgb[0]))
-        assert torch.allclose(extractor.preprocess(frames_of(rgb))[0], expected, atol=1e-5)
+        assert torch.allclose(extractor.normalise(extractor.cropped(frames_of(rgb)))[0], expected, atol=1e-5)
 
 
 def test_a_video_that_already_has_the_size_is_not_resampled(settings: FeatureSettings, clip: Callable[..., Path]) -> None:
@@ -65,7 +65,7 @@ def test_a_video_that_already_has_the_size_is_not_resampled(settings: FeatureSet
 
 def test_frames_of_another_size_are_refused(settings: FeatureSettings) -> None:
     with pytest.raises(ShapeError) as caught:
-        GridExtractor(settings).preprocess(frames_of(noise(1, 50, 80, 3)))
+        GridExtractor(settings).cropped(frames_of(noise(1, 50, 80, 3)))
     assert str(caught.value) == (
         "Frames of 80x50 pixels were given, the shorter side should be 64. "
         "Sample them with sample_frames(path, 4, short_side=64)."
@@ -76,7 +76,7 @@ def test_features_are_the_networks_last_map(settings: FeatureSettings, resnet_we
     extractor = GridExtractor(settings)
     network = timm.create_model("test_resnet", pretrained=False).eval()
     network.load_state_dict(safetensors.torch.load_file(resnet_weights))
-    images = extractor.preprocess(frames_of(noise(3, 64, 64, 3)))
+    images = extractor.normalise(extractor.cropped(frames_of(noise(3, 64, 64, 3))))
     with torch.no_grad():
         last = network.forward_features(images)  # (3, 96, 2, 2)
     found = extractor(images)

@@ -20,9 +20,8 @@ from stap.corpora.problems import OnProblem, Problem
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
-__all__ = ["IMAGE_SUFFIXES", "read_annotations"]
+__all__ = ["read_annotations"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 KARPATHY = "dataset_coco.json"
 YEARS = ("2014", "2017")
 PUBLISHED: Mapping[str, Split] = {"train": "train", "val": "validation"}

@@ -101,10 +101,6 @@ class GridExtractor:
         frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads)
         return PreparedVideo(self.cropped(frames), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
-    def preprocess(self, frames: Frames) -> Tensor:
-        """Frames with short side `self.short_side` as the backbone wants them: (T, 3, S, S) float32, normalised."""
-        return self.normalise(self.cropped(frames))
-
     def cropped(self, frames: Frames) -> Tensor:
         """The central square, (T, S, S, 3) uint8. Raises ShapeError if the frames were sampled in another size."""
         _, height, width, _ = frames.rgb_uint8.shape

@@ -155,9 +155,10 @@ class CaptionModel(nn.Module, ABC):
     def encode(self, batch: VideoBatch) -> Memory:
         """What the decoder needs of the videos."""
 
-    @abstractmethod
     def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
-        """The first decoder state: B * rows_per_video rows."""
+        """The memory's start state, once for each row: B * rows_per_video rows."""
+        h, c = memory.start.h, memory.start.c
+        return DecoderState(h.repeat_interleave(rows_per_video, dim=0), c.repeat_interleave(rows_per_video, dim=0))
 
     @abstractmethod
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:

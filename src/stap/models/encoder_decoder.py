@@ -62,12 +62,6 @@ class EncoderDecoder(CaptionModel):
             pooling_weights=pooled.weights,
         )
 
-    def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
-        """The encoder's last h and c, once for each row."""
-        return DecoderState(
-            memory.start.h.repeat_interleave(rows_per_video, dim=0), memory.start.c.repeat_interleave(rows_per_video, dim=0)
-        )
-
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
         """Read one word a row and predict the next."""
         assert isinstance(memory, StatesMemory)

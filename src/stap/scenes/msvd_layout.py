@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from stap.corpora.corpus import SPLITS, Clip, Corpus
 from stap.corpora.loading import load_corpus_with_files
 from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING
 from stap.errors import CorpusError
+from stap.files import replacing, write_atomically
 from stap.recipes.settings import CorpusSettings
 
 __all__ = ["write_msvd_layout"]
@@ -30,35 +30,21 @@ def write_msvd_layout(corpus: Corpus, out: Path) -> Corpus:
         for split in SPLITS
         for clip, number in zip(corpus.split(split), range(NUMBERS[split][0], NUMBERS[split][1] + 1), strict=False)
     ]
-    try:
-        (out / FOLDER).mkdir(parents=True, exist_ok=True)
-        for clip, _ in numbered:
-            _link(clip, out / FOLDER)
-        _write(out / MAPPING, "".join(f"{clip.id} vid{number}\n" for clip, number in numbered))
-        _write(out / DESCRIPTIONS, "".join(f"{clip.id} {line}\n" for clip, _ in numbered for line in clip.captions))
-    except OSError as error:
-        raise CorpusError(
-            f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
-        ) from error
+    for clip, _ in numbered:
+        _link(clip, out / FOLDER)
+    descriptions = "".join(f"{clip.id} {line}\n" for clip, _ in numbered for line in clip.captions)
+    write_atomically(out / MAPPING, "".join(f"{clip.id} vid{number}\n" for clip, number in numbered).encode(), CorpusError)
+    write_atomically(out / DESCRIPTIONS, descriptions.encode(), CorpusError)
     return load_corpus_with_files(CorpusSettings(kind="msvd", root=out))
 
 
 def _link(clip: Clip, folder: Path) -> None:
-    """The video file under its clip's name: a second name for it, or where there are none, a copy."""
+    """The video file under its clip's name: a hard link, or a copy where the file system has none."""
     there = folder / f"{clip.id}{clip.path.suffix}"
-    unfinished = folder / f".{there.name}.unfinished"
     if there.exists() and there.stat().st_size == clip.path.stat().st_size:
         return
-    unfinished.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        os.link(clip.path, unfinished)
-    if not unfinished.exists():
-        shutil.copyfile(clip.path, unfinished)
-    unfinished.replace(there)
-
-
-def _write(path: Path, text: str) -> None:
-    """Complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(there, CorpusError) as unfinished:
+        try:
+            os.link(clip.path, unfinished)
+        except OSError:
+            shutil.copyfile(clip.path, unfinished)

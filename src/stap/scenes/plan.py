@@ -62,12 +62,6 @@ class Scene:
     brief: bool
     distractors: int
 
-    @property
-    def combinations(self) -> tuple[Combination, ...]:
-        """Every (colour, shape, event) of the scene."""
-        pairs = [(self.objects[index], event.event) for event in self.events for index in event.objects]
-        return tuple(Combination(thing.colour, thing.shape, event) for thing, event in pairs)
-
     def facts(self) -> dict[str, Any]:
         """What can be said about the scene, as facts.json keeps it."""
         return {

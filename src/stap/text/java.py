@@ -6,12 +6,12 @@ named `java`, which many machines do not have; here the runtime of the package j
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
 
 from stap.errors import MissingDependencyError
+from stap.files import sha256_of_file
 
 __all__ = ["archive", "archive_digest", "java_command"]
 
@@ -58,4 +58,4 @@ def archive(relative: str) -> Path:
 @cache
 def archive_digest(relative: str) -> str:
     """The SHA-256 of an archive: what is kept on disk of its answers belongs to it alone."""
-    return hashlib.sha256(archive(relative).read_bytes()).hexdigest()
+    return sha256_of_file(archive(relative))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
+from stap.files import one_line
+
 __all__ = ["Finding", "examine"]
 
 ENOUGH_DISK_GB = 5  # the environment takes about as much, and the features of a corpus more
@@ -60,8 +62,7 @@ def _look(name: str, check: Callable[[], str], how_to_get: str, is_needed: bool)
     try:
         return Finding(name, True, check(), how_to_get, is_needed)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Finding(name, False, reason, how_to_get, is_needed)
+        return Finding(name, False, one_line(error), how_to_get, is_needed)
 
 
 def _pip(package: str) -> str:

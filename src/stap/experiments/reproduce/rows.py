@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 __all__ = [
     "ATTENTION_COLUMNS",
-    "CORPORA",
     "GROUPS",
     "LSTAP_GROUP",
     "METRICS",
@@ -20,7 +19,6 @@ __all__ = [
 ]
 
 CorpusName = Literal["msvd", "msrvtt", "scenes"]
-CORPORA: tuple[CorpusName, ...] = get_args(CorpusName)
 ATTENTION_COLUMNS = ("frames", "places")  # effective numbers
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 

@@ -78,12 +78,6 @@ class STATModel(CaptionModel):
         embedded: Tensor = self.embedding((words - EOS).clamp_min(0))
         return embedded.masked_fill((words < EOS).unsqueeze(-1), 0)
 
-    def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
-        """The memory's start state, once for each row."""
-        return DecoderState(
-            memory.start.h.repeat_interleave(rows_per_video, dim=0), memory.start.c.repeat_interleave(rows_per_video, dim=0)
-        )
-
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
         """Read one word a row and predict the next. Attentions: 'global', 'motion' and, with its places, 'local'."""
         assert isinstance(memory, STATMemory)
