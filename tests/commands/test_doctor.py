@@ -38,7 +38,7 @@ def test_what_is_missing_is_a_finding_and_not_an_error(monkeypatch: pytest.Monke
 def test_a_device_that_is_not_there_is_a_finding() -> None:
     device = next(finding for finding in examine(device="gpu") if finding.name == "device")
     assert not device.is_there
-    assert device.found == "device 'gpu': expected auto, cpu, cuda, cuda:1 (the second GPU) or mps."
+    assert device.found == "device 'gpu': expected auto, cpu, cuda, cuda:1 (the second GPU) or mps"
 
 
 @pytest.fixture
