@@ -147,7 +147,7 @@ def test_killed_in_the_middle_of_an_epoch_it_continues_from_the_epoch_before(
             fit(recipe, corpus, store, tmp_path / "parts")
     fit(recipe, corpus, store, tmp_path / "parts", resume=True)
     whole, parts = load_file(state_file(tmp_path / "whole")), load_file(state_file(tmp_path / "parts"))
-    assert any(name.endswith(".step_taken") for name in whole)
+    assert any(name.endswith(".square") for name in whole)
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
