@@ -319,7 +319,7 @@ def test_batches_that_cannot_be_divided_are_refused(tmp_path: Path, corpus: Corp
 def test_the_command_starts_processes_and_says_an_error_once(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"name: tiny\ncorpus: {{kind: folder, root: {tmp_path / 'nowhere'}}}\n")
-    line = [sys.executable, "-m", "stap", "train", recipe, "--out", tmp_path / "run", "--device", "cpu", "--processes", "2"]
+    line = [sys.executable, "-m", "stap.cli", "train", recipe, "--out", tmp_path / "run", "--device", "cpu", "--processes", "2"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     [said] = done.stderr.splitlines()
