@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and errors are told in one line."""
+"""Files are written whole or not at all, and errors take one line."""
 
 import contextlib
 import errno
