@@ -93,7 +93,7 @@ def network_alone(extractor: GridExtractor, count: int) -> float:
 def whole_pipeline(extractor: GridExtractor, videos: list[tuple[str, Path]], folder: Path, workers: int) -> float:
     """Videos a second."""
     start = time.perf_counter()
-    report = extract(videos, extractor, FeatureStore(folder / "store", extractor.fingerprint), workers=workers)
+    report = extract(videos, extractor, FeatureStore(folder / "store", extractor.spec.fingerprint), workers=workers)
     assert report.written == len(videos), report.failed
     return len(videos) / (time.perf_counter() - start)
 

@@ -13,6 +13,7 @@ import torch
 
 from stap.models.build import build_model
 from stap.recipes.files import load_recipe
+from stap.recipes.streams import StreamSpec
 from stap.training.muon import matrices, move_matrices
 
 ROUNDS, STEPS = 7, 5
@@ -27,7 +28,7 @@ def seconds(step: Callable[[], Any]) -> float:
 
 def main() -> None:
     settings = load_recipe("demo/quick").model
-    model = build_model(settings, vocabulary_size=165, feature_size=128, grid_size=(6, 6), frames=8)
+    model = build_model(settings, {"grid": StreamSpec("grid", 128, grid=(6, 6), frames=8)}, vocabulary_size=165)
     weights = matrices(model)
     for weight in weights:
         weight.grad = torch.randn_like(weight)

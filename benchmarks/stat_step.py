@@ -23,6 +23,7 @@ from torch import Tensor
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import EOS
 
 
@@ -122,7 +123,8 @@ def main() -> None:
     stat = STATSettings(positions=s.F, **({"global_from": source, "local_from": source} if source else {}))
     settings = ModelSettings(kind="stat", hidden_size=s.H, attention_size=s.A, embedding_size=s.E, stat=stat)
     sizes = {"frames": s.Dg, "motion": s.Dm, "regions": s.Dl, "grid": s.Dl}
-    model = build_model(settings, vocabulary_size=s.V + EOS, feature_sizes=sizes, grid_size=(s.R,))
+    streams = {name: StreamSpec(name, size, grid=(s.R,) if name == "grid" else None) for name, size in sizes.items()}
+    model = build_model(settings, streams, vocabulary_size=s.V + EOS)
     videos, captions = batches(s, from_grid=options.scenes)
     forward_limit, limit = limit_of(s)
 

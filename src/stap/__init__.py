@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stap.models.stat.decoder import STATAttention
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import Recipe
+    from stap.recipes.streams import StreamSpec
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "ScoringError",
     "ShapeError",
     "StapError",
+    "StreamSpec",
     "VideoCaption",
     "VideoError",
     "__version__",
@@ -62,6 +64,7 @@ _HOMES = {
     "stap.captioning.captioner": ("Captioner", "VideoCaption", "load"),
     "stap.recipes.settings": ("Recipe",),
     "stap.recipes.files": ("load_recipe",),
+    "stap.recipes.streams": ("StreamSpec",),
     "stap.errors": (
         "CheckpointError",
         "ConfigError",

@@ -26,11 +26,12 @@ def video(frames: int, value: float, regions: int = 2) -> dict[str, Tensor]:
 
 
 def store_of(folder: Path, videos: dict[str, dict[str, Tensor]]) -> FeatureStreams:
-    """One store that holds two streams, and times that no model is given."""
-    store = FeatureStore(folder, {"kind": "made up"})
+    """Two streams, and times that no model is given."""
+    stores = {name: FeatureStore(folder, {"kind": name, "feature_size": size}) for name, size in (("grid", 3), ("motion", 2))}
     for video_id, arrays in videos.items():
-        store.write(video_id, VideoFeatures(arrays))
-    return FeatureStreams({"grid": store, "motion": store})
+        for store in stores.values():
+            store.write(video_id, VideoFeatures(arrays))
+    return FeatureStreams(stores)
 
 
 def test_streams_are_padded_with_zeros_and_say_so(tmp_path: Path) -> None:

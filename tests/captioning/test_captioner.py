@@ -20,13 +20,14 @@ from stap.captioning.model_folder import Run, load_run, model_for, save_descript
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
-from stap.features.extractor import build_extractors, fingerprints_of, weights_files
+from stap.features.extractor import build_extractors, specs_of, weights_files
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.vocabulary import Vocabulary
 from stap.video import write_video
 
@@ -62,10 +63,10 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     extractor = GridExtractor(recipe.features)
     vocabulary = Vocabulary.build(SENTENCES)
-    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=extractor.feature_size)
+    model = build_model(recipe.model, {"grid": StreamSpec("grid", extractor.feature_size)}, vocabulary_size=len(vocabulary))
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)  # so that videos get different captions
-    save_description(work / "run", recipe, vocabulary, {"grid": extractor.fingerprint}, {"features": backbone})
+    save_description(work / "run", recipe, vocabulary, {"grid": extractor.spec}, {"features": backbone})
     save_weights(work / "run", model)
     backbone.unlink()
     return work / "run"
@@ -87,7 +88,7 @@ def test_a_caption_is_what_training_would_make_of_the_stored_features(
     captioner: Captioner, videos: list[Path], tmp_path: Path
 ) -> None:
     run = captioner.run
-    store = FeatureStore(tmp_path, captioner.extractor.fingerprint)
+    store = FeatureStore(tmp_path, captioner.extractor.spec.fingerprint)
     extract([(path.name, path) for path in videos], GridExtractor(run.recipe.features), store)
     for path in videos:
         clip = Clip(path.name, path, "test", ("a",))
@@ -132,7 +133,7 @@ def test_a_video_with_fewer_frames_is_captioned_from_those(captioner: Captioner,
 def test_width_one_is_greedy(captioner: Captioner, videos: list[Path]) -> None:
     run = captioner.run
     greedy = run.recipe.model_copy(update={"decoding": run.recipe.decoding.model_copy(update={"beam_width": 1})})
-    alone = Captioner(Run(run.model, run.vocabulary, greedy, run.fingerprint, run.folder), captioner.device)
+    alone = Captioner(Run(run.model, run.vocabulary, greedy, run.streams, run.folder), captioner.device)
     assert captioner.caption(videos[0], beam_width=1).to_json() == alone.caption(videos[0]).to_json()
     assert captioner.caption(videos[0], beam_width=1).score <= captioner.caption(videos[0], beam_width=50).score
 
@@ -184,8 +185,8 @@ def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> Non
     with pytest.raises(FeatureError) as error:
         load(copy, "cpu")
     assert str(error.value) == (
-        f"{copy}: these features were not made like those that the model was trained on: stream grid: crop: {fingerprint['crop']} here, 0.5 there; "
-        "stream grid: frames: 6 here, 16 there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+        f"{copy}: these features were not made like those that the model was trained on: stream grid: crop: expected 0.5, found {fingerprint['crop']}; "
+        "stream grid: frames: expected 16, found 6. Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
 
 
@@ -199,12 +200,11 @@ def test_another_backbone_file_in_the_folder_is_noticed(copy: Path) -> None:
 class MotionStandIn:
     """An extractor of one step, whose motion vector is its weights and the number of the video."""
 
-    streams = ("motion",)
-
     def __init__(self, settings: MotionSettings, device: object) -> None:
         self.weights_file = Path(settings.weights)
         self.weights = safetensors.torch.load_file(self.weights_file)["motion"]
-        self.fingerprint = {"kind": "motion", "weights": self.weights.tolist(), "feature_size": 3}
+        made = {"kind": "motion", "weights": self.weights.tolist(), "feature_size": 3}
+        self.spec = StreamSpec.from_fingerprint("motion", made)
 
     def extract(self, path: Path) -> VideoFeatures:
         vector = torch.cat([self.weights, torch.tensor([float(path.stem)])])
@@ -226,9 +226,9 @@ def two_streams(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     recipe = recipe_from_dict(settings | {"motion": changed["motion"], "model": settings["model"] | changed["model"]})
     extractors = build_extractors(recipe)
     folder = tmp_path / "two"
-    save_description(folder, recipe, trained.vocabulary, fingerprints_of(extractors), weights_files(extractors))
+    save_description(folder, recipe, trained.vocabulary, specs_of(extractors), weights_files(extractors))
     torch.manual_seed(3)
-    model = model_for(recipe, trained.vocabulary, fingerprints_of(extractors))
+    model = model_for(recipe, trained.vocabulary, specs_of(extractors))
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)
     save_weights(folder, model)
@@ -245,7 +245,9 @@ def test_all_extractors_of_a_model_are_rebuilt_from_its_folder(two_streams: Path
     moved = two_streams.rename(tmp_path / "moved")
     captioner = load(moved, "cpu")
     grid, motion = captioner.extractors
-    stores = {extractor.streams[0]: FeatureStore(tmp_path / "store", extractor.fingerprint) for extractor in (grid, motion)}
+    stores = {
+        extractor.spec.stream: FeatureStore(tmp_path / "store", extractor.spec.fingerprint) for extractor in (grid, motion)
+    }
     for extractor, store in zip((grid, motion), stores.values(), strict=True):
         extract([(path.name, path) for path in videos], extractor, store)
     streams = FeatureStreams(stores)
@@ -269,8 +271,8 @@ def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
     with pytest.raises(FeatureError) as error:
         load(two_streams, "cpu")
     assert str(error.value) == (
-        f"{two_streams}: these features were not made like those that the model was trained on: stream motion: weights: [0.5, 2.0] here, "
-        "[0.5, -2.0] there. Extract them with the backbone, weights and settings that features.json in the model folder names."
+        f"{two_streams}: these features were not made like those that the model was trained on: stream motion: weights: expected "
+        "[0.5, -2.0], found [0.5, 2.0]. Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
 
 
@@ -278,7 +280,7 @@ def test_a_recipe_without_a_stream_of_the_training_is_refused(two_streams: Path)
     config = json.loads((two_streams / "config.json").read_text())
     config["recipe"]["motion"] = None
     (two_streams / "config.json").write_text(json.dumps(config))
-    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent here\. Extract"):
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: missing\. Extract"):
         load(two_streams, "cpu")
 
 
@@ -299,11 +301,11 @@ def test_the_times_are_those_of_the_attended_frames(copy: Path, monkeypatch: pyt
     captioner = load(copy, "cpu")
     stat = STATSettings(global_from=None, motion_from=None, positions=4)
     settings = ModelSettings(kind="stat", hidden_size=8, attention_size=4, embedding_size=5, stat=stat)
-    sizes = {"frames": 3, "regions": 3}
-    captioner.model = build_model(settings, vocabulary_size=len(captioner.run.vocabulary), feature_sizes=sizes).eval()
+    streams = {name: StreamSpec(name, 3) for name in ("frames", "regions")}
+    captioner.model = build_model(settings, streams, vocabulary_size=len(captioner.run.vocabulary)).eval()
     times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])}
     found = [SimpleNamespace(arrays={"times_seconds": times[name]}, warnings=()) for name in times]
-    monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(streams=(name,)) for name in times])
+    monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(spec=streams[name]) for name in times])
     monkeypatch.setattr(captioner, "_features", lambda path, videos: found)
     monkeypatch.setattr(
         captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(5, 2, 3)}

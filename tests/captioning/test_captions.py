@@ -18,6 +18,7 @@ from stap.features.streams import FeatureStreams
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.recipes.settings import DecodingSettings, ModelSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.build(["a red ball rises", "the blue cube falls then spins"])
@@ -36,7 +37,7 @@ def store(tmp_path: Path) -> FeatureStreams:
 def model() -> CaptionModel:
     torch.manual_seed(2)
     settings = ModelSettings(hidden_size=8, attention_size=4, embedding_size=4, dropout=0.5)
-    model = build_model(settings, vocabulary_size=len(VOCABULARY), feature_size=5)
+    model = build_model(settings, {"grid": StreamSpec("grid", 5)}, vocabulary_size=len(VOCABULARY))
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)  # captions that differ

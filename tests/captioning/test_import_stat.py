@@ -172,8 +172,8 @@ def test_the_folder_captions_with_imported_features(tmp_path: Path, arrays: dict
             store.write(video_id, VideoFeatures({stream: torch.randn(size, generator=random)}))
     import_stat_npz(write(tmp_path, arrays), words, tmp_path / "run", features=tmp_path / "imported")
     run = load_run(tmp_path / "run")
-    assert {stream: made["source"] for stream, made in run.fingerprint.items()} == dict.fromkeys(sizes, "theirs")
-    streams = open_run_streams(run.recipe.features, run.fingerprint)
+    assert {stream: spec.fingerprint["source"] for stream, spec in run.streams.items()} == dict.fromkeys(sizes, "theirs")
+    streams = open_run_streams(run.recipe.features, run.streams)
     clips: Any = [type("Clip", (), {"id": video_id}) for video_id in ("vid1", "vid2")]
     found = caption_clips(run.model, run.vocabulary, streams, clips, run.recipe.decoding)
     assert set(found) == {"vid1", "vid2"}

@@ -23,9 +23,11 @@ from stap.errors import CheckpointError, FeatureError
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.vocabulary import Vocabulary
 
 FINGERPRINT = {"grid": {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}}
+STREAMS = {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"])}
 VOCABULARY = Vocabulary.build(["a ball rises"])
 COPY_AGAIN = "Copy the model folder again, whole."
 
@@ -41,8 +43,8 @@ def recipe() -> Recipe:
 def folder(tmp_path: Path, recipe: Recipe) -> Path:
     folder = tmp_path / "run"
     torch.manual_seed(1)
-    model = build_model(recipe.model, vocabulary_size=len(VOCABULARY), feature_size=6)
-    save_description(folder, recipe, VOCABULARY, FINGERPRINT)
+    model = build_model(recipe.model, {"grid": StreamSpec("grid", 6)}, vocabulary_size=len(VOCABULARY))
+    save_description(folder, recipe, VOCABULARY, STREAMS)
     save_weights(folder, model)
     save_metrics(folder, recipe, {"best": {"epoch": 2, "scores": {"CIDEr": 0.5}}, "history": [{"epoch": 2}]})
     return folder
@@ -50,10 +52,10 @@ def folder(tmp_path: Path, recipe: Recipe) -> Path:
 
 def test_write_and_read(folder: Path, recipe: Recipe) -> None:
     run = load_run(folder)
-    assert (run.recipe, run.vocabulary, run.fingerprint, run.folder) == (recipe, VOCABULARY, FINGERPRINT, folder)
+    assert (run.recipe, run.vocabulary, run.streams, run.folder) == (recipe, VOCABULARY, STREAMS, folder)
     assert not run.model.training
     torch.manual_seed(1)
-    expected = build_model(recipe.model, vocabulary_size=len(VOCABULARY), feature_size=6).state_dict()
+    expected = build_model(recipe.model, {"grid": StreamSpec("grid", 6)}, vocabulary_size=len(VOCABULARY)).state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in run.model.state_dict().items())
     versions = json.loads((folder / "config.json").read_text())["versions"]
     assert versions["torch"] == torch.__version__.partition("+")[0]
@@ -73,7 +75,7 @@ def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Re
     weights.parent.mkdir()
     save_file({"stem": torch.arange(3.0)}, weights)
     features = recipe.features.model_copy(update={"weights": str(weights)})
-    save_description(folder, recipe.model_copy(update={"features": features}), VOCABULARY, FINGERPRINT, {"features": weights})
+    save_description(folder, recipe.model_copy(update={"features": features}), VOCABULARY, STREAMS, {"features": weights})
     weights.unlink()
     moved = folder.rename(tmp_path / "moved")
     path = Path(load_run(moved).recipe.features.weights)
@@ -84,22 +86,24 @@ def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Re
 
 def test_features_made_another_way_are_refused(folder: Path) -> None:
     run = load_run(folder)
-    check_features(run, FINGERPRINT)
+    check_features(run, STREAMS)
     with pytest.raises(FeatureError) as caught:
-        check_features(run, {"grid": FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"}})
+        check_features(
+            run, {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"})}
+        )
     assert str(caught.value) == (
         f"{folder}: these features were not made like those that the model was trained on: "
-        'stream grid: backbone: "other" here, "made up" there; stream grid: frames: 8 here, 4 there. '
+        'stream grid: backbone: expected "made up", found "other"; stream grid: frames: expected 4, found 8. '
         "Extract them with the backbone, weights and settings that features.json in the model folder names."
     )
 
 
 def test_every_difference_is_named_with_its_stream(folder: Path) -> None:
     run = load_run(folder)
-    motion = {"kind": "motion", "feature_size": 600}
-    with pytest.raises(FeatureError, match=r"trained on: stream motion: absent there\. Extract"):
-        check_features(run, FINGERPRINT | {"motion": motion})
-    with pytest.raises(FeatureError, match=r"trained on: stream grid: absent here; stream motion: absent there\. Extract"):
+    motion = StreamSpec("motion", 600)
+    with pytest.raises(FeatureError, match=r"trained on: stream motion: unknown to the model\. Extract"):
+        check_features(run, STREAMS | {"motion": motion})
+    with pytest.raises(FeatureError, match=r"trained on: stream grid: missing; stream motion: unknown to the model\. Extract"):
         check_features(run, {"motion": motion})
 
 
@@ -110,7 +114,7 @@ def test_weights_of_every_extractor_come_along(folder: Path, recipe: Recipe, tmp
         files[section] = tmp_path / f"{number}.safetensors"
         save_file({"stem": torch.tensor([float(number)])}, files[section])
         sections[section] = sections[section].model_copy(update={"weights": str(files[section])})
-    save_description(folder, recipe.model_copy(update=sections), VOCABULARY, FINGERPRINT, files)
+    save_description(folder, recipe.model_copy(update=sections), VOCABULARY, STREAMS, files)
     moved = folder.rename(tmp_path / "moved")
     loaded = load_run(moved).recipe
     for number, (section, name) in enumerate(WEIGHTS_FILES.items()):
@@ -266,7 +270,7 @@ def test_a_pickle_is_never_read(folder: Path) -> None:
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, recipe: Recipe) -> None:
     (tmp_path / "run").write_text("notes")
     with pytest.raises(CheckpointError) as caught:
-        save_description(tmp_path / "run", recipe, VOCABULARY, FINGERPRINT)
+        save_description(tmp_path / "run", recipe, VOCABULARY, STREAMS)
     assert str(caught.value) == (
         f"{tmp_path / 'run/config.json'}: cannot be written (File exists). What was there before is kept; "
         "make room or choose another folder, and run again."

@@ -18,6 +18,7 @@ from stap.captioning.model_folder import load_run
 from stap.cli import main
 from stap.errors import VideoError
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.recipes.streams import StreamSpec
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -25,9 +26,8 @@ Run = Callable[..., tuple[int, str, list[str]]]
 class MotionStandIn:
     """Motion that cannot be had of one of the videos."""
 
-    streams = ("motion",)
+    spec = StreamSpec.from_fingerprint("motion", {"kind": "motion", "feature_size": 2})
     weights_file = None
-    fingerprint = {"kind": "motion", "feature_size": 2}  # noqa: RUF012
 
     def __init__(self, settings: object, device: object) -> None:
         pass
@@ -101,7 +101,7 @@ def test_extract_fills_every_store_and_lists_what_failed(run: Run, recipe: Path,
     ]
     status, out, said = run("train", recipe, "motion={}", "model.motion_size=2", "--out", recipe.parent / "run")
     assert status == 0, said
-    assert load_run(recipe.parent / "run").fingerprint.keys() == {"grid", "motion"}
+    assert load_run(recipe.parent / "run").streams.keys() == {"grid", "motion"}
 
 
 def as_hdf5(store: Path, file: Path) -> None:

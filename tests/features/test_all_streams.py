@@ -13,7 +13,7 @@ from stap.captioning.batches import read_videos
 from stap.captioning.captioner import load
 from stap.captioning.model_folder import model_for, save_description, save_weights
 from stap.features.extract import extract
-from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of, weights_files
+from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of, weights_files
 from stap.features.networks.faster_rcnn import build_detector
 from stap.features.networks.i3d import I3D
 from stap.features.store import FeatureStore
@@ -49,7 +49,7 @@ def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: 
     assert all(isinstance(extractor, TwoStepExtractor) for extractor in extractors)
     videos = [(name, clip(f"{name}.mp4", frames=frames, seed=frames)) for name, frames in (("a", 10), ("b", 20))]
     for extractor in extractors:
-        report = extract(videos, extractor, FeatureStore(settings.store, extractor.fingerprint))
+        report = extract(videos, extractor, FeatureStore(settings.store, extractor.spec.fingerprint))
         assert (report.written, report.failed) == (2, ())
     streams = open_streams(recipe.features, extractors)
     batch = read_videos(streams.read, ["a", "b"]).to("cpu")
@@ -64,13 +64,13 @@ def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: 
         "regions": [[False] * 2] * 2,
     }
     vocabulary = Vocabulary.build(["a red ball rises"])
-    save_description(tmp_path / "run", recipe, vocabulary, fingerprints_of(extractors), weights_files(extractors))
-    model = model_for(recipe, vocabulary, streams.fingerprint)
+    save_description(tmp_path / "run", recipe, vocabulary, specs_of(extractors), weights_files(extractors))
+    model = model_for(recipe, vocabulary, streams.specs)
     save_weights(tmp_path / "run", model)
     for name in ("i3d", "detector"):
         (tmp_path / f"{name}.safetensors").unlink()
     captioner = load(tmp_path / "run", "cpu")
-    assert fingerprints_of(captioner.extractors) == fingerprints_of(extractors)
+    assert specs_of(captioner.extractors) == specs_of(extractors)
     caption = captioner.caption(videos[0][1])
     assert caption.attention.shape == (len(caption.words), 4)
     assert len(caption.times_seconds) == 4

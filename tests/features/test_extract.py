@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -17,13 +16,13 @@ from stap.features.extract import ExtractionReport, extract
 from stap.features.grid import GridExtractor, PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.recipes.settings import FeatureSettings
+from stap.recipes.streams import StreamSpec
 
 
 class CountingExtractor:
     """Stands in for GridExtractor: frames are the number in the file's name, features tell the file, calls are counted."""
 
-    fingerprint: ClassVar = {"kind": "grid"}
-    streams = ("grid",)
+    spec = StreamSpec("grid", 3)
     weights_file = None
     images_per_call = 10
     has_random_weights = False
@@ -84,7 +83,7 @@ def run(todo: Sequence[tuple[str, Path]], extractor: object, store: FeatureStore
 def test_real_videos_get_the_features_that_each_has_alone(settings: FeatureSettings, clip: Callable[..., Path]) -> None:
     videos = [(f"v{k}", clip(f"{k}.mp4", frames=frames, seed=k)) for k, frames in enumerate([1, 8, 3, 5, 40])]
     extractor = GridExtractor(settings)
-    store = FeatureStore(settings.store, extractor.fingerprint)
+    store = FeatureStore(settings.store, extractor.spec.fingerprint)
     report = extract(videos, extractor, store)
     assert (report.written, report.already_there, report.failed) == (5, 0, ())
     assert len(report.warnings) == 1  # of the video with a single frame
@@ -99,7 +98,7 @@ def test_real_videos_get_the_features_that_each_has_alone(settings: FeatureSetti
 def test_the_same_run_gives_the_same_bits(settings: FeatureSettings, clip: Callable[..., Path], tmp_path: Path) -> None:
     videos = [(f"v{k}", clip(f"{k}.mp4", frames=3 + k, seed=k)) for k in range(4)]
     extractor = GridExtractor(settings)
-    stores = [FeatureStore(tmp_path / name, extractor.fingerprint) for name in "ab"]
+    stores = [FeatureStore(tmp_path / name, extractor.spec.fingerprint) for name in "ab"]
     for store, workers in zip(stores, (1, 3), strict=True):
         extract(videos, extractor, store, workers=workers)
     for video_id, _ in videos:

@@ -18,8 +18,8 @@ from stap.features.extractor import (
     PackingExtractor,
     TwoStepExtractor,
     build_extractors,
-    fingerprints_of,
     sections_to_extract,
+    specs_of,
     weights_files,
 )
 from stap.features.grid import GridExtractor
@@ -27,17 +27,18 @@ from stap.features.store import FeatureStore, VideoFeatures
 from stap.importers.weights import read_weights
 from stap.recipes.files import load_recipe
 from stap.recipes.settings import FeatureSettings, MotionSettings, Recipe, RegionSettings
+from stap.recipes.streams import StreamSpec
 
 
 class OneStep:
     """An extractor that has one step only: the least that the contract asks for."""
 
-    streams = ("motion",)
+    stream = "motion"
     weights_file = None
 
     def __init__(self, settings: object = None, device: object = None) -> None:
         self.settings, self.device = settings, device
-        self.fingerprint: dict[str, Any] = {"kind": "motion", "feature_size": 2}
+        self.spec = StreamSpec.from_fingerprint(self.stream, {"kind": self.stream, "feature_size": 2})
 
     def extract(self, path: str | Path) -> VideoFeatures:
         if "bad" in str(path):
@@ -50,7 +51,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins for the modules of the motion and region extractors."""
     for name, extractor in (("motion", "MotionExtractor"), ("regions", "RegionExtractor")):
         module = ModuleType(name)
-        setattr(module, extractor, type(extractor, (OneStep,), {"streams": (name,)}))
+        setattr(module, extractor, type(extractor, (OneStep,), {"stream": name}))
         monkeypatch.setitem(sys.modules, f"stap.features.{name}", module)
 
 
@@ -64,7 +65,7 @@ def test_one_extractor_a_section(settings: FeatureSettings, modules: None) -> No
     found = build_extractors(Recipe(features=settings, motion=motion, regions=RegionSettings()), "cpu")
     assert names(*found) == ["GridExtractor", "MotionExtractor", "RegionExtractor"]
     assert (found[1].settings, found[1].device) == (motion, "cpu")  # type: ignore[attr-defined]
-    assert list(fingerprints_of(found)) == ["grid", "motion", "regions"]
+    assert list(specs_of(found)) == ["grid", "motion", "regions"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_backbone_is_expected_where_frames_are_read(settings: FeatureSettings)
 
 def test_two_extractors_of_one_stream_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        fingerprints_of([OneStep(), OneStep()])
+        specs_of([OneStep(), OneStep()])
     assert str(caught.value) == "two extractors make the stream 'motion'. Leave one of their sections out of the recipe."
 
 
@@ -115,7 +116,7 @@ def test_the_grid_extractor_fulfils_all_contracts(settings: FeatureSettings) -> 
 
 def test_an_extractor_of_one_step_fills_a_store(tmp_path: Path) -> None:
     extractor = OneStep()
-    store = FeatureStore(tmp_path, extractor.fingerprint)
+    store = FeatureStore(tmp_path, extractor.spec.fingerprint)
     items = [(name, Path(f"{name}.mp4")) for name in ("a", "bad", "ccc")]
     report = extract(items, extractor, store)
     assert (report.written, report.warnings) == (2, ("a.mp4: a warning.", "ccc.mp4: a warning."))
@@ -134,7 +135,7 @@ def test_weights_of_any_file_are_carried_by_name(tmp_path: Path) -> None:
 
 def test_pooled_frames_are_the_mean_of_the_grid(settings: FeatureSettings, clip: Any) -> None:
     grid, frames = GridExtractor(settings), GridExtractor(settings.model_copy(update={"pooled": True}))
-    assert (grid.streams, frames.streams) == (("grid",), ("frames",))
+    assert (grid.spec.stream, frames.spec.stream) == ("grid", "frames")
     path = clip("a.mp4")
     whole, pooled = grid.extract(path).arrays, frames.extract(path).arrays
     assert sorted(pooled) == ["frames", "times_seconds"]
@@ -143,17 +144,20 @@ def test_pooled_frames_are_the_mean_of_the_grid(settings: FeatureSettings, clip:
     assert torch.equal(pooled["times_seconds"], whole["times_seconds"])
     differing = {
         key
-        for key in grid.fingerprint.keys() | frames.fingerprint.keys()
-        if grid.fingerprint.get(key) != frames.fingerprint.get(key)
+        for key in grid.spec.fingerprint.keys() | frames.spec.fingerprint.keys()
+        if grid.spec.fingerprint.get(key) != frames.spec.fingerprint.get(key)
     }
     assert differing == {"kind", "layer", "grid"}
-    assert (frames.fingerprint["kind"], frames.fingerprint["layer"]) == ("frames", "last map, mean over its locations")
-    assert "grid" not in frames.fingerprint
+    assert (frames.spec.fingerprint["kind"], frames.spec.fingerprint["layer"]) == (
+        "frames",
+        "last map, mean over its locations",
+    )
+    assert "grid" not in frames.spec.fingerprint
 
 
 def test_pooled_frames_go_into_their_store(settings: FeatureSettings, clip: Any) -> None:
     extractor = GridExtractor(settings.model_copy(update={"pooled": True}))
-    store = FeatureStore(settings.store, extractor.fingerprint)
+    store = FeatureStore(settings.store, extractor.spec.fingerprint)
     videos = [(name, clip(f"{name}.mp4", frames=3, seed=number)) for number, name in enumerate("ab")]
     extract(videos, extractor, store)
     for video_id, path in videos:  # in one call of the network, each gets its own

@@ -154,7 +154,7 @@ def test_the_fingerprint_says_how_features_are_made(settings: FeatureSettings) -
         "kind": "grid",
         "backbone": "test_resnet",
         "backbone_options": {},
-        "weights_sha256": extractor.fingerprint["weights_sha256"],
+        "weights_sha256": extractor.spec.fingerprint["weights_sha256"],
         "layer": "last map",
         "image_size": 64,
         "crop": 1.0,
@@ -168,9 +168,9 @@ def test_the_fingerprint_says_how_features_are_made(settings: FeatureSettings) -
         "grid": [2, 2],
         "feature_size": 96,
     }
-    assert extractor.fingerprint == expected
-    assert json.loads(json.dumps(extractor.fingerprint)) == expected
-    assert len(extractor.fingerprint["weights_sha256"]) == 64
+    assert extractor.spec.fingerprint == expected
+    assert json.loads(json.dumps(extractor.spec.fingerprint)) == expected
+    assert len(extractor.spec.fingerprint["weights_sha256"]) == 64
     assert extractor.weights_file == Path(settings.weights)
 
 
@@ -178,11 +178,11 @@ def test_the_fingerprint_knows_weights_by_content_and_not_by_file(settings: Feat
     weights = safetensors.torch.load_file(settings.weights)
     torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, tmp_path / "w.pth")
     same = GridExtractor(changed(settings, weights=str(tmp_path / "w.pth")))
-    assert same.fingerprint == GridExtractor(settings).fingerprint
+    assert same.spec.fingerprint == GridExtractor(settings).spec.fingerprint
     weights["conv1.0.weight"][0, 0, 0, 0] += 1e-6
     torch.save(weights, tmp_path / "w.pth")
     other = GridExtractor(changed(settings, weights=str(tmp_path / "w.pth")))
-    assert [key for key, value in other.fingerprint.items() if value != same.fingerprint[key]] == ["weights_sha256"]
+    assert [key for key, value in other.spec.fingerprint.items() if value != same.spec.fingerprint[key]] == ["weights_sha256"]
 
 
 def test_the_backbones_own_image_size_and_crop(settings: FeatureSettings) -> None:
@@ -202,7 +202,7 @@ def test_settings_that_cannot_work(settings: FeatureSettings) -> None:
 def test_random_weights_are_said_to_be_random(settings: FeatureSettings) -> None:
     a, b = GridExtractor(changed(settings, weights="random")), GridExtractor(changed(settings, weights="random"))
     assert (a.has_random_weights, a.weights_file) == (True, None)
-    assert a.fingerprint["weights_sha256"] != b.fingerprint["weights_sha256"]
+    assert a.spec.fingerprint["weights_sha256"] != b.spec.fingerprint["weights_sha256"]
     assert not GridExtractor(settings).has_random_weights
 
 
@@ -229,7 +229,7 @@ def test_resnet152_at_224_gives_7x7x2048(settings: FeatureSettings, clip: Callab
         {key: torch.full(value.shape, 0.01, dtype=torch.bfloat16) for key, value in weights.items()}, path
     )
     extractor = GridExtractor(FeatureSettings(weights=str(path), frames=1, stored_as="float32"))
-    assert (extractor.fingerprint["backbone"], extractor.short_side) == ("resnet152", 235)
+    assert (extractor.spec.fingerprint["backbone"], extractor.short_side) == ("resnet152", 235)
     features = extractor.extract(clip("a.mp4", height=240, width=320))
     assert features.arrays["grid"].shape == (1, 49, 2048)
 

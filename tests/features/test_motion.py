@@ -132,7 +132,7 @@ def test_many_videos_into_the_store(
     monkeypatch.setattr(extractor, "has_random_weights", False)  # which are refused otherwise
     (tmp_path / "text.mp4").write_text("no video")
     items = [("a", clip("a.mp4", frames=9)), ("text", tmp_path / "text.mp4"), ("short", clip("short.mp4", frames=3))]
-    store = FeatureStore(tmp_path / "store", extractor.fingerprint)
+    store = FeatureStore(tmp_path / "store", extractor.spec.fingerprint)
     report = extract(items, extractor, store)
     assert (report.written, [video_id for video_id, _ in report.failed], len(report.warnings)) == (2, ["text"], 1)
     for video_id, path in (items[0], items[2]):
@@ -140,7 +140,7 @@ def test_many_videos_into_the_store(
         found = store.read(video_id)
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], value) for name, value in expected.items())
-        check_array("motion", found["motion"], store.fingerprint, source=video_id, remedy="")
+        check_array(found["motion"], extractor.spec, source=video_id, remedy="")
 
 
 # --- what the network is shown ------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_whole_video_goes_through_i3d_in_one_pass(clip: Callable[..., Path]) -
         expected = extractor.network.module(images)[0]
     assert features.arrays.keys() == {"motion"}
     assert torch.allclose(features.arrays["motion"], expected, atol=1e-4 * float(expected.abs().max()))
-    assert extractor.fingerprint["clip_frames"] == "whole video"
+    assert extractor.spec.fingerprint["clip_frames"] == "whole video"
     rounded = MotionExtractor.__call__(changed_precision(extractor), frames.unsqueeze(0))[0]
     assert 0 < float((rounded - expected).norm() / expected.norm()) < 0.1
 
@@ -251,7 +251,7 @@ def test_torchvision_weights_from_a_file_with_other_classes(tmp_path: Path) -> N
     safetensors.torch.save_file(weights, tmp_path / "mc3.safetensors")
     settings = MotionSettings(network="mc3_18", weights=str(tmp_path / "mc3.safetensors"), layer="logits")
     extractor = MotionExtractor(settings)
-    assert extractor.fingerprint["feature_size"] == 5
+    assert extractor.spec.fingerprint["feature_size"] == 5
     assert extractor.weights_file == tmp_path / "mc3.safetensors"
     assert torch.equal(extractor.network.module.network.fc.bias, weights["fc.bias"])
     with pytest.raises(CheckpointError) as caught:
@@ -278,7 +278,7 @@ def test_the_fingerprint_says_how_features_are_made(extractor: MotionExtractor) 
     expected = {
         "kind": "motion",
         "network": "r3d_18",
-        "weights_sha256": extractor.fingerprint["weights_sha256"],
+        "weights_sha256": extractor.spec.fingerprint["weights_sha256"],
         "layer": "pool",
         "per": "clip",
         "frame_rate": 8.0,
@@ -299,9 +299,9 @@ def test_the_fingerprint_says_how_features_are_made(extractor: MotionExtractor) 
         "stored_as": "float32",
         "feature_size": 512,
     }
-    assert extractor.fingerprint == expected
-    assert json.loads(json.dumps(extractor.fingerprint)) == expected
-    assert (extractor.streams, extractor.weights_file, extractor.has_random_weights) == (("motion",), None, True)
+    assert extractor.spec.fingerprint == expected
+    assert json.loads(json.dumps(extractor.spec.fingerprint)) == expected
+    assert (extractor.spec.stream, extractor.weights_file, extractor.has_random_weights) == ("motion", None, True)
     assert isinstance(extractor, TwoStepExtractor)
 
 

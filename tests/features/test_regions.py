@@ -17,6 +17,7 @@ from stap.features.regions import DecodedVideo, RegionExtractor, category_name
 from stap.features.store import FeatureStore
 from stap.features.streams import FeatureStreams
 from stap.recipes.settings import RegionSettings
+from stap.recipes.streams import differences
 from stap.video import sample_frames
 
 SMALL, LARGE = "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn"
@@ -78,7 +79,7 @@ def video(clip: Callable[..., Path]) -> Path:
 def test_arrays_of_a_video(settings: RegionSettings, video: Path) -> None:
     extractor = RegionExtractor(settings)
     arrays = extractor.extract(video).arrays
-    assert extractor.streams == ("regions",)
+    assert extractor.spec.stream == "regions"
     assert {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()} == {
         "regions": ((3, 4, 1024), torch.float32),
         "boxes": ((3, 4, 4), torch.float32),
@@ -207,7 +208,7 @@ def test_a_batch_tells_missing_regions_from_others(settings: RegionSettings, cli
     scores = RegionExtractor(changed(settings, min_score=0.0)).extract(paths["a"]).arrays["scores"]
     threshold = float(scores.flatten().sort().values[4])
     extractor = RegionExtractor(changed(settings, min_score=threshold, stored_as="float16"))
-    store = FeatureStore(tmp_path / "store", extractor.fingerprint)
+    store = FeatureStore(tmp_path / "store", extractor.spec.fingerprint)
     for name, path in paths.items():
         store.write(name, extractor.extract(path))
     streams = FeatureStreams({"regions": store})
@@ -226,12 +227,12 @@ def test_the_detectors_own_size(settings: RegionSettings) -> None:
 
 def test_the_fingerprint_holds_every_setting(settings: RegionSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = write_detector(tmp_path / "again.pth", SMALL)
-    fingerprint = RegionExtractor(changed(settings, weights=str(again))).fingerprint
-    assert RegionExtractor(settings).fingerprint == fingerprint  # the file's name plays no part
+    fingerprint = RegionExtractor(changed(settings, weights=str(again))).spec.fingerprint
+    assert RegionExtractor(settings).spec.fingerprint == fingerprint  # the file's name plays no part
     changes = {"frames": 2, "regions": 5, "min_score": 0.5, "duplicate_overlap": 0.5, "image_size": 64, "stored_as": "float16"}
     for name, value in changes.items():
-        other = RegionExtractor(changed(settings, **{name: value})).fingerprint
-        [difference] = FeatureStore.differences(fingerprint, other)
+        other = RegionExtractor(changed(settings, **{name: value})).spec.fingerprint
+        [difference] = differences(fingerprint, other)
         assert difference.startswith(f"{name}: ")
     assert changes.keys() | {"detector", "weights"} == RegionSettings.model_fields.keys()
     assert fingerprint["kind"] == "regions"
@@ -240,7 +241,7 @@ def test_the_fingerprint_holds_every_setting(settings: RegionSettings, tmp_path:
 def test_what_is_stored_comes_back(settings: RegionSettings, video: Path, tmp_path: Path) -> None:
     extractor = RegionExtractor(changed(settings, stored_as="float16"))
     features = extractor.extract(video)
-    store = FeatureStore(tmp_path / "store", extractor.fingerprint)
+    store = FeatureStore(tmp_path / "store", extractor.spec.fingerprint)
     store.write("a", features)
     back = store.read("a")
     assert all(torch.equal(back[name], array) for name, array in features.arrays.items())
@@ -276,7 +277,7 @@ def test_a_detector_of_other_labels(settings: RegionSettings, video: Path, tmp_p
         faster_rcnn.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=4).state_dict(), path
     )
     extractor = RegionExtractor(changed(settings, weights=str(path), min_score=0.0))
-    assert extractor.fingerprint["labels"] == 4
+    assert extractor.spec.fingerprint["labels"] == 4
     assert set(extractor.extract(video).arrays["labels"].flatten().tolist()) <= {1, 2, 3}
     assert (category_name(3, 4), category_name(1, 91), category_name(18, 91)) == ("label 3", "person", "dog")
 

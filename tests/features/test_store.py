@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures, _quoted
+from stap.recipes.streams import differences
 
 FINGERPRINT = {"kind": "grid", "frames": 30, "crop": 0.875, "grid": (7, 7)}
 
@@ -88,12 +89,12 @@ def test_a_folder_written_by_an_earlier_stap_is_found_again(tmp_path: Path) -> N
 
 def test_differences_are_readable() -> None:
     other = {"kind": "grid", "frames": 16, "grid": [7, 7], "mean": [0.5, 0.5, 0.5]}
-    assert FeatureStore.differences(FINGERPRINT, other) == [
-        "crop: 0.875 here, absent there",
-        "frames: 30 here, 16 there",
-        "mean: absent here, [0.5, 0.5, 0.5] there",
+    assert differences(FINGERPRINT, other) == [
+        "crop: expected 0.875, found none",
+        "frames: expected 30, found 16",
+        "mean: expected none, found [0.5, 0.5, 0.5]",
     ]
-    assert FeatureStore.differences(FINGERPRINT, FINGERPRINT | {"grid": [7, 7]}) == []
+    assert differences(FINGERPRINT, FINGERPRINT | {"grid": [7, 7]}) == []
 
 
 ODD_IDS = [
@@ -153,7 +154,7 @@ def test_missing_features_that_were_made_another_way_are_named(store: FeatureSto
     with pytest.raises(FeatureError) as caught:
         store.read("video7")
     assert str(caught.value) == (
-        f"{store.folder}: no features of video 'video7'. {other.folder} has them with another fingerprint: frames: 30 here, 16 there. "
+        f"{store.folder}: no features of video 'video7'. {other.folder} has them with another fingerprint: frames: expected 30, found 16. "
         "Run `stap extract` with this recipe first."
     )
 
@@ -189,7 +190,7 @@ def test_a_changed_extractor_file_is_refused(store: FeatureStore, tmp_path: Path
     path.write_text(json.dumps(store.fingerprint | {"frames": 31}))
     with pytest.raises(FeatureError) as caught:
         FeatureStore(tmp_path / "features", FINGERPRINT)
-    assert str(caught.value) == f"{path}: was changed by hand: frames: 30 here, 31 there. Restore it, or use another store."
+    assert str(caught.value) == f"{path}: was changed by hand: frames: expected 30, found 31. Restore it, or use another store."
     path.write_text("{")
     with pytest.raises(FeatureError) as caught:
         FeatureStore(tmp_path / "features", FINGERPRINT)
@@ -274,7 +275,7 @@ def test_opening_creates_nothing_and_says_what_the_folder_holds(tmp_path: Path) 
     other.begin()
     with pytest.raises(FeatureError) as caught:
         FeatureStore.open(tmp_path / "some", FINGERPRINT)
-    assert str(caught.value) == f"{begins}{other.folder.name} differs in frames: 30 here, 16 there{ends}"
+    assert str(caught.value) == f"{begins}{other.folder.name} differs in frames: expected 30, found 16{ends}"
     assert len(list((tmp_path / "some").iterdir())) == 2
     assert FeatureStore.open(tmp_path / "some", other.fingerprint).folder == other.folder
 

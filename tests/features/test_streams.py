@@ -14,6 +14,7 @@ from stap.features.imported import import_features
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams, open_run_streams, open_streams
 from stap.recipes.settings import FeatureSettings
+from stap.recipes.streams import StreamSpec
 
 GRID = {"kind": "grid", "grid": [2, 2], "feature_size": 3}
 MOTION = {"kind": "motion", "feature_size": 5}
@@ -47,7 +48,13 @@ def test_a_video_has_all_streams_and_models_get_nothing_else(streams: FeatureStr
         "regions": ((6, 2, 4), torch.float32),
     }
     assert sorted(streams.arrays("v")["regions"]) == ["boxes", "regions", "times_seconds"]
-    assert streams.fingerprint == {"grid": GRID, "motion": MOTION, "regions": REGIONS}
+    assert {name: spec.fingerprint for name, spec in streams.specs.items()} == {
+        "grid": GRID,
+        "motion": MOTION,
+        "regions": REGIONS,
+    }
+    assert streams.specs["grid"] == StreamSpec("grid", 3, grid=(2, 2), fingerprint=GRID)
+    assert streams.specs["regions"].sizes == {"D": 4, "N": 2}
     assert streams.digest == {name: store.folder.name for name, store in streams.stores.items()}
     assert len(set(streams.digest.values())) == 3
 
@@ -116,7 +123,7 @@ class Made:
     weights_file = None
 
     def __init__(self, stream: str, fingerprint: dict[str, object]) -> None:
-        self.streams, self.fingerprint = (stream,), fingerprint
+        self.spec = StreamSpec.from_fingerprint(stream, fingerprint)
 
     def extract(self, path: str | Path) -> VideoFeatures:
         raise AssertionError
@@ -133,22 +140,22 @@ def test_extracted_and_imported_streams_meet(tmp_path: Path) -> None:
     store_of(tmp_path / "features", MOTION, motion=torch.ones(5))
     streams = open_streams(settings, [Made("motion", MOTION)])
     assert {name: tuple(array.shape) for name, array in streams.read("v").items()} == {"motion": (5,), "frames": (2, 6)}
-    again = open_run_streams(settings, streams.fingerprint)
+    again = open_run_streams(settings, streams.specs)
     assert again.digest == streams.digest
     (tmp_path / "features").rename(tmp_path / "moved")
-    moved = open_run_streams(settings, streams.fingerprint, tmp_path / "moved")
+    moved = open_run_streams(settings, streams.specs, tmp_path / "moved")
     assert torch.equal(moved.read("v")["motion"], torch.ones(5))
 
 
 def test_other_imported_features_than_in_training_are_refused(tmp_path: Path) -> None:
     folder = imported(tmp_path, 2.0)
-    fingerprint = open_streams(FeatureSettings(imported={"frames": folder}), []).fingerprint
+    fingerprint = open_streams(FeatureSettings(imported={"frames": folder}), []).specs
     other = imported(tmp_path, 3.0)
     with pytest.raises(FeatureError) as caught:
         open_run_streams(FeatureSettings(imported={"frames": other}), fingerprint)
-    here, there = (FeatureStore.at(path).fingerprint["source_sha256"] for path in (other, folder))
+    found, expected = (FeatureStore.at(path).fingerprint["source_sha256"] for path in (other, folder))
     assert str(caught.value) == (
-        f'{other}: not the features (stream frames) that the model was trained on: source_sha256: "{here}" here, "{there}" there. '
+        f'{other}: not the features (stream frames) that the model was trained on: source_sha256: expected "{expected}", found "{found}". '
         "Set features.imported.frames to the store that it was trained on."
     )
 

@@ -101,8 +101,8 @@ def test_what_a_model_folder_carries_makes_the_same_features(
     extractors = [
         MotionExtractor(MotionSettings(weights=str(path))) for path in (i3d_checkpoint, tmp_path / "motion.safetensors")
     ]
-    assert extractors[0].fingerprint == extractors[1].fingerprint
-    assert (extractors[0].weights_file, extractors[0].fingerprint["feature_size"]) == (i3d_checkpoint, 600)
+    assert extractors[0].spec.fingerprint == extractors[1].spec.fingerprint
+    assert (extractors[0].weights_file, extractors[0].spec.fingerprint["feature_size"]) == (i3d_checkpoint, 600)
 
 
 @pytest.mark.parametrize("which", [1, 2], ids=["piergiaj", "hassony2"])

@@ -141,5 +141,5 @@ def test_torchvision_s_file_of_a_bottleneck_resnet(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = torch.nn.Sequential(*list(network.children())[:-2])(images).flatten(2).transpose(1, 2)
     assert torch.allclose(extractor(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-    assert extractor.fingerprint["weights_sha256"] == weights_sha256(extractor.network)
-    assert extractor.fingerprint["crop"] == 0.875
+    assert extractor.spec.fingerprint["weights_sha256"] == weights_sha256(extractor.network)
+    assert extractor.spec.fingerprint["crop"] == 0.875

@@ -4,6 +4,7 @@ import torch
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
@@ -12,7 +13,7 @@ B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
 def make(**options):
     torch.manual_seed(1)
     settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.0} | options
-    model = build_model(ModelSettings(**settings), vocabulary_size=V, feature_size=D).double()
+    model = build_model(ModelSettings(**settings), {"grid": StreamSpec("grid", D)}, vocabulary_size=V).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))

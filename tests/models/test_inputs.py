@@ -11,6 +11,7 @@ from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.inputs import InputStage, shifted, smooth_courses, smooth_maps, with_differences
 from stap.recipes.settings import InputSettings, ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import EOS
 
 B, T, ROWS, COLUMNS, D = 2, 3, 3, 4, 5
@@ -30,7 +31,7 @@ def build(kind, **inputs):
     torch.manual_seed(2)
     sizes = {"hidden_size": 4, "attention_size": 3, "embedding_size": 3, "dropout": 0.0}
     settings = ModelSettings(kind=kind, inputs=InputSettings(**inputs), stat=OVER_A_GRID, **sizes)
-    return build_model(settings, vocabulary_size=9, feature_sizes={"grid": D}, grid_size=(ROWS, COLUMNS), frames=T).double()
+    return build_model(settings, {"grid": StreamSpec("grid", D, grid=(ROWS, COLUMNS), frames=T)}, vocabulary_size=9).double()
 
 
 @pytest.fixture
@@ -242,13 +243,15 @@ def test_a_grid_whose_rows_are_unknown_is_refused(name):
         )
         with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
             build_model(
-                ModelSettings(inputs=InputSettings(**{name: 1})), vocabulary_size=9, feature_size=5, grid_size=grid_size
+                ModelSettings(inputs=InputSettings(**{name: 1})),
+                {"grid": StreamSpec("grid", 5, grid=grid_size)},
+                vocabulary_size=9,
             )
 
 
 def test_the_number_of_frames_must_be_stated():
     with pytest.raises(ConfigError) as error:
-        build_model(ModelSettings(inputs=InputSettings(time_embedding=0.5)), vocabulary_size=9, feature_size=5)
+        build_model(ModelSettings(inputs=InputSettings(time_embedding=0.5)), {"grid": StreamSpec("grid", 5)}, vocabulary_size=9)
     assert str(error.value) == (
         "model.inputs.time_embedding needs the number of frames, which the features do not state. "
         "Extract the grid with `stap extract`, or set model.inputs.time_embedding to 0."

@@ -6,6 +6,7 @@ from stap.models.build import build_model
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, RecurrenceWeights, pooled_recurrence
 from stap.recipes.settings import ModelSettings
+from stap.recipes.streams import StreamSpec
 
 B, T, R, D, H, A = 2, 4, 3, 5, 4, 3
 
@@ -174,7 +175,7 @@ def test_memory_frames_begin_the_encoder_s_gates_and_nothing_else(kind):
     def build(**options):
         torch.manual_seed(7)
         settings = ModelSettings(kind=kind, hidden_size=200, attention_size=4, embedding_size=4, forget_bias=1.5, **options)
-        return build_model(settings, vocabulary_size=9, feature_size=4)
+        return build_model(settings, {"grid": StreamSpec("grid", 4)}, vocabulary_size=9)
 
     model, before = build(memory_frames=12), build()
     lstm = model.encoder.lstm if kind == "lrcn" else model.encoder

@@ -8,6 +8,7 @@ from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, D, H, E, A, V = 3, 4, 3, 5, 4, 3, 3, 9
@@ -18,7 +19,7 @@ def make(stat=None, **options):
     settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "attention_penalty": 0.70602}
     settings |= {"stat": STATSettings(**(stat or {}))} | options
     model = build_model(
-        ModelSettings(kind="lstap-stat", **settings), vocabulary_size=V, feature_size=D, grid_size=(1, R)
+        ModelSettings(kind="lstap-stat", **settings), {"grid": StreamSpec("grid", D, grid=(1, R))}, vocabulary_size=V
     ).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -73,8 +74,8 @@ def test_the_matching_loss_is_lstap_s(videos, captions):
 
     lstap = build_model(
         ModelSettings(kind="lstap", hidden_size=H, embedding_size=E, attention_size=A, matching_weight=0.4),
+        {"grid": StreamSpec("grid", D)},
         vocabulary_size=V,
-        feature_size=D,
     ).double()
     lstap.encoder.load_state_dict(model.encoder.state_dict())
     lstap.sentence_encoder.load_state_dict(model.sentence_encoder.state_dict())

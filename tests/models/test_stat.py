@@ -17,6 +17,7 @@ from stap.models.build import build_model
 from stap.models.caption_model import attentions_of
 from stap.models.stat.decoder import DropoutMasks
 from stap.recipes.settings import ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS, EOS, PAD
 
 B, T, R, H, E, A, V = 3, 5, 2, 4, 3, 6, 9  # V counts PAD and BOS, which have no row
@@ -43,7 +44,9 @@ def make(kind="stat", sizes=SIZES, grid_size=None, stat=None, **options):
     settings = {"hidden_size": H, "embedding_size": E, "attention_size": A, "dropout": 0.5, "attention_penalty": 0.70602}
     settings |= {"stat": attention} | options
     model = build_model(
-        ModelSettings(kind=kind, **settings), vocabulary_size=V, feature_sizes=sizes, grid_size=grid_size
+        ModelSettings(kind=kind, **settings),
+        {name: StreamSpec(name, size, grid=grid_size) for name, size in sizes.items()},
+        vocabulary_size=V,
     ).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -355,8 +358,12 @@ def test_the_size_of_the_released_model():
     settings = ModelSettings(kind="stat", attention_size=1024, embedding_size=512)
     with torch.device("meta"):
         sizes = {"frames": 1024, "motion": 4096, "regions": 4096}
-        published = build_model(settings, vocabulary_size=20_000 + EOS, feature_sizes=sizes)
-        msvd = build_model(settings, vocabulary_size=13_012 + EOS, feature_sizes=sizes)
+        published = build_model(
+            settings, {name: StreamSpec(name, size) for name, size in sizes.items()}, vocabulary_size=20_000 + EOS
+        )
+        msvd = build_model(
+            settings, {name: StreamSpec(name, size) for name, size in sizes.items()}, vocabulary_size=13_012 + EOS
+        )
     assert sum(parameter.numel() for parameter in published.parameters()) == 50_927_141
     assert sum(parameter.numel() for parameter in msvd.parameters()) == 43_764_441
 
@@ -364,7 +371,11 @@ def test_the_size_of_the_released_model():
 def test_fresh_weights():
     torch.manual_seed(0)
     settings = ModelSettings(kind="stat", hidden_size=64, attention_size=64, embedding_size=32)
-    model = build_model(settings, vocabulary_size=52, feature_sizes={"frames": 64, "motion": 96, "regions": 80})
+    model = build_model(
+        settings,
+        {name: StreamSpec(name, size) for name, size in {"frames": 64, "motion": 96, "regions": 80}.items()},
+        vocabulary_size=52,
+    )
     named = dict(model.named_parameters())
     orthogonal = {name for name in named if name.endswith("query.weight")} | {"initial_h.weight", "initial_c.weight"}
     blocks = [("decoder.recurrent_gates.weight", block) for block in named["decoder.recurrent_gates.weight"].chunk(4)]

@@ -7,6 +7,7 @@ from stap.decoding.greedy import greedy
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import EOS, PAD
 
 CAPTIONS = [(4, 5, 6), (4, 7), (8, 5, 9, 6)]
@@ -25,7 +26,7 @@ def test_captions_are_learned_by_heart(kind):
     )
     sizes = {"hidden_size": 16, "attention_size": 16, "embedding_size": 16}
     settings = ModelSettings(kind=kind, dropout=0.0, attention_penalty=0.70602, penalty_captions=1, stat=stat, **sizes)
-    model = build_model(settings, vocabulary_size=10, feature_sizes={"grid": 16}, grid_size=(2, 2))
+    model = build_model(settings, {"grid": StreamSpec("grid", 16, grid=(2, 2))}, vocabulary_size=10)
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2, [False] * 5])
     grid = torch.randn(3, 5, 4, 16).masked_fill(padding[..., None, None], 0)
     videos = VideoBatch({"grid": grid}, {"grid": padding}, torch.arange(3))

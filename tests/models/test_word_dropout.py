@@ -7,6 +7,7 @@ from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.word_dropout import WordDropout
 from stap.recipes.settings import ModelSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import EOS
 
 
@@ -23,7 +24,7 @@ def test_whole_words_are_hidden_with_that_probability_and_none_is_scaled():
 def test_it_is_for_training_and_for_the_decoder_alone(kind):
     torch.manual_seed(1)
     settings = ModelSettings(kind=kind, hidden_size=4, attention_size=3, embedding_size=3, dropout=0.0, word_dropout=0.6)
-    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(1, 3)).double()
+    model = build_model(settings, {"grid": StreamSpec("grid", 5, grid=(1, 3))}, vocabulary_size=9).double()
     videos = VideoBatch(
         {"grid": torch.randn(2, 4, 3, 5, dtype=torch.double)}, {"grid": torch.zeros(2, 4, dtype=torch.bool)}, torch.arange(2)
     )

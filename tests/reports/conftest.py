@@ -12,6 +12,7 @@ from stap.captioning.model_folder import save_description, save_weights
 from stap.features.grid import GridExtractor
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
+from stap.recipes.streams import StreamSpec
 from stap.reports.clip import ClipReport
 from stap.reports.places import Grid
 from stap.text.vocabulary import Vocabulary
@@ -62,10 +63,10 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabular
         }
     )
     extractor = GridExtractor(recipe.features)
-    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_size=extractor.feature_size)
+    model = build_model(recipe.model, {"grid": StreamSpec("grid", extractor.feature_size)}, vocabulary_size=len(vocabulary))
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)
-    save_description(work / "run", recipe, vocabulary, {"grid": extractor.fingerprint}, {"features": backbone})
+    save_description(work / "run", recipe, vocabulary, {"grid": extractor.spec}, {"features": backbone})
     save_weights(work / "run", model)
     return work / "run"
 

@@ -12,6 +12,7 @@ from stap.captioning.model_folder import Run
 from stap.errors import FeatureError
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
+from stap.recipes.streams import StreamSpec
 from stap.reports.clip import clip_from_features, clip_from_file
 from stap.reports.places import Boxes, Grid
 from stap.text.special_ids import BOS
@@ -30,12 +31,13 @@ def stat_run(vocabulary: Vocabulary, made: dict[str, dict[str, object]], end: fl
             "decoding": {"beam_width": 2, "max_words": 5},
         }
     )
-    model = build_model(recipe.model, vocabulary_size=len(vocabulary), feature_sizes=dict.fromkeys(made, D))
+    streams = {name: StreamSpec.from_fingerprint(name, {"feature_size": D} | found) for name, found in made.items()}
+    model = build_model(recipe.model, streams, vocabulary_size=len(vocabulary))
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)
     with torch.no_grad():
         model.decoder.output.bias[0] = end  # the row of EOS
-    return Run(model.eval(), vocabulary, recipe, made, Path("run"))
+    return Run(model.eval(), vocabulary, recipe, streams, Path("run"))
 
 
 def region_arrays(frames: int) -> dict[str, dict[str, torch.Tensor]]:

@@ -436,8 +436,8 @@ def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpu
     with pytest.raises(ConfigError) as caught:
         fit(recipe_of(epochs=2, optimizer={"decay": 0.8}), corpus, store, tmp_path / "run", resume=True)
     assert str(caught.value) == (
-        f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: 2 here, 1 there; "
-        "training.optimizer.decay: 0.8 here, 0.9 there. Continue with the same, or begin in another folder."
+        f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: expected 1, found 2; "
+        "training.optimizer.decay: expected 0.9, found 0.8. Continue with the same, or begin in another folder."
     )
 
 
@@ -459,8 +459,8 @@ def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpu
         fit(recipe_of(epochs=1), changed, store, tmp_path / "run", resume=True)
     message, digests = re.subn(r'"[0-9a-f]{12}"', "DIGEST", str(caught.value))
     assert (message, digests) == (
-        f"{tmp_path / 'run'}: was begun with another recipe or other data: data.captions: 21 here, 20 there; "
-        "data.sha256: DIGEST here, DIGEST there; data.words: 15 here, 14 there. "
+        f"{tmp_path / 'run'}: was begun with another recipe or other data: data.captions: expected 20, found 21; "
+        "data.sha256: expected DIGEST, found DIGEST; data.words: expected 14, found 15. "
         "Continue with the same, or begin in another folder.",
         2,
     )

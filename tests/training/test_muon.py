@@ -12,6 +12,7 @@ from torch import nn
 
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, OptimizerSettings, Recipe
+from stap.recipes.streams import StreamSpec
 from stap.training.muon import MuonAndAdam, matrices, move_matrices, orthogonalised
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.resume import Progress, load_state, save_state
@@ -45,7 +46,7 @@ def advance(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> Non
 @pytest.mark.parametrize("kind", ["lstap", "lstap-stat"])
 def test_matrices_are_muons_and_tables_and_vectors_adams(kind: str) -> None:
     settings = ModelSettings.model_validate({"kind": kind} | SIZES)
-    model = build_model(settings, vocabulary_size=9, feature_size=5, grid_size=(2, 3), frames=4)
+    model = build_model(settings, {"grid": StreamSpec("grid", 5, grid=(2, 3), frames=4)}, vocabulary_size=9)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimizer = build_optimizer(OptimizerSettings(kind="muon"), model)
     adams, muons = ([names[id(weight)] for weight in group["params"]] for group in optimizer.param_groups)

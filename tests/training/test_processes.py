@@ -25,6 +25,7 @@ from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, Recipe
+from stap.recipes.streams import StreamSpec
 from stap.training.loop import EpochSummary, fit
 from stap.training.processes import ALONE, Processes, joined, launch
 from stap.training.resume import state_file
@@ -55,7 +56,7 @@ def model_of(negatives: str) -> CaptionModel:
             "matching_weight": 2.0,
         }
     )
-    return build_model(settings, vocabulary_size=WORDS, feature_size=3, grid_size=(2, 2)).double()
+    return build_model(settings, {"grid": StreamSpec("grid", 3, grid=(2, 2))}, vocabulary_size=WORDS).double()
 
 
 def gradients(processes: Processes, negatives: str) -> dict[str, Tensor]:

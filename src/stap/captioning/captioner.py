@@ -20,7 +20,7 @@ from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
 from stap.errors import CheckpointError, FeatureError, StapError
 from stap.features.device import choose_device
-from stap.features.extractor import TwoStepExtractor, build_extractors, fingerprints_of
+from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of
 from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
@@ -90,7 +90,7 @@ class Captioner:
         self.model = run.model.to(device).eval()
         _refuse_imported(run)
         self.extractors = build_extractors(run.recipe, device)
-        check_features(run, fingerprints_of(self.extractors))
+        check_features(run, specs_of(self.extractors))
 
     @property
     def extractor(self) -> GridExtractor:
@@ -146,15 +146,9 @@ class Captioner:
         """What the model is given, checked as it was in training."""
         streams = {}
         for extractor, found in zip(self.extractors, features, strict=True):
-            for name in extractor.streams:
-                check_array(
-                    name,
-                    found.arrays[name],
-                    extractor.fingerprint,
-                    source=str(path),
-                    remedy="Such a video cannot be captioned.",
-                )
-                streams[name] = found.arrays[name]
+            array = found.arrays[extractor.spec.stream]
+            check_array(array, extractor.spec, source=str(path), remedy="Such a video cannot be captioned.")
+            streams[extractor.spec.stream] = array
         return streams
 
     def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
@@ -163,7 +157,7 @@ class Captioner:
         memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
         positions = best.attention.positions
         made = zip(self.extractors, features, strict=True)
-        attended = next(found for extractor, found in made if positions.stream in extractor.streams)
+        attended = next(found for extractor, found in made if positions.stream == extractor.spec.stream)
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,
@@ -189,7 +183,7 @@ def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
 
 def _refuse_imported(run: Run) -> None:
     """Refuse a model trained on imported features: a video file has none."""
-    imported = [stream for stream, made in run.fingerprint.items() if made.get("kind") == "imported"]
+    imported = [stream for stream, spec in run.streams.items() if spec.is_imported]
     if imported:
         raise FeatureError(
             f"{run.folder}: was trained on imported features ({', '.join(imported)}), and these cannot be made of a video file. "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stap.captioning.model_folder import Run, load_run, save_description, save_metrics, write_tensors
 from stap.errors import CheckpointError
@@ -12,6 +11,7 @@ from stap.features.imported import open_imported
 from stap.importers.stat_npz import StatCheckpoint, read_stat_npz
 from stap.recipes.files import load_recipe
 from stap.recipes.settings import Recipe
+from stap.recipes.streams import StreamSpec
 
 __all__ = ["import_stat_npz"]
 
@@ -28,28 +28,29 @@ def import_stat_npz(file: Path, words: Path, out: Path, *, features: Path | None
     if (out / "config.json").exists():
         raise CheckpointError(f"{out}: holds a model. Name another folder.")
     checkpoint = read_stat_npz(file, words)
-    fingerprint = _fingerprint(file, checkpoint.feature_sizes, features)
+    streams = _streams(file, checkpoint.feature_sizes, features)
     recipe = _recipe(file, checkpoint, features)
-    save_description(out, recipe, checkpoint.vocabulary, fingerprint)
+    save_description(out, recipe, checkpoint.vocabulary, streams)
     write_tensors(out / "model.safetensors", checkpoint.weights)
     save_metrics(out, recipe, {"best": None, "history": []})
     return load_run(out)
 
 
-def _fingerprint(file: Path, sizes: Mapping[str, int], features: Path | None) -> dict[str, dict[str, Any]]:
-    if features is None:
-        return {stream: {"kind": "imported", "stream": stream, "feature_size": size} for stream, size in sizes.items()}
-    found = {stream: open_imported(features, stream).fingerprint for stream in sizes}
+def _streams(file: Path, sizes: Mapping[str, int], features: Path | None) -> dict[str, StreamSpec]:
+    made = {stream: {"kind": "imported", "stream": stream, "feature_size": size} for stream, size in sizes.items()}
+    if features is not None:
+        made = {stream: open_imported(features, stream).fingerprint for stream in sizes}
+    streams = {stream: StreamSpec.from_fingerprint(stream, found) for stream, found in made.items()}
     wrong = [
-        f"{stream} of {found[stream].get('feature_size')} instead of {size}"
-        for stream, size in sizes.items()
-        if found[stream].get("feature_size") != size
+        f"{stream} of {spec.feature_size} instead of {sizes[stream]}"
+        for stream, spec in streams.items()
+        if spec.feature_size != sizes[stream]
     ]
     if wrong:
         raise CheckpointError(
             f"{features}: not the features of {file}: {', '.join(wrong)} values. Import those that the checkpoint was trained on."
         )
-    return found
+    return streams
 
 
 def _recipe(file: Path, checkpoint: StatCheckpoint, features: Path | None) -> Recipe:

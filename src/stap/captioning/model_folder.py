@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 from stap.captioning.model_card import model_card
 from stap.errors import CheckpointError, ConfigError, FeatureError
-from stap.features.store import FeatureStore
 from stap.features.weights import mismatches
 from stap.files import one_line, write_atomically, write_json
 from stap.importers.weights import read_weights
@@ -38,13 +37,13 @@ from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
 from stap.recipes.files import recipe_from_config
 from stap.recipes.settings import Recipe
+from stap.recipes.streams import StreamSpec, differences
 from stap.text.vocabulary import Vocabulary
 
 __all__ = [
     "WEIGHTS_FILES",
     "Run",
     "check_features",
-    "grid_size_of",
     "load_run",
     "model_for",
     "read_recipe",
@@ -64,13 +63,13 @@ PACKAGES = ("stap", "torch", "timm", "numpy")
 class Run:
     """A trained model and what it needs.
 
-    recipe: its weights files are paths inside `folder` where they came with it.   fingerprint: of the features, by stream.
+    recipe: its weights files are paths inside `folder` where they came with it.   streams: those that it was trained on, by name.
     """
 
     model: CaptionModel
     vocabulary: Vocabulary
     recipe: Recipe
-    fingerprint: dict[str, dict[str, Any]]
+    streams: Mapping[str, StreamSpec]
     folder: Path
 
 
@@ -78,12 +77,12 @@ def save_description(
     folder: Path,
     recipe: Recipe,
     vocabulary: Vocabulary,
-    fingerprint: Mapping[str, Mapping[str, Any]],
+    streams: Mapping[str, StreamSpec],
     weights: Mapping[str, Path] | None = None,
 ) -> None:
     """Write all but the weights of the model and the metrics.
 
-    fingerprint: of the features, by stream.   weights: files of extractors to copy in, as safetensors, by the recipe's section.
+    streams: of the training features, by name.   weights: files of extractors to copy in, as safetensors, by the recipe's section.
     Raises CheckpointError if the folder cannot be written or such a file cannot be read.
     """
     settings = recipe.model_dump(mode="json")
@@ -92,7 +91,7 @@ def save_description(
         write_tensors(folder / WEIGHTS_FILES[section], read_weights(path))
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     write_json(folder / "config.json", {"recipe": settings, "versions": versions}, CheckpointError)
-    write_json(folder / "features.json", {stream: dict(made) for stream, made in fingerprint.items()}, CheckpointError)
+    write_json(folder / "features.json", {name: dict(spec.fingerprint) for name, spec in streams.items()}, CheckpointError)
     write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode(), CheckpointError)
 
 
@@ -114,56 +113,37 @@ def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
         raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
     recipe = read_recipe(folder)
     vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
-    fingerprint = _read_fingerprint(folder / "features.json")
-    model = model_for(recipe, vocabulary, fingerprint)
+    streams = _read_streams(folder / "features.json")
+    model = model_for(recipe, vocabulary, streams)
     _load_weights(model, folder / "model.safetensors")
-    return Run(model.to(device).eval(), vocabulary, recipe, fingerprint, folder)
+    return Run(model.to(device).eval(), vocabulary, recipe, streams, folder)
 
 
 def model_for(
-    recipe: Recipe, vocabulary: Vocabulary, fingerprint: Mapping[str, Mapping[str, Any]], label_smoothing: float = 0.0
+    recipe: Recipe, vocabulary: Vocabulary, streams: Mapping[str, StreamSpec], label_smoothing: float = 0.0
 ) -> CaptionModel:
-    """The recipe's model for features of these streams, with fresh weights. Raises ConfigError if it needs another stream."""
-    return build_model(
-        recipe.model,
-        vocabulary_size=len(vocabulary),
-        feature_sizes={stream: made["feature_size"] for stream, made in fingerprint.items()},
-        grid_size=grid_size_of(fingerprint.get("grid", {})),
-        frames=_frames_of(fingerprint.get("grid", {})),
-        label_smoothing=label_smoothing,
-    )
+    """The recipe's model for these streams, with fresh weights. Raises ConfigError if it needs another stream."""
+    return build_model(recipe.model, streams, vocabulary_size=len(vocabulary), label_smoothing=label_smoothing)
 
 
-def grid_size_of(fingerprint: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """(rows, columns) of the grids of this fingerprint; (R,) of imported ones, of which no more is known; None if it states none."""
-    grid = fingerprint.get("grid")
-    return tuple(grid) if isinstance(grid, list) and all(isinstance(side, int) for side in grid) else None
-
-
-def _frames_of(fingerprint: Mapping[str, Any]) -> int | None:
-    """The most frames that a video has by this fingerprint; None if it states none."""
-    frames = fingerprint.get("frames")
-    return frames if isinstance(frames, int) else None
-
-
-def check_features(run: Run, fingerprint: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises FeatureError that names every difference if these features were made another way than those of the training."""
-    differences = [
+def check_features(run: Run, streams: Mapping[str, StreamSpec]) -> None:
+    """Raises FeatureError that names every difference unless these features were made like those of the training."""
+    others = [
         f"stream {stream}: {difference}"
-        for stream in [*run.fingerprint, *(stream for stream in fingerprint if stream not in run.fingerprint)]
-        for difference in _differences(fingerprint.get(stream), run.fingerprint.get(stream))
+        for stream in [*run.streams, *(stream for stream in streams if stream not in run.streams)]
+        for difference in _differences(run.streams.get(stream), streams.get(stream))
     ]
-    if differences:
+    if others:
         raise FeatureError(
-            f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(differences)}. "
+            f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(others)}. "
             "Extract them with the backbone, weights and settings that features.json in the model folder names."
         )
 
 
-def _differences(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> list[str]:
-    if here is None or there is None:
-        return ["absent here" if here is None else "absent there"]
-    return FeatureStore.differences(here, there)
+def _differences(expected: StreamSpec | None, found: StreamSpec | None) -> list[str]:
+    if expected is None or found is None:
+        return ["missing" if found is None else "unknown to the model"]
+    return differences(expected.fingerprint, found.fingerprint)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -201,21 +181,23 @@ def read_recipe(folder: Path) -> Recipe:
     return recipe.model_copy(update=carried)
 
 
-def _read_fingerprint(path: Path) -> dict[str, dict[str, Any]]:
-    """By stream, each checked for what models are built from."""
-    fingerprint = _read_json(path)
-    if isinstance(fingerprint.get("kind"), str):
+def _read_streams(path: Path) -> dict[str, StreamSpec]:
+    """By name, each checked for what models are built from."""
+    content = _read_json(path)
+    if isinstance(content.get("kind"), str):
         raise CheckpointError(
             f"{path}: holds one fingerprint, as stap wrote it before models could have several streams of features; expected "
             "one for each stream. Train the model again."
         )
-    for stream, made in fingerprint.items():
+    streams = {}
+    for stream, made in content.items():
         if not isinstance(made, dict):
             raise _unusable(path, f"{stream} holds a {type(made).__name__}, expected an object")
-        size = made.get("feature_size")
-        if not isinstance(size, int) or size < 1:
-            raise _unusable(path, f"feature_size of the stream {stream} is {size!r}, expected a whole number from 1")
-    return fingerprint
+        try:
+            streams[stream] = StreamSpec.from_fingerprint(stream, made)
+        except FeatureError as error:
+            raise _unusable(path, str(error)) from error
+    return streams
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:

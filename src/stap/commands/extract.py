@@ -44,8 +44,8 @@ def extract(
     extractors = build_extractors(settings, choose_device(device))
     done = []
     for extractor in extractors:
-        of_what = f" {', '.join(extractor.streams)}" if len(extractors) > 1 else ""
-        store = FeatureStore(settings.features.store, extractor.fingerprint)
+        of_what = f" {extractor.spec.stream}" if len(extractors) > 1 else ""
+        store = FeatureStore(settings.features.store, extractor.spec.fingerprint)
         with (
             interruptible("What is extracted stays; run the same line again to continue."),
             progress(f"extract{of_what}") as report,

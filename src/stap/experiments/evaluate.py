@@ -79,7 +79,7 @@ def evaluate(
     """
     run = load_run(model, device)
     settings = run.recipe.corpus.model_copy(update={} if corpus is None else {"root": corpus, "videos": None})
-    features = open_run_streams(run.recipe.features, run.fingerprint, store)
+    features = open_run_streams(run.recipe.features, run.streams, store)
     whole = load_corpus(settings)
     clips = (whole.only(features, "features in every stream") if settings.available_only else whole).split(split)
     if not clips:

@@ -71,7 +71,7 @@ def extract(
     FeatureError; what was stored before stays. An extractor of one step reads its videos in the calling thread.
     """
     if getattr(extractor, "has_random_weights", False):
-        section = SECTIONS[extractor.fingerprint["kind"]]
+        section = SECTIONS[extractor.spec.stream]
         raise FeatureError(
             f"{section}.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file."
         )

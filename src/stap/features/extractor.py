@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stap.errors import ConfigError
 from stap.recipes.settings import Recipe
+from stap.recipes.streams import StreamSpec
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +24,8 @@ __all__ = [
     "TwoStepExtractor",
     "build_extractor",
     "build_extractors",
-    "fingerprints_of",
     "sections_to_extract",
+    "specs_of",
     "weights_files",
 ]
 
@@ -45,12 +46,8 @@ class Extractor(Protocol):
     """
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """All that the features depend on, JSON-able: 'kind' is a key of SECTIONS, 'feature_size' is D of the streams."""
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Which of the arrays models are given; further ones (times_seconds, boxes ...) are kept for people."""
+    def spec(self) -> StreamSpec:
+        """The stream that it makes; its name is a key of SECTIONS. Further arrays (times_seconds, boxes ...) are kept for people."""
 
     @property
     def weights_file(self) -> Path | None:
@@ -121,21 +118,21 @@ def build_extractor(section: str, settings: Any, device: torch.device | str = "c
     return GridExtractor(settings, device)
 
 
-def fingerprints_of(extractors: Iterable[Extractor]) -> dict[str, Mapping[str, Any]]:
-    """Stream to the fingerprint of its extractor. Raises ConfigError where two make the same stream."""
-    found: dict[str, Mapping[str, Any]] = {}
+def specs_of(extractors: Iterable[Extractor]) -> dict[str, StreamSpec]:
+    """The stream of each extractor, by its name. Raises ConfigError where two make the same stream."""
+    found: dict[str, StreamSpec] = {}
     for extractor in extractors:
-        for stream in extractor.streams:
-            if stream in found:
-                raise ConfigError(f"two extractors make the stream {stream!r}. Leave one of their sections out of the recipe.")
-            found[stream] = extractor.fingerprint
+        stream = extractor.spec.stream
+        if stream in found:
+            raise ConfigError(f"two extractors make the stream {stream!r}. Leave one of their sections out of the recipe.")
+        found[stream] = extractor.spec
     return found
 
 
 def weights_files(extractors: Iterable[Extractor]) -> dict[str, Path]:
     """The recipe's section to the weights file of its extractor, for those that have one of their own."""
     return {
-        SECTIONS[extractor.fingerprint["kind"]]: extractor.weights_file
+        SECTIONS[extractor.spec.stream]: extractor.weights_file
         for extractor in extractors
         if extractor.weights_file is not None
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.recipes.settings import FeatureSettings
+from stap.recipes.streams import StreamSpec
 from stap.video import Frames, sample_frames
 
 __all__ = ["GridExtractor", "PreparedVideo", "VideoFeatures"]
@@ -52,7 +52,6 @@ class GridExtractor:
         own = own_preprocessing(network)
         self.frames = settings.frames
         self.pooled = settings.pooled
-        self.streams = ("frames",) if settings.pooled else ("grid",)
         self.image_size = _square_side(settings, own)
         self.crop = settings.crop or own.crop
         self.short_side = math.floor(self.image_size / self.crop + 1e-6)  # timm's own transforms round down too
@@ -66,8 +65,9 @@ class GridExtractor:
         mean, std = settings.mean or own.mean, settings.std or own.std
         self._mean = 255 * torch.tensor(mean, device=self.device).view(3, 1, 1)
         self._std = 255 * torch.tensor(std, device=self.device).view(3, 1, 1)
-        self.fingerprint: dict[str, Any] = {
-            "kind": self.streams[0],
+        stream = "frames" if settings.pooled else "grid"
+        fingerprint = {
+            "kind": stream,
             "backbone": settings.backbone,
             "backbone_options": dict(settings.backbone_options),
             "weights_sha256": sha256,
@@ -84,6 +84,7 @@ class GridExtractor:
             **({} if settings.pooled else {"grid": list(self.grid_size)}),
             "feature_size": self.feature_size,
         }
+        self.spec = StreamSpec.from_fingerprint(stream, fingerprint)
 
     def extract(self, path: str | Path) -> VideoFeatures:
         """Features of one video file. Raises VideoError, or FeatureError where they do not fit the stored type."""
@@ -134,7 +135,6 @@ class GridExtractor:
 
         Where the settings say pooled, the mean over the R locations is stored, as 'frames' (T, D).
         """
-        [stream] = self.streams
         if self.pooled:
             features = features.mean(dim=1)
         largest = float(features.abs().max())
@@ -147,7 +147,7 @@ class GridExtractor:
                 f"{name}: the largest feature is {largest:.6g}, and float16 ends at 65504. Use features.stored_as=float32."
             )
         stored = features.to(self.stored_type, copy=True).to("cpu")
-        return VideoFeatures({stream: stored, "times_seconds": video.times_seconds}, video.warnings)
+        return VideoFeatures({self.spec.stream: stored, "times_seconds": video.times_seconds}, video.warnings)
 
 
 def _square_side(settings: FeatureSettings, own: OwnPreprocessing) -> int:

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from stap.errors import FeatureError
-from stap.features.shapes import AXES, check_array
+from stap.features.shapes import check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
 from stap.files import sha256_of_file
 from stap.importers.array_files import FoundArray, find_files, list_arrays, read_array
+from stap.recipes.streams import AXES, StreamSpec
 
 __all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
 
@@ -70,7 +71,7 @@ def import_features(
             if store is None:
                 store = FeatureStore(out, made | _sizes(stream, array))
                 store.begin()
-            features = None if video_id in store else _features(array, store.fingerprint)
+            features = None if video_id in store else _features(array, StreamSpec.from_fingerprint(stream, store.fingerprint))
         except FeatureError as error:
             failed.append((video_id, str(error)))
         else:
@@ -159,7 +160,7 @@ def _with_ids(
 def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
     """What the first array promises for all: its sizes but for the number of frames."""
     values = _tensor(array)
-    check_array(stream, values, {}, source=str(array), remedy=REMEDY)
+    check_array(values, StreamSpec(stream, feature_size=0), source=str(array), remedy=REMEDY)
     axes = next(axes for axes in AXES[stream] if len(axes) == values.dim())
     sizes = dict(zip(axes, values.shape, strict=True))
     return {
@@ -170,16 +171,16 @@ def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
     }
 
 
-def _features(array: FoundArray, made: Mapping[str, Any]) -> VideoFeatures:
+def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
     values = _tensor(array)
-    check_array(made["stream"], values, made, source=str(array), remedy=REMEDY)
+    check_array(values, spec, source=str(array), remedy=REMEDY)
     largest = float(values.abs().max())
     if not math.isfinite(largest):
         raise FeatureError(f"{array}: holds what is no number (nan or inf). Expected features.")
-    kind = torch.float16 if made["stored_as"] == "float16" else torch.float32
+    kind = torch.float16 if spec.fingerprint["stored_as"] == "float16" else torch.float32
     if largest > torch.finfo(kind).max:
         raise FeatureError(f"{array}: the largest feature is {largest:.6g}, and float16 ends at 65504. Store them as float32.")
-    return VideoFeatures({made["stream"]: values.to(kind)})
+    return VideoFeatures({spec.stream: values.to(kind)})
 
 
 def _tensor(array: FoundArray) -> Tensor:

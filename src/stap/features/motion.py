@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.files import one_line
 from stap.recipes.settings import MotionSettings
+from stap.recipes.streams import StreamSpec
 from stap.video.clips import FrameStream
 
 __all__ = ["MotionExtractor", "StreamedVideo", "choose_clips"]
@@ -41,8 +41,6 @@ class StreamedVideo:
 class MotionExtractor:
     """From video files to motion features, as the settings say. Nothing is trained here: no gradients, evaluation mode."""
 
-    streams = ("motion",)
-
     def __init__(self, settings: MotionSettings, device: torch.device | str = "cpu") -> None:
         """Build the network and load its weights. Raises ConfigError or CheckpointError."""
         self.device = torch.device(device)
@@ -55,7 +53,7 @@ class MotionExtractor:
         self._mean_cube = None if self.network.mean_cube is None else self.network.mean_cube.to(self.device)
         self._frames_per_call = FRAMES_PER_CALL_CPU if self.device.type == "cpu" else FRAMES_PER_CALL_GPU
         self.stored_type = torch.float16 if settings.stored_as == "float16" else torch.float32
-        self.fingerprint: dict[str, Any] = {
+        fingerprint = {
             "kind": "motion",
             "network": settings.network,
             "weights_sha256": sha256,
@@ -73,6 +71,7 @@ class MotionExtractor:
             "stored_as": settings.stored_as,
             "feature_size": self.network.feature_size,
         }
+        self.spec = StreamSpec.from_fingerprint("motion", fingerprint)
 
     def extract(self, path: str | Path) -> VideoFeatures:
         """Features of one video file. Raises VideoError, or FeatureError where they cannot be stored."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from stap.features.networks.faster_rcnn import CATEGORIES, build_detector, fc7_s
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.recipes.settings import RegionSettings
+from stap.recipes.streams import StreamSpec
 from stap.video import sample_frames
 
 __all__ = ["DecodedVideo", "FrameRegions", "RegionExtractor", "category_name"]
@@ -53,8 +53,6 @@ class RegionExtractor:
     box is pooled once more after it was refined, so that the feature belongs to the box that is stored and drawn.
     """
 
-    streams = ("regions",)
-
     def __init__(self, settings: RegionSettings, device: torch.device | str = "cpu") -> None:
         """Build the detector and load its weights. Raises CheckpointError."""
         self.device = torch.device(device)
@@ -71,7 +69,7 @@ class RegionExtractor:
         self.stored_type = torch.float16 if settings.stored_as == "float16" else torch.float32
         sha256 = weights_sha256(detector)
         self.detector = detector.to(self.device)
-        self.fingerprint: dict[str, Any] = {
+        fingerprint = {
             "kind": "regions",
             "detector": settings.detector,
             "labels": int(detector.roi_heads.box_predictor.cls_score.out_features),
@@ -90,6 +88,7 @@ class RegionExtractor:
             "stored_as": settings.stored_as,
             "feature_size": self.feature_size,
         }
+        self.spec = StreamSpec.from_fingerprint("regions", fingerprint)
 
     def extract(self, path: str | Path) -> VideoFeatures:
         """Regions of one video file. Raises VideoError, or FeatureError where nothing is detected or the type cannot hold it."""

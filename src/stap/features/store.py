@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stap.errors import FeatureError
 from stap.files import one_line, read_json, write_atomically
+from stap.recipes.streams import differences
 
 __all__ = ["FeatureStore", "VideoFeatures"]
 
@@ -129,16 +130,6 @@ class FeatureStore:
         for path in self.folder.glob(f"[!.]*{SUFFIX}"):  # a name that begins with a dot is a file that is being written
             yield unquote(path.name.removesuffix(SUFFIX), errors="surrogateescape")
 
-    @staticmethod
-    def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-        """What two fingerprints disagree on, one 'frames: 30 here, 16 there' each; a is here, b is there."""
-        here, there = json.loads(_canonical(a)), json.loads(_canonical(b))
-        return [
-            f"{key}: {_shown(here, key)} here, {_shown(there, key)} there"
-            for key in sorted(here.keys() | there.keys())
-            if here.get(key, ...) != there.get(key, ...)
-        ]
-
     def _path(self, video_id: str) -> Path:
         name = _quoted(video_id) + SUFFIX
         if not video_id or len(name.encode()) > LONGEST_NAME:
@@ -162,7 +153,7 @@ class FeatureStore:
         name = self._path(video_id).name
         holder = next((other for other in self._others_of_the_kind() if (other[0] / name).is_file()), None)
         made_otherwise = (
-            f" {holder[0]} has them with another fingerprint: {'; '.join(self.differences(self.fingerprint, holder[1]))}."
+            f" {holder[0]} has them with another fingerprint: {'; '.join(differences(self.fingerprint, holder[1]))}."
             if holder
             else ""
         )
@@ -173,7 +164,7 @@ class FeatureStore:
         if not self.root.is_dir():
             return f"{self.root}: no such feature store (stream {what}). Run `stap extract` first, or name the folder that it filled."
         others = [
-            f"{folder.name} differs in {'; '.join(self.differences(self.fingerprint, made))}"
+            f"{folder.name} differs in {'; '.join(differences(self.fingerprint, made))}"
             for folder, made in self._others_of_the_kind()
         ]
         found = ". ".join(others) or f"It holds {', '.join(self._kinds()) or 'no features'}"
@@ -200,8 +191,8 @@ class FeatureStore:
     def _check_extractor_file(self) -> None:
         path = self.folder / EXTRACTOR_FILE
         found = _read_fingerprint(path)
-        if differences := self.differences(self.fingerprint, found):
-            raise FeatureError(f"{path}: was changed by hand: {'; '.join(differences)}. Restore it, or use another store.")
+        if changes := differences(self.fingerprint, found):
+            raise FeatureError(f"{path}: was changed by hand: {'; '.join(changes)}. Restore it, or use another store.")
 
     def _remove_stale_files(self) -> None:
         for path in self.folder.glob(".*.tmp*"):
@@ -231,7 +222,3 @@ def _folder_name(fingerprint: Mapping[str, Any]) -> str:
 
 def _canonical(fingerprint: Mapping[str, Any]) -> str:
     return json.dumps(fingerprint, sort_keys=True, separators=(",", ":"))
-
-
-def _shown(fingerprint: Mapping[str, Any], key: str) -> str:
-    return json.dumps(fingerprint[key]) if key in fingerprint else "absent"

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from stap.errors import FeatureError
-from stap.features.extractor import Extractor, fingerprints_of
+from stap.features.extractor import Extractor, specs_of
 from stap.features.imported import open_imported
 from stap.features.shapes import check_array
 from stap.features.store import FeatureStore
 from stap.recipes.settings import FeatureSettings
+from stap.recipes.streams import StreamSpec, differences
 
 __all__ = ["FeatureStreams", "open_run_streams", "open_streams"]
 
 
 class FeatureStreams:
-    """Streams of the same videos, each in its own store, with what training asks of a store.
-
-    fingerprint: stream to how it was made.
-    """
+    """Streams of the same videos, each in its own store.   specs: of each stream, by its name."""
 
     def __init__(self, stores: Mapping[str, FeatureStore]) -> None:
         self.stores = dict(stores)
-        self.fingerprint: dict[str, dict[str, Any]] = {name: store.fingerprint for name, store in stores.items()}
+        self.specs = {name: StreamSpec.from_fingerprint(name, store.fingerprint) for name, store in stores.items()}
 
     @property
     def digest(self) -> dict[str, str]:
@@ -44,9 +41,9 @@ class FeatureStreams:
             arrays = store.read(video_id)
             if name not in arrays:
                 raise FeatureError(
-                    f"{video_id}: {store.folder} holds {_listed(arrays)} of it, and no stream {name!r}. {_remedy(store.fingerprint)}"
+                    f"{video_id}: {store.folder} holds {_listed(arrays)} of it, and no stream {name!r}. {_remedy(self.specs[name])}"
                 )
-            check_array(name, arrays[name], store.fingerprint, source=video_id, remedy=_remedy(store.fingerprint))
+            check_array(arrays[name], self.specs[name], source=video_id, remedy=_remedy(self.specs[name]))
             streams[name] = arrays[name]
         return streams
 
@@ -65,33 +62,31 @@ class FeatureStreams:
                 shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
                 raise FeatureError(
                     f"{store.folder}: no features (stream {name}) of {len(missing)} of {len(video_ids)} clips ({shown}). "
-                    f"{_remedy(store.fingerprint)}"
+                    f"{_remedy(self.specs[name])}"
                 )
 
 
 def open_streams(settings: FeatureSettings, extractors: Iterable[Extractor]) -> FeatureStreams:
     """The streams of these extractors in the recipe's store, and the imported ones. Raises FeatureError if one has no store."""
-    stores = {name: FeatureStore.open(settings.store, made) for name, made in fingerprints_of(extractors).items()}
+    stores = {name: FeatureStore.open(settings.store, spec.fingerprint) for name, spec in specs_of(extractors).items()}
     return FeatureStreams(stores | {name: open_imported(path, name) for name, path in settings.imported.items()})
 
 
-def open_run_streams(
-    settings: FeatureSettings, fingerprint: Mapping[str, Mapping[str, Any]], store: Path | None = None
-) -> FeatureStreams:
+def open_run_streams(settings: FeatureSettings, specs: Mapping[str, StreamSpec], store: Path | None = None) -> FeatureStreams:
     """The streams that a model was trained on; no extractor is built.
 
-    fingerprint: by stream, as `FeatureStreams.fingerprint`.   store: where extracted features are now, if not where the
-    settings say. Raises FeatureError, also where an imported store holds something else than in training.
+    specs: as `FeatureStreams.specs`.   store: where extracted features are now, if not where the settings say.
+    Raises FeatureError, also where an imported store holds other features than in training.
     """
     stores = {}
-    for name, made in fingerprint.items():
+    for name, spec in specs.items():
         if name not in settings.imported:
-            stores[name] = FeatureStore.open(store or settings.store, made)
+            stores[name] = FeatureStore.open(store or settings.store, spec.fingerprint)
             continue
         stores[name] = open_imported(settings.imported[name], name)
-        if differences := FeatureStore.differences(stores[name].fingerprint, made):
+        if others := differences(spec.fingerprint, stores[name].fingerprint):
             raise FeatureError(
-                f"{stores[name].folder}: not the features (stream {name}) that the model was trained on: {'; '.join(differences)}. "
+                f"{stores[name].folder}: not the features (stream {name}) that the model was trained on: {'; '.join(others)}. "
                 f"Set features.imported.{name} to the store that it was trained on."
             )
     return FeatureStreams(stores)
@@ -101,7 +96,7 @@ def _listed(arrays: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name} {tuple(array.shape)}" for name, array in sorted(arrays.items())) or "nothing"
 
 
-def _remedy(fingerprint: Mapping[str, Any]) -> str:
-    if fingerprint.get("kind") == "imported":
+def _remedy(spec: StreamSpec) -> str:
+    if spec.is_imported:
         return "Check the source, and run `stap import-features` on it again."
     return "Run `stap extract` with the same recipe first."

@@ -13,42 +13,35 @@ from stap.models.lstap import LSTAP
 from stap.models.stat.lstap_stat import LSTAPSTAT
 from stap.models.stat.model import STAT
 from stap.recipes.settings import ModelSettings
+from stap.recipes.streams import StreamSpec
 
 __all__ = ["build_model"]
 
 
 def build_model(
-    settings: ModelSettings,
-    *,
-    vocabulary_size: int,
-    feature_size: int | None = None,
-    grid_size: tuple[int, ...] | None = None,
-    frames: int | None = None,
-    label_smoothing: float = 0.0,
-    feature_sizes: Mapping[str, int] | None = None,
+    settings: ModelSettings, streams: Mapping[str, StreamSpec], *, vocabulary_size: int, label_smoothing: float = 0.0
 ) -> CaptionModel:
     """The model of a recipe, with fresh weights drawn from torch's global generator.
 
-    feature_size: D of the stream 'grid'.   feature_sizes: D of every stream by its name, for models that read several.
-    grid_size: (rows, columns) of the features' grid, or (R,) where only the number of its locations is known.   frames: of the longest
-    video. STAT's differences of grids need the first, `model.inputs` may need both.
+    streams: those that the model may read, by name. STAT's differences of grids need the size of the grid, `model.inputs` may need it
+    and the number of frames.
 
     Raises ConfigError if a stream, the grid's size or the number of frames is missing that the settings need.
     """
-    sizes = dict(feature_sizes or {}) | ({} if feature_size is None else {"grid": feature_size})
-    inputs = InputStage(settings.inputs, sizes["grid"], grid_size, frames) if "grid" in sizes else None
+    grid = streams.get("grid")
+    inputs = None if grid is None else InputStage(settings.inputs, grid.feature_size, grid.grid, grid.frames)
     if settings.kind in ("stat", "stat-mm17"):
         return STAT(
             settings,
             vocabulary_size=vocabulary_size,
-            feature_sizes=sizes,
-            grid_size=grid_size,
+            feature_sizes={name: spec.feature_size for name, spec in streams.items()},
+            grid_size=None if grid is None else grid.grid,
             inputs=inputs,
             label_smoothing=label_smoothing,
         )
     if inputs is None:
         raise ConfigError(
-            f"model.kind {settings.kind} needs the stream 'grid', but the features have {', '.join(sizes) or 'none'}. "
+            f"model.kind {settings.kind} needs the stream 'grid', but the features have {', '.join(streams) or 'none'}. "
             "Extract a grid (features.backbone names its network), or take another kind."
         )
     if settings.kind == "lrcn":

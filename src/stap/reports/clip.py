@@ -18,6 +18,7 @@ from stap.captioning.model_folder import Run
 from stap.decoding.steps import Hypothesis
 from stap.errors import FeatureError, ShapeError
 from stap.models.caption_model import Attention, attentions_of
+from stap.recipes.streams import StreamSpec
 from stap.reports.places import Boxes, Grid, Places
 from stap.video import sample_frames
 
@@ -98,8 +99,7 @@ def clip_from_file(
     """
     arrays: dict[str, Mapping[str, Tensor]] = {}
     for extractor in captioner.extractors:
-        features = extractor.extract(path)
-        arrays |= dict.fromkeys(extractor.streams, features.arrays)
+        arrays[extractor.spec.stream] = extractor.extract(path).arrays
     return clip_from_features(
         captioner.run,
         arrays,
@@ -131,10 +131,10 @@ def clip_from_features(
     """
     best, attention, places_weights = _attention(run, arrays, beam_width, device)
     stream, order = attention.positions.stream, attention.positions.indices[0].numpy()
-    made, kept = run.fingerprint[stream], arrays[stream]
-    rgb_uint8, times = _frames(path, made, len(kept[stream]))
+    spec, kept = run.streams[stream], arrays[stream]
+    rgb_uint8, times = _frames(path, spec, len(kept[stream]))
     times = kept["times_seconds"].numpy() if "times_seconds" in kept else times
-    places = None if places_weights is None else _places(made, kept, order)
+    places = None if places_weights is None else _places(spec, kept, order)
     return ClipReport(
         video_id=video_id,
         caption_words=tuple(run.vocabulary.decode(best.words)),
@@ -168,25 +168,25 @@ def _attention(
     return best, best.attention, pooling
 
 
-def _places(made: Mapping[str, Any], kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:
+def _places(spec: StreamSpec, kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:
     """What the places are; None where nobody knows, as of imported regions without their boxes."""
-    if isinstance(made.get("grid"), list):
-        return Grid(*made["grid"])
+    if spec.grid is not None and len(spec.grid) == 2:
+        return Grid(*spec.grid)
     if "boxes" not in kept:
         return None
     names: tuple[tuple[str, ...], ...] = ()
-    if "labels" in kept and isinstance(made.get("labels"), int):
+    if "labels" in kept and spec.labels is not None:
         from stap.features.regions import category_name
 
-        names = tuple(tuple(category_name(label, made["labels"]) for label in row) for row in kept["labels"][order].tolist())
+        names = tuple(tuple(category_name(label, spec.labels) for label in row) for row in kept["labels"][order].tolist())
     return Boxes(kept["boxes"][order].float().numpy(), names)
 
 
-def _frames(path: Path, made: Mapping[str, Any], count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+def _frames(path: Path, spec: StreamSpec, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """The frames that features were made of, (T, height, width, 3) uint8, as the network saw them; and their times."""
-    size, crop = made.get("image_size") or _SHORT_SIDE, made.get("crop")
+    size, crop = spec.image_size or _SHORT_SIDE, spec.crop
     short_side = min(_SHORT_SIDE, math.floor(size / (crop or 1) + 1e-6))
-    frames = sample_frames(path, made.get("frames") or count, short_side=short_side)
+    frames = sample_frames(path, spec.frames or count, short_side=short_side)
     if len(frames.rgb_uint8) != count:
         raise FeatureError(
             f"{path}: gives {len(frames.rgb_uint8)} frames, and its features are of {count}. "

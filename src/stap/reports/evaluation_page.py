@@ -93,7 +93,7 @@ def _clip_reports(evaluated: EvaluatedSplit, shown: Sequence[str]) -> tuple[tupl
     run = evaluated.run
     try:
         found = _clips_with_video(evaluated)
-        streams = open_run_streams(run.recipe.features, run.fingerprint, evaluated.store)
+        streams = open_run_streams(run.recipe.features, run.streams, evaluated.store)
     except (CorpusError, FeatureError) as error:
         return (), (f"No clips are shown: {error}",)
     drawn, remarks = [], []
@@ -137,7 +137,7 @@ def _curves(run: Run) -> tuple[Curve, ...]:
 def _how_made(evaluated: EvaluatedSplit) -> dict[str, str]:
     run = evaluated.run
     decoding = run.recipe.decoding
-    features = {f"Features, {stream}": _described(made) for stream, made in run.fingerprint.items()}
+    features = {f"Features, {stream}": _described(spec.fingerprint) for stream, spec in run.streams.items()}
     return {
         "Model": f"{run.folder} ({run.recipe.name}, {run.recipe.model.kind}, seed {run.recipe.seed})",
         "Corpus": f"{run.recipe.corpus.kind}, split {evaluated.split}: {len(evaluated.scores.per_video)} clips",

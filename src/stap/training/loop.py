@@ -149,14 +149,14 @@ class Training:
         check_parts(recipe, videos.epoch(recipe.training, recipe.seed, 1, 0), processes.size)
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         smoothing = recipe.training.label_smoothing
-        self.model = model_for(recipe, videos.vocabulary, store.fingerprint, smoothing).to(processes.device)
+        self.model = model_for(recipe, videos.vocabulary, store.specs, smoothing).to(processes.device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
 
     def begun(self, weights: Mapping[str, Path] | None) -> Progress:
         """A new run: its folder is written, and nothing is done yet."""
         progress = Progress()
         if self.processes.is_first:
-            save_description(self.out, self.recipe, self.videos.vocabulary, self.store.fingerprint, weights)
+            save_description(self.out, self.recipe, self.videos.vocabulary, self.store.specs, weights)
             save_state(self.out, self.recipe, progress, self.model, self.optimizer, self.data)
         return progress
 

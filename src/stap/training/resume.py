@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from stap.captioning.model_folder import read_tensors, write_tensors
 from stap.errors import CheckpointError, ConfigError
-from stap.features.store import FeatureStore
 from stap.recipes.settings import Recipe
+from stap.recipes.streams import differences
 
 __all__ = ["Progress", "epoch_seed", "load_state", "save_state", "state_file"]
 
@@ -113,10 +113,9 @@ def _begun_with(recipe: Recipe, data: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def _check_begun_with(run: Path, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-    differences = FeatureStore.differences(_flat(here), _flat(there))
-    if differences:
+    if others := differences(_flat(there), _flat(here)):
         raise ConfigError(
-            f"{run}: was begun with another recipe or other data: {'; '.join(differences)}. "
+            f"{run}: was begun with another recipe or other data: {'; '.join(others)}. "
             "Continue with the same, or begin in another folder."
         )
 

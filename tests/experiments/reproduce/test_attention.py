@@ -17,6 +17,7 @@ from stap.features.streams import FeatureStreams
 from stap.models.batch import VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings, STATSettings
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS, EOS
 
 R, LENGTHS = 4, (5, 3)
@@ -40,7 +41,7 @@ def entropy_of(weights: list[float]) -> float:
 def test_the_mean_over_words_and_frames_equals_one_video_at_a_time(kind: str) -> None:
     torch.manual_seed(1)
     settings = ModelSettings(kind=kind, hidden_size=6, attention_size=5, embedding_size=4, stat=OVER_A_GRID)
-    model = build_model(settings, vocabulary_size=9, feature_sizes={"grid": 3}, grid_size=(2, 2)).eval()
+    model = build_model(settings, {"grid": StreamSpec("grid", 3, grid=(2, 2))}, vocabulary_size=9).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter))
     grids = {f"clip{b}": torch.randn(length, R, 3) for b, length in enumerate(LENGTHS)}

@@ -187,7 +187,7 @@ def test_what_fails_is_reported_and_the_rest_goes_on(small: Request, tmp_path: P
     )
     [error] = other.rows[0].errors
     assert error == (
-        f"Seed 1: {request.run_folder(rows[2], 1)}: was begun with another recipe or other data: training.l2: 0.5 here, 0.0001 there. "
+        f"Seed 1: {request.run_folder(rows[2], 1)}: was begun with another recipe or other data: training.l2: expected 0.0001, found 0.5. "
         "Continue with the same, or begin in another folder."
     )
 

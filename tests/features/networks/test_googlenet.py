@@ -43,7 +43,7 @@ def test_the_pooled_map_is_pool5_of_torchvision(published: tuple[GoogLeNet, Path
     assert found.shape == (2, 49, 1024)
     assert torch.allclose(found.mean(dim=1), pool5[0], rtol=1e-3, atol=1e-4 * float(pool5[0].abs().max()))
     assert float(pool5[0].std()) > 0.01
-    fingerprint = extractor.fingerprint
+    fingerprint = extractor.spec.fingerprint
     assert (fingerprint["backbone"], fingerprint["feature_size"]) == ("googlenet", 1024)
     assert (fingerprint["image_size"], fingerprint["crop"]) == (224, 0.875)
     assert extractor.short_side == 256

@@ -316,7 +316,7 @@ def test_a_run_is_continued_with_its_own_recipe_and_captions(scenes: Path, finis
     with pytest.raises(ConfigError) as error:
         pretrain(recipe_of(scenes, batch_size=4), finished, resume=True)
     assert str(error.value) == (
-        f"{finished}: was begun with another recipe or other data: pretraining.batch_size: 4 here, 8 there. "
+        f"{finished}: was begun with another recipe or other data: pretraining.batch_size: expected 8, found 4. "
         "Continue with the same, or begin in another folder."
     )
     root, out = tmp_path / "corpus", tmp_path / "run"

@@ -48,7 +48,7 @@ class TableData:
         stores |= {name: open_imported(path, name) for name, path in recipe.features.imported.items()}
         streams = FeatureStreams(stores)
         weights = {one.source.section: one.weights_file for one in found if one.weights_file is not None}
-        sizes = {stream: made["feature_size"] for stream, made in streams.fingerprint.items()}
+        sizes = {name: spec.feature_size for name, spec in streams.specs.items()}
         return motion_start(recipe, sizes), RowData(
             self.checked.corpus.only(streams, "all features of this row"), streams, weights
         )
@@ -94,7 +94,7 @@ def scene_data(request: Request, device: torch.device, say: Say) -> TableData:
     recipes, size = request.recipes(), request.scenes
     stages = Stages(request.out / "stages.json", say)
     prepared = prepare_scenes(request.shared_recipe(), request.out, size.videos, stages, device)
-    feature_size = prepared.store.fingerprint["grid"]["feature_size"]
+    feature_size = prepared.store.specs["grid"].feature_size
     fitted = {key: _with_features_of(recipe, prepared.recipe, feature_size) for key, recipe in recipes.items()}
     [source] = feature_sources(prepared.recipe)
     extracted = Extracted(source, prepared.store.stores, Path(prepared.recipe.features.weights))

@@ -90,8 +90,8 @@ def _extract(source: FeatureSource, clips: Sequence[Clip], store: Path, device: 
     except StapError as error:
         say(f"  {source.section}, {source.network}: not extracted. {error}")
         return Extracted(source, error=str(error))
-    folder = FeatureStore(store, extractor.fingerprint)
-    name = ", ".join(extractor.streams)
+    folder = FeatureStore(store, extractor.spec.fingerprint)
+    name = extractor.spec.stream
     report = extract(
         [(clip.id, clip.path) for clip in clips],
         extractor,
@@ -105,7 +105,7 @@ def _extract(source: FeatureSource, clips: Sequence[Clip], store: Path, device: 
         say(f"    {video_id}: {reason}")
     if len(report.failed) > SHOWN:
         say(f"    and {len(report.failed) - SHOWN:,} more")
-    return Extracted(source, dict.fromkeys(extractor.streams, folder), extractor.weights_file, dict(report.failed))
+    return Extracted(source, {name: folder}, extractor.weights_file, dict(report.failed))
 
 
 def _key(section: str, settings: Any) -> str:

@@ -68,7 +68,7 @@ def _pretrain(recipe: Recipe, folder: Path, device: torch.device, say: Say) -> P
 
 def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, say: Say) -> FeatureStreams:
     extractor = GridExtractor(recipe.features, device)
-    store = FeatureStore(recipe.features.store, extractor.fingerprint)
+    store = FeatureStore(recipe.features.store, extractor.spec.fingerprint)
     items = [(clip.id, clip.path) for clip in corpus.clips]
     report = extract(items, extractor, store, on_progress=progress_lines(say, "videos"))
     if report.failed:
