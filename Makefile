@@ -4,6 +4,7 @@
 #   make demo       the whole path on generated videos, results in demo/
 #   make test       every test
 #   make quick      the tests that take seconds
+#   make torture    damage, kills and hostile files by the thousand, about ten minutes
 #   make check      linter, formatter, types, the manual
 #   make docs       the manual as a site, in docs/_build/html
 #   make browser    Chromium for the tests of the report's page, on Debian and Ubuntu; part of `make test`
@@ -14,7 +15,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test quick check docs browser clean
+.PHONY: help install demo test quick torture check docs browser clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +30,9 @@ test: $(VENV)/.installed-dev browser
 
 quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.torture
 
 check: $(VENV)/.installed-dev docs
 	$(BIN)/ruff check .
