@@ -97,7 +97,7 @@ def test_problems_are_grouped_counted_and_written_whole(root, run):
     assert f"  missing4: no video file {missing}, nor one of that name with another suffix.\n  and 2 more; --report" in out
     assert f"{captions}, line 12: not UTF-8 (byte 0xe9 at 5 of the line)." in out
     assert "Next:" not in out
-    assert err.splitlines()[-1] == "stap: 10 of 10 problems are errors. Repair them first."
+    assert err.splitlines()[-1] == "stap: 10 of 10 problems are errors. Correct them before training."
     assert status == 1
     report = json.loads((root / "report.json").read_text())
     assert [problem["kind"] for problem in report["problems"]].count("no video") == 7

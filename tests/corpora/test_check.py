@@ -31,7 +31,7 @@ def check(root, text=None, **settings):
 
 
 def sentences(report, kind):
-    return [(problem.sentence, problem.must_be_repaired) for problem in report.problems if problem.kind == kind]
+    return [(problem.sentence, problem.is_error) for problem in report.problems if problem.kind == kind]
 
 
 def test_a_sound_corpus_has_no_problem(root):
@@ -40,7 +40,7 @@ def test_a_sound_corpus_has_no_problem(root):
         CorpusSettings(kind="folder", root=root), TextSettings(), workers=2, on_progress=lambda *call: calls.append(call)
     )
     assert report.problems == ()
-    assert report.must_be_repaired == ()
+    assert report.errors == ()
     assert [(split.split, split.clips, split.captions, split.videos) for split in report.splits] == [
         ("train", 3, 3, 3), ("validation", 1, 1, 1), ("test", 1, 1, 1),
     ]  # fmt: skip
@@ -73,7 +73,7 @@ def test_captions_are_looked_at(root):
     assert sentences(report, "long caption") == [("b: a caption of 31 words; training cuts it after 30.", False)]
     report = check(root, TextSettings(too_long="drop"))
     assert sentences(report, "long caption") == [("b: a caption of 31 words; training leaves it out.", False)]
-    assert report.must_be_repaired == ()
+    assert report.errors == ()
 
 
 def test_videos_are_looked_at(root, make_video):
@@ -105,7 +105,7 @@ def test_without_frames_no_video_is_opened(root):
     assert (report.probed, report.problems) == (0, ())
 
 
-def test_the_same_file_in_two_splits_must_be_repaired(root):
+def test_the_same_file_in_two_splits_is_an_error(root):
     (root / "b.avi").write_bytes((root / "a.avi").read_bytes())
     (root / "e.avi").write_bytes((root / "a.avi").read_bytes())
     assert sentences(check(root), "same video") == [
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_read_at_all_is_an_error(root):
         check(root / "nowhere")
 
 
-def test_other_counts_than_the_published_must_be_repaired_unless_they_are_meant(tmp_path):
+def test_counts_other_than_the_published_ones_are_an_error_unless_accepted(tmp_path):
     (tmp_path / "youtube_mapping.txt").write_text("a vid1\n")
     (tmp_path / "AllVideoDescriptions.txt").write_text("a words\n")
     settings = CorpusSettings(kind="msvd", root=tmp_path)
@@ -166,7 +166,7 @@ def test_the_figures_of_the_manual(stap_data, kind, clips, captions, words, too_
     kinds = Counter(problem.kind for problem in report.problems)
     here = sum(split.videos for split in report.splits)
     assert kinds == {"no video": sum(clips) - here, "same caption": repeated, "long caption": too_long}
-    assert report.must_be_repaired == ()
+    assert report.errors == ()
 
 
 def test_real_clips_can_be_decoded_and_one_cut_short_is_told(stap_data, tmp_path):

@@ -192,7 +192,7 @@ def test_the_first_table_is_read(table_folder):
 def test_what_the_first_table_holds_beside_is_said(table_folder):
     problems, file = Problems(), table_folder / "MSR Video Description Corpus.csv"
     load_annotations(CorpusSettings(kind="msvd", root=table_folder), problems)
-    assert [(problem.kind, problem.sentence, problem.must_be_repaired) for problem in problems] == [
+    assert [(problem.kind, problem.sentence, problem.is_error) for problem in problems] == [
         ("caption", f"{file}, line 6: no description. It is left out.", False),
         ("count", f"{file}: 1 clips are not in youtube_mapping.txt: 00000000000_0_9. They are left out.", False),
     ]

@@ -47,7 +47,7 @@ def test_chinese_captions_where_there_are_any(root):
     problems = Problems()
     clips = load_annotations(CorpusSettings(kind="vatex", root=root, language="chinese"), problems).clips
     assert [clip.captions for clip in clips] == [("一个男人",), ("一只猫",)]
-    assert [(problem.sentence, problem.must_be_repaired) for problem in problems] == [
+    assert [(problem.sentence, problem.is_error) for problem in problems] == [
         (
             f"{root / TEST}: no 'chCap' in it, so test is empty. The captions of this language are not in this file.",
             False,

@@ -143,8 +143,8 @@ def prepare(
     if checks.report is not None:
         with result_file(checks.report) as stream:
             json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
-    if found.must_be_repaired:
-        complain(f"{len(found.must_be_repaired)} of {len(found.problems)} problems are errors. Repair them first.")
+    if found.errors:
+        complain(f"{len(found.errors)} of {len(found.problems)} problems are errors. Correct them before training.")
         raise typer.Exit(1)
     print(f"\nNext: {_next_command(recipe, checks.write)}")
 
@@ -218,11 +218,11 @@ def _other_tokenizers(report: CorpusReport, recipe: Recipe) -> Iterator[WordCoun
 
 
 def _problems(problems: Sequence[Problem]) -> Iterator[str]:
-    """Grouped by what must be done and by kind, in the order in which they were met."""
-    for must_be_repaired, heading in ((True, "error"), (False, "warning")):
+    """Errors, then warnings, grouped by kind, in the order in which they were found."""
+    for is_error, heading in ((True, "error"), (False, "warning")):
         groups: dict[Kind, list[str]] = {}
         for problem in problems:
-            if problem.must_be_repaired == must_be_repaired:
+            if problem.is_error == is_error:
                 groups.setdefault(problem.kind, []).append(problem.sentence)
         for kind, sentences in groups.items():
             yield f"\n{heading}: {TITLES[kind]} ({len(sentences):,})"
@@ -232,7 +232,7 @@ def _problems(problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def _next_command(recipe: Recipe, write: Path | None) -> str:
-    """The line to type next; with `write`, the recipe is written and named in it."""
+    """The next command; with `write`, the recipe is written and named in it."""
     import yaml
 
     from stap.recipes.settings import CorpusSettings, TextSettings

@@ -65,9 +65,9 @@ class CorpusReport:
     problems: tuple[Problem, ...]
 
     @property
-    def must_be_repaired(self) -> tuple[Problem, ...]:
-        """The problems with which the corpus is refused or would give other results than the papers'."""
-        return tuple(problem for problem in self.problems if problem.must_be_repaired)
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that stop work, or give results that differ from the papers'."""
+        return tuple(problem for problem in self.problems if problem.is_error)
 
     def to_dict(self) -> dict[str, Any]:
         """The report for a JSON file."""
@@ -93,7 +93,7 @@ def check_corpus(
     annotations = load_annotations(corpus, problems)
     here, missing = find_video_files(annotations.clips)
     for clip in missing:
-        problems(no_video(clip, must_be_repaired=not corpus.available_only))
+        problems(no_video(clip, is_error=not corpus.available_only))
     splits = tuple(_count(annotations, here, split) for split in SPLITS)
     for counts in splits:
         _check_counts(annotations.name, counts, problems, expect_published)
@@ -113,10 +113,10 @@ def count_words(clips: Sequence[Clip], text: TextSettings) -> WordCounts | None:
     return _word_counts(words, TextRules(text)) if any(line for split, _, line in words if split == "train") else None
 
 
-def no_video(clip: Clip, *, must_be_repaired: bool = True) -> Problem:
+def no_video(clip: Clip, *, is_error: bool = True) -> Problem:
     """The problem of a clip whose file is missing."""
     sentence = f"{clip.id}: no video file {clip.path}, nor one of that name with another suffix."
-    return Problem("no video", sentence, must_be_repaired)
+    return Problem("no video", sentence, is_error)
 
 
 def _count(annotations: Annotations, here: Iterable[Clip], split: Split) -> SplitCounts:
@@ -129,7 +129,7 @@ def _count(annotations: Annotations, here: Iterable[Clip], split: Split) -> Spli
 def _check_counts(name: str, counts: SplitCounts, on_problem: OnProblem, expect_published: bool) -> None:
     if not counts.clips:
         sentence = f"{name}: no clip in {counts.split}. " + _WITHOUT[counts.split]
-        on_problem(Problem("count", sentence, must_be_repaired=counts.split == "train"))
+        on_problem(Problem("count", sentence, is_error=counts.split == "train"))
     elif not counts.is_as_published:
         on_problem(
             Problem(
@@ -137,7 +137,7 @@ def _check_counts(name: str, counts: SplitCounts, on_problem: OnProblem, expect_
                 f"{name}, {counts.split}: {counts.clips:,} clips and {counts.captions:,} captions; "
                 f"{counts.published_clips:,} and {counts.published_captions:,} are published. "
                 "Scores will not compare with the papers': get the caption files again, or say that the counts are meant.",
-                must_be_repaired=expect_published,
+                is_error=expect_published,
             )
         )
 
@@ -153,10 +153,10 @@ def _check_captions(clips: Iterable[Clip], on_problem: OnProblem) -> None:
     for clip in clips:
         for caption, times in Counter(clip.captions).items():
             if not caption.strip():
-                on_problem(Problem("caption", f"{clip.id}: an empty caption. Training leaves it out.", must_be_repaired=False))
+                on_problem(Problem("caption", f"{clip.id}: an empty caption. Training leaves it out.", is_error=False))
             elif times > 1:
                 sentence = f"{clip.id}: {times} captions are {caption!r}."
-                on_problem(Problem("same caption", sentence, must_be_repaired=False))
+                on_problem(Problem("same caption", sentence, is_error=False))
 
 
 def _check_words(clips: Sequence[Clip], text: TextSettings, on_problem: OnProblem) -> WordCounts | None:
@@ -167,10 +167,10 @@ def _check_words(clips: Sequence[Clip], text: TextSettings, on_problem: OnProble
     for (clip_id, caption), (split, _, line) in zip(captions, words, strict=True):
         if not line and caption.strip():
             sentence = f"{clip_id}: no word is left of the caption {caption!r}. Training leaves it out."
-            on_problem(Problem("no words", sentence, must_be_repaired=False))
+            on_problem(Problem("no words", sentence, is_error=False))
         elif split == "train" and rules.is_too_long(line):
             sentence = f"{clip_id}: a caption of {len(line)} words; training {what}."
-            on_problem(Problem("long caption", sentence, must_be_repaired=False))
+            on_problem(Problem("long caption", sentence, is_error=False))
     return _word_counts(words, rules) if any(line for split, _, line in words if split == "train") else None
 
 
@@ -212,4 +212,4 @@ def _check_unused(here: Iterable[Clip], folder: Path | None, on_problem: OnProbl
         return
     for path in there:
         if path not in named:
-            on_problem(Problem("no caption", f"{path}: no caption names this video. It is not used.", must_be_repaired=False))
+            on_problem(Problem("no caption", f"{path}: no caption names this video. It is not used.", is_error=False))

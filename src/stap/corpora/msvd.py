@@ -140,7 +140,7 @@ def _read_table(file: Path, settings: CorpusSettings, on_problem: OnProblem) -> 
             continue
         where = f"{file}, line {line_number}"
         if not row["Description"].strip():
-            on_problem(Problem("caption", f"{where}: no description. It is left out.", must_be_repaired=False))
+            on_problem(Problem("caption", f"{where}: no description. It is left out.", is_error=False))
         elif not _names_a_clip(row):
             on_problem(Problem("line", f"{where}: {_damaged(row)}"))
         else:
@@ -174,7 +174,7 @@ def _check_agreement(
     unknown = [clip for clip in captions if clip not in numbers]
     if unknown and file.suffix.lower() == ".csv":  # the first table has more clips than the papers use
         sentence = f"{file}: {len(unknown)} clips are not in {mapping.name}: {listed(unknown)}. They are left out."
-        on_problem(Problem("count", sentence, must_be_repaired=False))
+        on_problem(Problem("count", sentence, is_error=False))
     else:
         for clip in unknown:
             sentence = f"{file}: the clip {clip!r} is not in {mapping.name}. Expected captions of its clips only."

@@ -60,7 +60,7 @@ def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak:
             sentence = (
                 f"{clip.id} ({clip.split}) and {first.id} ({first.split}): the same video file under two names; {advice}."
             )
-            on_problem(Problem("same video", sentence, must_be_repaired=leaks and not may_leak))
+            on_problem(Problem("same video", sentence, is_error=leaks and not may_leak))
 
 
 def _probed(clips: Iterable[Clip], frames: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[Clip, list[Problem]]]:
@@ -85,7 +85,7 @@ def _probe(path: Path, frames: int) -> list[Problem]:
         return [Problem("video", str(error))]
     except Exception as error:  # a decoder's unforeseen failure on one file must not hide the state of ten thousand others
         return [Problem("video", f"{path}: {type(error).__name__}: {error}. Check that it plays, or get it again.")]
-    return [Problem("video", sentence, must_be_repaired=False) for sentence in found.warnings]
+    return [Problem("video", sentence, is_error=False) for sentence in found.warnings]
 
 
 def _repetitions(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:

@@ -1,7 +1,7 @@
-"""What can be wrong with a corpus, and who decides what happens then.
+"""Problems of a corpus, and how they are handled.
 
-A reader hands every problem that it meets to `on_problem` and goes on as well as it can. `refuse` ends the reading with the first
-error: that is how a corpus is loaded for work. `Problems` collects them all: that is how it is checked.
+A reader passes every problem to `on_problem` and continues as far as it can. `refuse` stops at the first error, for loading a corpus.
+`Problems` collects them all, for checking it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ LONGEST = 100  # characters of a file that are shown in a sentence
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is not as it should be.
+    """A fault in a corpus.
 
     kind: to group problems of one sort.   sentence: what was given, what was expected and what to do.
-    must_be_repaired: True for an error, with which the corpus is refused; False for a warning.
+    is_error: True if the corpus is refused; False for a warning.
     """
 
     kind: Kind
     sentence: str
-    must_be_repaired: bool = True
+    is_error: bool = True
 
 
 OnProblem = Callable[[Problem], None]
@@ -53,7 +53,7 @@ OnProblem = Callable[[Problem], None]
 
 def refuse(problem: Problem) -> None:
     """Raise CorpusError for an error; pass over a warning."""
-    if problem.must_be_repaired:
+    if problem.is_error:
         raise CorpusError(problem.sentence)
 
 

@@ -53,7 +53,7 @@ def _caption_files(settings: CorpusSettings, on_problem: OnProblem) -> tuple[Pat
         raise CorpusError(f"{root / PUBLISHED['train']}: no such file. Expected {LAYOUT}.")
     for split, name in PUBLISHED.items():
         if root / name not in there:
-            on_problem(Problem("file", f"{root / name}: not there, so {split} is empty.", must_be_repaired=False))
+            on_problem(Problem("file", f"{root / name}: not there, so {split} is empty.", is_error=False))
     return root, there
 
 
@@ -66,7 +66,7 @@ def _clips(file: Path, field: str, videos: Path, on_problem: OnProblem) -> Itera
         )
     if content and not any(field in record for record in content):
         sentence = f"{file}: no {field!r} in it, so {split} is empty. The captions of this language are not in this file."
-        on_problem(Problem("file", sentence, must_be_repaired=False))
+        on_problem(Problem("file", sentence, is_error=False))
         return
     for record in content:
         video_id, captions = record["videoID"], _captions(record, field)

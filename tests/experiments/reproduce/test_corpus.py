@@ -98,6 +98,6 @@ def test_captions_in_another_encoding_stop_everything_before_the_work(recipe: Re
     with pytest.raises(CorpusError) as caught:
         prepare_corpus(recipe, tmp_path / "out", say=lambda line: None)
     first, finding, last = str(caught.value).splitlines()
-    assert first == "1 findings in the caption files must be repaired before anything is trained:"
+    assert first == "1 error in the caption files; nothing was trained:"
     assert finding.startswith(f"  - {captions}, line 1: not UTF-8 (byte 0xe9 at ")
-    assert last == f"{tmp_path / 'out' / 'check.json'} lists everything; `stap prepare` explains it."
+    assert last == f"{tmp_path / 'out' / 'check.json'} lists them all. Correct the files and check them with `stap prepare`."

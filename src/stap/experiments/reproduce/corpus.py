@@ -83,7 +83,7 @@ def prepare_corpus(
     """Check the corpus, or find that these very files were checked, and read it.
 
     stores: a clip whose features are in one of them needs no video file.   limit: of the videos; their files are then not decoded
-    for the check. Raises CorpusError if anything but single videos must be repaired, or nothing is left.
+    for the check. Raises CorpusError for an error that is not about single videos, or if no clip is left.
     """
     annotations, usable, missing = find_clips(recipe, stores)
     mark = _mark(recipe, usable, decoded=limit is None)
@@ -95,7 +95,7 @@ def prepare_corpus(
     missing_files = {no_video(clip) for clip in missing}
     problems = tuple(problem for problem in problems if problem.kind != "no video" or problem in missing_files)
     _refuse(problems, other_counts, out / CHECK_FILE)
-    videos = [problem.sentence for problem in problems if problem.kind in ABOUT_VIDEOS and problem.must_be_repaired]
+    videos = [problem.sentence for problem in problems if problem.kind in ABOUT_VIDEOS and problem.is_error]
     for sentence in videos[:SHOWN]:
         say(f"  {sentence}")
     if len(videos) > SHOWN:
@@ -143,7 +143,7 @@ def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
 def _check(recipe: Recipe, *, frames: int, on_progress: OnProgress | None) -> tuple[Problem, ...]:
     settings = recipe.corpus.model_copy(update={"available_only": False})  # missing videos are findings too
     report = check_corpus(settings, recipe.text, frames=frames, on_progress=on_progress)
-    return report.must_be_repaired
+    return report.errors
 
 
 def _refuse(problems: Sequence[Problem], other_counts: bool, file: Path) -> None:
@@ -154,15 +154,15 @@ def _refuse(problems: Sequence[Problem], other_counts: bool, file: Path) -> None
         return
     lines = "".join(f"\n  - {problem.sentence}" for problem in blocking[:SHOWN])
     more = f"\n  and {len(blocking) - SHOWN:,} more" if len(blocking) > SHOWN else ""
-    counts = " With --other-counts another number of clips is accepted." if any(p.kind == "count" for p in blocking) else ""
+    counts = " --other-counts accepts other numbers of clips." if any(p.kind == "count" for p in blocking) else ""
     raise CorpusError(
-        f"{len(blocking):,} findings in the caption files must be repaired before anything is trained:{lines}{more}\n"
-        f"{file} lists everything; `stap prepare` explains it.{counts}"
+        f"{len(blocking):,} error{'s' if len(blocking) > 1 else ''} in the caption files; nothing was trained:{lines}{more}\n"
+        f"{file} lists them all. Correct the files and check them with `stap prepare`.{counts}"
     )
 
 
 def _mark(recipe: Recipe, here: Iterable[Clip], *, decoded: bool) -> dict[str, Any]:
-    """What tells these files from others, or from the same after a repair."""
+    """The identity of the caption and video files, which changes when one of them is corrected."""
     digest = hashlib.sha256()
     for path in [*_caption_files(recipe), *(clip.path for clip in here)]:
         state = path.stat() if path.is_file() else None
