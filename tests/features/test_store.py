@@ -16,8 +16,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raising import error_of
 from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures, _quoted
+from stap.importers import checksums
 from stap.recipes.streams import differences
 
 FINGERPRINT = {"kind": "grid", "frames": 30, "crop": 0.875, "grid": (7, 7)}
@@ -171,6 +173,47 @@ def test_damaged_features_are_named_and_replaced(store: FeatureStore, kept: int)
     assert "video7" not in store
     store.write("video7", features(2))
     assert float(store.read("video7")["grid"][0, 0, 0]) == 2
+
+
+@pytest.mark.parametrize("place", [-1, -100, -200])
+def test_a_flipped_bit_is_an_error_that_names_the_video(store: FeatureStore, place: int) -> None:
+    store.write("video7", VideoFeatures({"grid": torch.randn(3, 4, 50).half()}))
+    path = store.folder / "video7.safetensors"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert error_of(FeatureError, FeatureStore(store.root, FINGERPRINT).read, "video7") == (
+        f"{path}: damaged features of 'video7' (its content does not match its checksum). "
+        "Delete this file and run `stap extract` again."
+    )
+
+
+def test_files_of_an_earlier_stap_have_no_checksum_and_are_read_unless_a_value_is_no_number(store: FeatureStore) -> None:
+    path, arrays = store.folder / "video7.safetensors", features().arrays
+    safetensors.torch.save_file(arrays, path, metadata={"video_id": "video7"})
+    assert torch.equal(store.read("video7")["grid"], arrays["grid"])
+    arrays["grid"][1, 2, 3] = torch.nan
+    safetensors.torch.save_file(arrays, path, metadata={"video_id": "video7"})
+    for write in (lambda: None, lambda: store.write("video7", VideoFeatures(arrays))):
+        write()
+        assert error_of(FeatureError, FeatureStore(store.root, FINGERPRINT).read, "video7") == (
+            f"{path}: damaged features of 'video7' (grid holds NaN or infinite values). "
+            "Delete this file and run `stap extract` again."
+        )
+
+
+def test_a_video_is_compared_with_its_checksum_once(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("video7", features())
+    store.write("video8", features())
+    compared = []
+    damage = checksums.damage
+    monkeypatch.setattr(checksums, "damage", lambda *given: compared.append(given) or damage(*given))
+    for video_id in ("video7", "video8", "video7", "video8"):
+        store.read(video_id)
+    assert len(compared) == 2
+    store.write("video7", features(2))
+    store.read("video7")
+    assert len(compared) == 3
 
 
 def test_ids_that_differ_by_case_are_told_apart_where_file_names_are_not(store: FeatureStore) -> None:

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +31,7 @@ from stap.captioning.model_card import model_card
 from stap.errors import CheckpointError, ConfigError, FeatureError
 from stap.features.weights import mismatches
 from stap.files import one_line, write_atomically, write_json
+from stap.importers import checksums
 from stap.importers.weights import read_weights
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel
@@ -147,20 +147,27 @@ def _differences(expected: StreamSpec | None, found: StreamSpec | None) -> list[
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. Raises CheckpointError if it is missing or damaged."""
+    """Tensors and metadata of a safetensors file.
+
+    Raises CheckpointError if it is missing or damaged: cut short, against its checksum, or with values that are not finite numbers.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError) as error:
         raise _unusable(path, f"damaged ({one_line(error)})") from error
+    if found := checksums.damage(tensors, metadata):
+        raise _unusable(path, f"damaged ({found})")
+    return tensors, metadata
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all. Raises CheckpointError if it cannot be written."""
+    """Write a safetensors file with a checksum, whole or not at all. Raises CheckpointError if it cannot be written."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(on_cpu, metadata), CheckpointError)
+    write_atomically(path, checksums.to_bytes(on_cpu, metadata), CheckpointError)
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stap.errors import FeatureError
 from stap.files import one_line, read_json, write_atomically
+from stap.importers import checksums
 from stap.recipes.streams import differences
 
 __all__ = ["FeatureStore", "VideoFeatures"]
@@ -56,6 +57,7 @@ class FeatureStore:
         self.fingerprint: dict[str, Any] = json.loads(_canonical(fingerprint))
         self.folder = self.root / _folder_name(fingerprint)
         self._is_begun = False
+        self._sound: set[str] = set()  # videos whose checksum was compared; once a process is enough
         if (self.folder / EXTRACTOR_FILE).is_file():
             self._check_extractor_file()
 
@@ -99,20 +101,37 @@ class FeatureStore:
         if not self._is_begun:
             self.begin()
         arrays = {name: array.contiguous() for name, array in features.arrays.items()}
-        write_atomically(path, safetensors.torch.save(arrays, metadata={"video_id": _quoted(video_id)}), FeatureError)
+        write_atomically(path, checksums.to_bytes(arrays, {"video_id": _quoted(video_id)}), FeatureError)
+        self._sound.discard(video_id)
 
     def read(self, video_id: str) -> dict[str, Tensor]:
-        """The arrays of a video, memory-mapped: pages are read when they are touched. Raises FeatureError if missing or damaged."""
+        """The arrays of a video, memory-mapped.
+
+        The first time, all of the file is read and compared with its checksum; later, pages are read when they are touched.
+        Raises FeatureError if the file is missing or damaged, or holds a value that is not a finite number.
+        """
         path = self._path(video_id)
         try:
-            self._check_owner(path, video_id)
-            return safetensors.torch.load_file(path)
+            metadata = self._check_owner(path, video_id)
+            arrays = safetensors.torch.load_file(path)
         except FileNotFoundError as error:
             raise FeatureError(self._why_missing(video_id)) from error
         except (safetensors.SafetensorError, OSError) as error:
             raise FeatureError(
-                f"{path}: damaged features ({one_line(error)}). Run `stap extract` again, which replaces them."
+                f"{path}: damaged features ({one_line(error)}). Run `{self._maker}` again, which replaces them."
             ) from error
+        if video_id not in self._sound:
+            if found := checksums.damage(arrays, metadata):
+                raise FeatureError(
+                    f"{path}: damaged features of {video_id!r} ({found}). Delete this file and run `{self._maker}` again."
+                )
+            self._sound.add(video_id)
+        return arrays
+
+    @property
+    def _maker(self) -> str:
+        """The command that fills such a store."""
+        return "stap import-features" if self.fingerprint.get("kind") == "imported" else "stap extract"
 
     def __contains__(self, video_id: object) -> bool:
         """Whether whole features of this video are there (header and length are checked, not every byte)."""
@@ -139,15 +158,20 @@ class FeatureStore:
             )
         return self.folder / name
 
-    def _check_owner(self, path: Path, video_id: str) -> None:
-        """Opens the file, and so checks its header and length; and its id, for file systems where a.avi and A.avi are the same."""
+    def _check_owner(self, path: Path, video_id: str) -> dict[str, str]:
+        """Opens the file, and so checks its header and length; and its id, for file systems where a.avi and A.avi are the same.
+
+        Returns the file's metadata.
+        """
         with safetensors.safe_open(path, framework="pt") as file:
-            owner = (file.metadata() or {}).get("video_id")
+            metadata: dict[str, str] = file.metadata() or {}
+        owner = metadata.get("video_id")
         if owner != _quoted(video_id):
             raise FeatureError(
                 f"{path}: holds the features of {unquote(owner or '?', errors='surrogateescape')!r}, not of {video_id!r}. "
                 "Give videos ids that differ by more than upper and lower case."
             )
+        return metadata
 
     def _why_missing(self, video_id: str) -> str:
         name = self._path(video_id).name
