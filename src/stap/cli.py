@@ -28,6 +28,7 @@ from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
 from stap.commands.shared.console import complain
+from stap.commands.shared.cores import polite_threads
 from stap.commands.shared.options import GroupedCommand
 from stap.commands.train import train
 from stap.errors import StapError
@@ -82,7 +83,8 @@ def stap(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     try:
-        app(arguments, prog_name="stap")
+        with polite_threads():
+            app(arguments, prog_name="stap")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except StapError as error:
