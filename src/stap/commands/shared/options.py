@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from stap.commands.shared.reads_and_writes import check_reads_and_writes
+
 __all__ = [
     "DeviceOption",
     "GroupedCommand",
@@ -25,7 +27,12 @@ __all__ = [
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help lists options with a `rich_help_panel` under that heading, as plain text."""
+    """A command of stap: its inputs are safe from its outputs, and its help lists options with a `rich_help_panel` under that heading."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless it would write over what it reads. Raises StapError."""
+        check_reads_and_writes(self.name or "", ctx.params)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the options without a heading, and the others under theirs."""

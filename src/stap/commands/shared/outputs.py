@@ -13,7 +13,7 @@ from typing import TextIO
 from stap.errors import StapError
 from stap.files import write_atomically
 
-__all__ = ["result_file", "writable_folder"]
+__all__ = ["check_result_file", "result_file", "writable_folder"]
 
 
 @contextmanager
@@ -26,13 +26,11 @@ def result_file(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    if path.is_dir():
-        raise StapError(f"{path}: is a folder. Name a file to write.")
-    if path.exists() and not path.is_file():  # /dev/null, a pipe: nothing that could be replaced
+    check_result_file(path)
+    if _is_device(path):
         with path.open("w", encoding="utf-8") as stream:
             yield stream
         return
-    writable_folder(path.parent)
     content = io.StringIO()
     try:
         yield content
@@ -40,6 +38,19 @@ def result_file(path: Path | None) -> Iterator[TextIO]:
         write_atomically(path, content.getvalue().encode())
         raise
     write_atomically(path, content.getvalue().encode())
+
+
+def check_result_file(path: Path) -> None:
+    """Make the folder of a result file. Raises StapError if the file cannot be written."""
+    if path.is_dir():
+        raise StapError(f"{path}: is a folder. Name a file to write.")
+    if not _is_device(path):
+        writable_folder(path.parent)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether this is /dev/null or a pipe, which is written and not replaced."""
+    return path.exists() and not path.is_file()
 
 
 def writable_folder(path: Path) -> Path:
