@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from raising import error_of
 from stap.captioning import captions as evaluate
 from stap.captioning.batches import read_videos
 from stap.captioning.captions import caption_clips
 from stap.corpora.corpus import Clip
 from stap.decoding.beam import beam_search
-from stap.errors import FeatureError
+from stap.errors import CheckpointError, FeatureError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
+from stap.models.batch import VideoBatch
 from stap.models.build import build_model
-from stap.models.caption_model import CaptionModel
+from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings, ModelSettings
 from stap.recipes.streams import StreamSpec
 from stap.text.vocabulary import Vocabulary
@@ -83,3 +86,32 @@ def test_missing_features_are_an_error_and_the_model_stays_as_it_was(store: Feat
     with pytest.raises(FeatureError, match="no features of video 'absent'"):
         caption_clips(model, VOCABULARY, store, [Clip("absent", Path("a.mp4"), "test", ("a",))], DecodingSettings())
     assert model.training
+
+
+def test_a_clip_that_gives_no_numbers_is_named(
+    store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda name: {"grid": read(name)["grid"] * (math.nan if name == "v4" else 1)})
+    assert error_of(CheckpointError, caption_clips, model, VOCABULARY, store, CLIPS, DecodingSettings()).startswith(
+        "v4: the model gave a word probability that is not a number."
+    )
+
+
+def test_without_memory_fewer_clips_are_captioned_at_a_time(
+    store: FeatureStreams, model: CaptionModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = caption_clips(model, VOCABULARY, store, CLIPS, DecodingSettings())
+    encode, sizes = model.encode, []
+
+    def limited(batch: VideoBatch) -> Memory:
+        sizes.append(batch.size)
+        if batch.size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return encode(batch)
+
+    monkeypatch.setattr(model, "encode", limited)
+    found = caption_clips(model, VOCABULARY, store, CLIPS, DecodingSettings())
+    assert sizes == [5, 3, 2, 1, 2]
+    assert {name: one.caption for name, one in found.items()} == {name: one.caption for name, one in expected.items()}
+    assert caplog.messages[0] == "memory ran out: captioning 3 clips at a time instead of 5, with the same result"

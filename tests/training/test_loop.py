@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from raising import error_of
 from stap.captioning.batches import read_videos
 from stap.captioning.captions import caption_clips
 from stap.captioning.model_folder import load_run, read_tensors
@@ -21,13 +23,16 @@ from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
+from stap.models.batch import VideoBatch
+from stap.models.caption_model import Losses
 from stap.models.encoder_decoder import EncoderDecoder
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import Recipe
+from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS
 from stap.training import batches, loop
 from stap.training.loop import EpochSummary, fit
-from stap.training.resume import state_file
+from stap.training.resume import epoch_seed, state_file
 
 FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6, "grid": [1, 2]}
 COLOURS, ACTS = ("red", "green", "blue", "white"), ("rises", "falls", "spins")
@@ -466,26 +471,156 @@ def test_continuing_with_other_captions_is_refused(tmp_path: Path, corpus: Corpu
     )
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_state(
-    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_losses(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Losses], Losses]) -> None:
+    """Training and validation see what `change` makes of the loss of each call, counted from 1."""
     calls, plain_loss = 0, EncoderDecoder.loss
 
-    def failing_loss(*arguments: Any) -> Any:
+    def changed(*arguments: Any) -> Losses:
         nonlocal calls
         calls += 1
-        losses = plain_loss(*arguments)
-        return type(losses)(losses.total * float("nan"), losses.parts) if calls == 6 else losses
+        return change(calls, plain_loss(*arguments))
 
-    monkeypatch.setattr(EncoderDecoder, "loss", failing_loss)
-    with pytest.raises(StapError) as caught:
-        fit(recipe_of(epochs=9), Corpus("balls", corpus.split("train")), store, tmp_path / "run")
-    assert str(caught.value) == (
-        "update 6: the loss is nan and the norm of its gradient nan; expected numbers. "
-        "Lower training.optimizer.learning_rate (now 0.01) or check the features; the state of the last whole epoch is kept."
+    monkeypatch.setattr(EncoderDecoder, "loss", changed)
+
+
+def times(losses: Losses, factor: float) -> Losses:
+    return Losses(losses.total * factor, losses.parts)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf])
+def test_a_step_whose_loss_is_no_number_is_left_out_counted_and_kept(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    with_losses(monkeypatch, lambda call, losses: times(losses, factor) if call in (2, 3, 5) else losses)
+    result = fit(recipe_of(epochs=2), Corpus("balls", corpus.split("train")), store, tmp_path / "run")
+    assert [summary.skipped for summary in result.history] == [2, 1]
+    assert "  2 updates skipped: the loss was not a finite number" in str(result.history[0])
+    assert "  1 update skipped: the loss was not a finite number" in str(result.history[1])
+    assert all(np.isfinite(list(summary.training.values())).all() for summary in result.history)
+    assert all(tensor.isfinite().all() for tensor in load_file(state_file(tmp_path / "run")).values())
+    kept = json.loads((tmp_path / "run/skipped.json").read_text())
+    assert kept["seed"] == 1
+    assert [(batch["update"], batch["epoch"]) for batch in kept["batches"]] == [(2, 1), (3, 1), (5, 2)]
+    assert {batch["torch_seed"] for batch in kept["batches"]} == {epoch_seed(1, 1), epoch_seed(1, 2)}
+    by_id = {clip.id: [caption.lower().rstrip(".") for caption in clip.captions] for clip in corpus.clips}
+    for batch in kept["batches"]:
+        assert all(caption in by_id[clip["id"]] for clip in batch["clips"] for caption in clip["captions"])
+        assert 3 <= len(batch["clips"]) <= 4
+
+
+def test_three_such_steps_in_a_row_end_the_run_and_keep_the_state(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_losses(monkeypatch, lambda call, losses: times(losses, math.nan) if 4 <= call <= 6 else losses)
+    assert error_of(StapError, fit, recipe_of(epochs=9), Corpus("balls", corpus.split("train")), store, tmp_path / "run") == (
+        "updates 4 to 6: the loss or its gradient was not a finite number 3 times in a row (the last loss is nan). "
+        "skipped.json in the run's folder holds their captions. Lower the learning rate (training.optimizer.learning_rate=0.01) "
+        "or check the features; the state of the last whole epoch is kept."
     )
     assert all(tensor.isfinite().all() for tensor in load_file(state_file(tmp_path / "run")).values())
     assert len(json.loads((tmp_path / "run/metrics.json").read_text())["history"]) == 1
+
+
+def test_a_validation_clip_whose_loss_is_no_number_is_named(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_batch = batches.CaptionedVideos.batch
+
+    def batch(self: Any, groups: Any) -> Any:
+        videos, captions = plain_batch(self, groups)
+        for row, group in enumerate(groups):
+            videos.streams["grid"][row] += math.nan if self.clips[group.video].id == "video11" else 0
+        return videos, captions
+
+    monkeypatch.setattr(batches.CaptionedVideos, "batch", batch)
+    assert error_of(StapError, fit, recipe_of(), corpus, store, tmp_path / "run") == (
+        "validation clip video11: the loss is not a finite number, and no epoch could be chosen by it. Check the features of the clip; "
+        "where many are named, the training has diverged: lower training.optimizer.learning_rate. "
+        "The state of the last whole epoch is kept."
+    )
+
+
+def test_one_flipped_bit_in_a_validation_feature_is_an_error(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    path = store.stores["grid"].folder / "video5.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 64
+    path.write_bytes(content)
+    fresh = FeatureStreams({"grid": FeatureStore.at(store.stores["grid"].folder)})
+    assert error_of(FeatureError, fit, recipe_of(), corpus, fresh, tmp_path / "run").startswith(
+        f"{path}: damaged features of 'video5' (its content does not match its checksum)."
+    )
+
+
+def test_a_score_that_is_no_number_is_an_error(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = type("Scores", (), {"corpus": {"BLEU-4": 0.1, "CIDEr": math.nan}})()
+    monkeypatch.setattr(WordScorer, "score", lambda self, predictions: scores)
+    assert error_of(StapError, fit, recipe_of(), corpus, store, tmp_path / "run") == (
+        "validation: CIDEr of 2 captions is not a finite number."
+    )
+
+
+def test_a_constant_score_leaves_the_choice_to_the_validation_loss_and_says_so(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CIDEr is with one validation clip: always 0."""
+    given, plain_losses = iter([5.0, 4.0, 3.0, 3.5, 3.2]), loop.Validator.losses
+    monkeypatch.setattr(loop.Validator, "losses", lambda self, model: plain_losses(self, model) | {"loss": next(given)})
+    scores = type("Scores", (), {"corpus": {"CIDEr": 0.0}})()
+    monkeypatch.setattr(WordScorer, "score", lambda self, predictions: scores)
+    result = fit(recipe_of(epochs=50, patience=2), corpus, store, tmp_path / "run")
+    assert [summary.is_best for summary in result.history] == [True, True, True, False, False]
+    assert "the validation loss chooses" not in result.history[0].remark
+    assert "CIDEr was 0.000 in every validation: the validation loss chooses the weights" in str(result.history[1])
+    assert str(result) == (
+        f"{tmp_path / 'run'}: 5 epochs (stopped early), weights of epoch 3, validation CIDEr 0.000 in every validation, "
+        "so chosen by the validation loss"
+    )
+
+
+def test_validation_captions_that_are_all_the_same_are_said_to_be(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = caption_clips
+    monkeypatch.setattr(
+        loop, "caption_clips", lambda *given: {name: replace(found, caption="a ball") for name, found in plain(*given).items()}
+    )
+    result = fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    assert result.history[0].remark == "all 2 validation captions are the same: 'a ball'"
+
+
+def test_without_memory_for_a_batch_it_is_computed_in_parts_with_the_same_gradient(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = with_model(matching_weight=0, dropout=0)  # a draw of dropout for the whole batch has no equal in parts
+    alone = Corpus("balls", corpus.split("train"))
+    fit(recipe, alone, store, tmp_path / "whole")
+    plain_loss = EncoderDecoder.loss
+
+    def loss(self: Any, videos: VideoBatch, captions: Any) -> Losses:
+        if videos.size > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+        return plain_loss(self, videos, captions)
+
+    monkeypatch.setattr(EncoderDecoder, "loss", loss)
+    result = fit(recipe, alone, store, tmp_path / "parts")
+    assert result.history[0].remark == "memory ran out: batches are computed in 2 parts, with the same gradient"
+    whole, parts = load_file(tmp_path / "whole/model.safetensors"), load_file(tmp_path / "parts/model.safetensors")
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-4) for name in whole)
+
+
+def test_with_the_matching_loss_a_batch_cannot_be_computed_in_parts(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(*_: Any) -> Losses:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(EncoderDecoder, "loss", loss)
+    assert error_of(StapError, fit, recipe_of(), corpus, store, tmp_path / "run") == (
+        "the memory of cpu does not hold 3 videos with their captions. Lower training.batch_size (now 4); "
+        "the state of the last whole epoch is kept."
+    )
 
 
 def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
@@ -509,7 +644,7 @@ def test_train_takes_corpus_and_fingerprint_from_the_recipe(
     recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"store": store.stores["grid"].root})})
     weights = tmp_path / "net.pth"
     torch.save({"state_dict": {"stem.weight": torch.arange(3.0)}}, weights)
-    extractor = type("Extractor", (), {"fingerprint": FINGERPRINT, "streams": ("grid",), "weights_file": weights})
+    extractor = type("Extractor", (), {"spec": StreamSpec.from_fingerprint("grid", FINGERPRINT), "weights_file": weights})
     monkeypatch.setattr(loop, "build_extractors", lambda recipe: (extractor(),))
     monkeypatch.setattr(loop, "load_corpus", lambda settings: corpus)
     result = loop.train(recipe, tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from torch import Tensor
 from stap.captioning.batches import read_ahead, read_videos
 from stap.decoding.beam import best_captions
 from stap.decoding.steps import Hypothesis
+from stap.errors import CheckpointError
+from stap.features.device import empty_cache, is_out_of_memory
+from stap.models.batch import VideoBatch
 from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings
 from stap.text.vocabulary import Vocabulary
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["ClipCaption", "caption_clips", "caption_streams", "id_batches"]
 
 CLIPS_PER_BATCH = 64
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,20 +57,48 @@ def caption_clips(
 ) -> dict[str, ClipCaption]:
     """The best caption of each clip, by clip id. A beam width of 1 is greedy.
 
-    Puts the model in eval mode meanwhile. Raises FeatureError if features are missing or damaged.
+    Puts the model in eval mode meanwhile. Where memory runs out, fewer clips are captioned at a time. Raises FeatureError if features are
+    missing or damaged, CheckpointError that names the clip whose word probabilities are no numbers.
     """
     was_training = model.training
     model.eval()
     captions = {}
     try:
         for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), id_batches(clips)):
-            memory = model.encode(batch.to(device))
-            for video_id, hypothesis in zip(part, best_captions(model, memory, decoding), strict=True):
+            found = _best_captions(model, store, part, batch, decoding, device)
+            for video_id, hypothesis in zip(part, found, strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
                 captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
     finally:
         model.train(was_training)
     return captions
+
+
+def _best_captions(
+    model: CaptionModel,
+    store: FeatureStreams,
+    ids: Sequence[str],
+    batch: VideoBatch,
+    decoding: DecodingSettings,
+    device: torch.device | str,
+) -> list[Hypothesis]:
+    """The best caption of each clip; of fewer at a time where memory runs out, and to find the one that gives no numbers."""
+    try:
+        return best_captions(model, model.encode(batch.to(device)), decoding)
+    except CheckpointError as error:
+        if len(ids) == 1:
+            raise CheckpointError(f"{ids[0]}: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if len(ids) == 1 or not is_out_of_memory(error):
+            raise
+        log.warning(
+            "memory ran out: captioning %d clips at a time instead of %d, with the same result", -(-len(ids) // 2), len(ids)
+        )
+    empty_cache()
+    halves = ids[: -(-len(ids) // 2)], ids[-(-len(ids) // 2) :]
+    return [
+        one for half in halves for one in _best_captions(model, store, half, read_videos(store.read, half), decoding, device)
+    ]
 
 
 @torch.inference_mode()

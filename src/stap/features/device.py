@@ -8,7 +8,10 @@ import torch
 
 from stap.errors import ConfigError
 
-__all__ = ["choose_device", "describe_device"]
+__all__ = ["choose_device", "describe_device", "empty_cache", "is_out_of_memory"]
+
+# How PyTorch says that the processor's memory, or that of a library on the GPU, does not suffice: plain RuntimeErrors.
+MEMORY_MESSAGES = ("DefaultCPUAllocator", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -32,6 +35,19 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device}, {torch.cuda.get_device_name(device)}"
     return f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a device does not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in MEMORY_MESSAGES)
+
+
+def empty_cache() -> None:
+    """Give back what PyTorch keeps of the GPU's memory. To be called outside of the handler of an error, which holds on to its tensors."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _best() -> str:

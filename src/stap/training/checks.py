@@ -1,16 +1,14 @@
-"""What a training refuses before it begins, and the check of its losses."""
+"""What a training refuses before it begins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from stap.errors import ConfigError, FeatureError, StapError
+from stap.errors import ConfigError, FeatureError
 from stap.features.streams import FeatureStreams
 from stap.recipes.settings import Recipe
 
-__all__ = ["check_motion", "check_numbers", "check_parts"]
+__all__ = ["check_motion", "check_parts"]
 
 
 def check_motion(motion_size: int | None, store: FeatureStreams, video_id: str) -> None:
@@ -41,20 +39,4 @@ def check_parts(recipe: Recipe, batches: Sequence[Sequence[object]], processes: 
         raise ConfigError(
             f"{processes} processes: model.attention_penalty is weighed by the number of captions in a batch, and each process sees "
             f"a part. Set model.penalty_captions={recipe.training.batch_size * recipe.training.captions_per_video}."
-        )
-
-
-def check_numbers(rows: Tensor, first_step: int, learning_rate: float) -> None:
-    """Raises StapError that names the first update whose loss or gradient is not a finite number.
-
-    rows: (updates, 2 or more), the gradient's norm and the loss first.   first_step: of the first row, from 0.
-    """
-    wrong = (~rows.isfinite().all(dim=1)).nonzero()
-    if len(wrong):
-        row = int(wrong[0, 0])
-        norm, loss = rows[row, :2].tolist()
-        raise StapError(
-            f"update {first_step + row + 1}: the loss is {loss} and the norm of its gradient {norm}; expected numbers. "
-            f"Lower training.optimizer.learning_rate (now {learning_rate}) or check the features; "
-            "the state of the last whole epoch is kept."
         )

@@ -1,16 +1,18 @@
 """Training, from the whole to one step.
 
 `fit` is a training: epochs until the last one, or until validation has stopped improving. `Training.epoch` is an epoch: updates,
-validation, and everything written to the folder. `update` is a step. `Validator` measures a model on the validation clips.
+validation, and everything written to the folder. `update` (step.py) is a step. `Validator` measures a model on the validation clips.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -21,22 +23,25 @@ from stap.captioning.captions import caption_clips
 from stap.captioning.model_folder import model_for, save_description, save_metrics, save_weights
 from stap.corpora.corpus import Corpus
 from stap.corpora.loading import load_corpus
-from stap.errors import CheckpointError
+from stap.errors import CheckpointError, StapError
+from stap.features.device import empty_cache, is_out_of_memory
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
-from stap.models.caption_model import CaptionModel, Losses
-from stap.recipes.settings import Recipe, TrainingSettings
+from stap.models.caption_model import CaptionModel
+from stap.recipes.settings import Recipe
 from stap.scoring.metrics import Scorer
 from stap.training.batches import Batch, CaptionedVideos, Group, choose_clips, tokenized_corpus
-from stap.training.checks import check_motion, check_numbers, check_parts
-from stap.training.optimizer import add_l2, build_optimizer, set_learning_rates
-from stap.training.processes import ALONE, Processes, joined
+from stap.training.checks import check_motion, check_parts
+from stap.training.choice import constant_score, is_best
+from stap.training.optimizer import build_optimizer, set_learning_rates
+from stap.training.processes import Processes, joined
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
+from stap.training.skipped import Skipped
+from stap.training.step import batch_loss, is_mean_over_videos, update
 from stap.training.summary import LOG_LIKELIHOOD, EpochSummary, TrainingResult, write_curves
 
 __all__ = ["EpochSummary", "OnEpoch", "TrainingResult", "fit", "train", "update"]
 
-STEPS_BETWEEN_CHECKS = 50  # of the losses for NaN; each check waits for the GPU
 METRICS = ("bleu", "rouge", "cider")  # METEOR takes longer than the rest together
 
 OnEpoch = Callable[[EpochSummary], None]
@@ -79,7 +84,7 @@ def fit(
     In processes that torchrun or `processes.launch` started, all train one model; the first one writes and calls on_epoch.
     Seeds torch's global generators. Raises CorpusError, FeatureError (features are missing: run `stap extract`),
     CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
-    StapError when the loss is no longer a number.
+    StapError when the loss is no longer a number, in validation or in several updates in a row.
     """
     with joined(torch.device(device)) as processes, ExitStack() as stack:
         if processes.is_first and not resume and state_file(out).exists():
@@ -105,39 +110,8 @@ def fit(
                 on_epoch(summary)
     history = tuple(EpochSummary(**record) for record in progress.history)
     best = next(summary for summary in reversed(history) if summary.is_best)
-    return TrainingResult(out, best, history, stopped_early=progress.epoch < recipe.training.epochs)
-
-
-def update(
-    model: CaptionModel,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    settings: TrainingSettings,
-    processes: Processes = ALONE,
-) -> dict[str, Tensor]:
-    """One step: move the weights by the gradient of the loss of a batch, which is on the model's device.
-
-    processes: each brings its part of the batch.
-    Returns scalars without a gradient: the 'norm' of the gradient before clipping, the 'loss', and its parts by name. With
-    settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares.
-    """
-    losses = _loss(model, batch, settings)
-    optimizer.zero_grad(set_to_none=True)
-    processes.backward(losses.total, len(batch[1].words), model.parameters())
-    total, parts = losses.total.detach(), losses.parts
-    if settings.l2:
-        squares = add_l2(model.parameters(), settings.l2)
-        total, parts = total + settings.l2 * squares, parts | {"l2": squares}
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    optimizer.step()
-    return {"norm": norm, "loss": total} | {name: part.detach() for name, part in parts.items()}
-
-
-def _loss(model: CaptionModel, batch: Batch, settings: TrainingSettings) -> Losses:
-    videos, captions = batch
-    device = videos.video_numbers.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        return model.loss(videos, captions)
+    constant = constant_score(progress.history, recipe.training.best_by)
+    return TrainingResult(out, best, history, progress.epoch < recipe.training.epochs, is_chosen_by_loss=constant is not None)
 
 
 class Training:
@@ -151,6 +125,9 @@ class Training:
         smoothing = recipe.training.label_smoothing
         self.model = model_for(recipe, videos.vocabulary, store.specs, smoothing).to(processes.device)
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
+        self.parts = 1  # that a batch is computed in; more after memory ran out
+        rate = f"training.optimizer.learning_rate={recipe.training.optimizer.learning_rate}"
+        self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
 
     def begun(self, weights: Mapping[str, Path] | None) -> Progress:
         """A new run: its folder is written, and nothing is done yet."""
@@ -169,23 +146,35 @@ class Training:
         began = time.perf_counter()
         number, settings = progress.epoch + 1, self.recipe.training
         plan = self.videos.epoch(settings, self.recipe.seed, number, progress.step)
+        left_out, parts = len(self.skipped.batches), self.parts
         losses = self._updates(plan, number, progress.step)
+        left_out = len(self.skipped.batches) - left_out
+        remarks = (
+            []
+            if self.parts == parts
+            else [f"memory ran out: batches are computed in {self.parts} parts, with the same gradient"]
+        )
         outcome = None
         if self.processes.is_first:
             validation, scores = {}, {}
             if validator and (number % settings.validate_every == 0 or number == settings.epochs):
                 validation = validator.losses(self.model)
                 scores = validator.scores(self.model, validation)
-            score = scores.get(settings.best_by)
-            is_best = validator is None or (score is not None and (progress.best_score is None or score > progress.best_score))
+                remarks += validator.remarks
+            score, name = scores.get(settings.best_by), settings.best_by
+            best = validator is None or (score is not None and is_best(score, validation["loss"], name, progress.history))
+            if scores and (same := constant_score([*progress.history, {"scores": scores}], name)) is not None:
+                remarks.append(f"{name} was {same:.3f} in every validation: the validation loss chooses the weights")
             seconds, rate = time.perf_counter() - began, float(self.optimizer.param_groups[0]["lr"])
-            summary = EpochSummary(number, settings.epochs, seconds, rate, losses, validation, scores, is_best)
+            summary = EpochSummary(
+                *(number, settings.epochs, seconds, rate, losses, validation, scores, best), left_out, "; ".join(remarks)
+            )
             outcome = summary, progress.after(asdict(summary), updates=len(plan), score=score)
             self._save(*outcome)
         return self.processes.broadcast(outcome)
 
     def _updates(self, plan: Sequence[Sequence[Group]], number: int, first_step: int) -> dict[str, float]:
-        """One update for each batch of the plan; the mean of each loss over the batches."""
+        """One update for each batch of the plan; the mean of each loss over the batches whose step was made."""
         settings, processes = self.recipe.training, self.processes
         torch.manual_seed(epoch_seed(self.recipe.seed, number) + processes.rank)
         self.model.train()
@@ -195,17 +184,47 @@ class Training:
         batches = read_ahead(self._batch, [processes.part(groups) for groups in plan])
         for step, batch in enumerate(batches, start=first_step):
             set_learning_rates(self.optimizer, settings.optimizer, step, len(plan) * settings.epochs)
-            measured = update(self.model, self.optimizer, batch, settings, processes)
-            names = list(measured)
-            rows.append(torch.stack(list(measured.values())).float())
+            measured = self._update(batch)
+            names, row = list(measured), torch.stack(list(measured.values())).float()
+            if row[0].isnan():
+                self._skip(step + 1, number, plan[step - first_step], row[:2].tolist())
+                continue
+            self.skipped.end_row()
+            rows.append(row)
             counts.append(len(batch[1].words))
-            if len(rows) % STEPS_BETWEEN_CHECKS == 0:
-                recent = torch.stack(rows[-STEPS_BETWEEN_CHECKS:])
-                check_numbers(recent, step + 1 - STEPS_BETWEEN_CHECKS, settings.optimizer.learning_rate)
-        table = torch.stack(rows)  # (updates, the norm and the losses)
-        check_numbers(table, first_step, settings.optimizer.learning_rate)
-        means = processes.mean(table, counts).mean(dim=0)
+        if not rows:
+            raise StapError(f"epoch {number}: no update had a finite loss. Check the features, or lower the learning rate.")
+        means = processes.mean(torch.stack(rows), counts).mean(dim=0)
         return dict(zip(names[1:], means[1:].tolist(), strict=True))
+
+    def _update(self, batch: Batch) -> dict[str, Tensor]:
+        """A step, in more parts from the time when the memory does not hold the batch in fewer."""
+        settings = self.recipe.training
+        while True:
+            try:
+                return update(self.model, self.optimizer, batch, settings, self.processes, self.parts)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                videos = batch[0].size
+                if self.processes.size > 1 or self.parts >= videos or not is_mean_over_videos(self.recipe.model):
+                    raise StapError(
+                        f"the memory of {self.processes.device} does not hold {videos} videos with their captions. Lower "
+                        f"training.batch_size (now {settings.batch_size}); the state of the last whole epoch is kept."
+                    ) from error
+                self.parts = min(2 * self.parts, videos)
+            empty_cache()  # outside of the block: the error holds on to what was computed
+
+    def _skip(self, update: int, epoch: int, groups: Sequence[Group], norm_and_loss: Sequence[float]) -> None:
+        captions = self.videos.captions
+        clips = [
+            {
+                "id": self.videos.clips[group.video].id,
+                "captions": [" ".join(self.videos.vocabulary.decode(captions[group.video][one])) for one in group.captions],
+            }
+            for group in groups
+        ]
+        self.skipped.add(update, norm_and_loss, epoch=epoch, torch_seed=epoch_seed(self.recipe.seed, epoch), clips=clips)
 
     def _batch(self, groups: Sequence[Group]) -> Batch:
         videos, captions = self.videos.batch(groups)
@@ -226,6 +245,7 @@ class Validator:
         self.settings, self.seed, self.videos, self.store, self.device = recipe.training, recipe.seed, videos, store, device
         self.decoding = recipe.decoding.model_copy(update={"beam_width": 1})
         references = {clip.id: clip.captions for clip in videos.clips}
+        self.remarks: list[str] = []  # what the last scores show besides their values
         self.scorer = Scorer(references, METRICS) if recipe.training.best_by == "CIDEr" else None
 
     @torch.inference_mode()
@@ -238,14 +258,33 @@ class Validator:
         names: list[str] = []
         rows: list[Tensor] = []
         counts: list[int] = []
-        for videos, captions in read_ahead(self.videos.batch, self.videos.one_pass(self.settings, [self.seed])):
-            losses = _loss(model, (videos.to(self.device), captions.to(self.device)), self.settings)
-            names = ["loss", *losses.parts]
-            rows.append(torch.stack([losses.total, *losses.parts.values()]).float())
-            counts.append(len(captions.words))
+        plan = self.videos.one_pass(self.settings, [self.seed])
+        for groups, batch in zip(plan, read_ahead(self.videos.batch, plan), strict=True):
+            losses = self._losses(model, batch)
+            if not all(value.isfinite() for value in losses.values()):
+                self._blame(model, groups)
+            names = list(losses)
+            rows.append(torch.stack(list(losses.values())).float())
+            counts.append(len(batch[1].words))
         table = torch.stack(rows)
         share = table.new_tensor(counts)
         return dict(zip(names, (share @ table / share.sum()).tolist(), strict=True))
+
+    def _losses(self, model: CaptionModel, batch: Batch) -> dict[str, Tensor]:
+        videos, captions = batch
+        losses = batch_loss(model, (videos.to(self.device), captions.to(self.device)), self.settings)
+        return {"loss": losses.total} | losses.parts
+
+    def _blame(self, model: CaptionModel, groups: Sequence[Group]) -> NoReturn:
+        """Raises StapError that names the clips whose own loss is not a finite number; all of the batch if none is."""
+        found = [group for group in groups if not self._losses(model, self.videos.batch([group]))["loss"].isfinite()]
+        ids = list(dict.fromkeys(self.videos.clips[group.video].id for group in found or groups))
+        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        raise StapError(
+            f"validation clip {shown}: the loss is not a finite number, and no epoch could be chosen by it. Check the features of the clip; "
+            "where many are named, the training has diverged: lower training.optimizer.learning_rate. "
+            "The state of the last whole epoch is kept."
+        )
 
     def scores(self, model: CaptionModel, losses: Mapping[str, float]) -> dict[str, float]:
         """The scores that models are compared by, higher is better: BLEU, ROUGE-L and CIDEr of the model's captions.
@@ -253,10 +292,17 @@ class Validator:
         With training.best_by log-likelihood, that of the validation captions, summed over a caption's words and averaged over
         captions, from the losses. No caption is then decoded, and no scorer (Java) started.
         """
+        self.remarks = []
         if self.scorer is None:
             return {LOG_LIKELIHOOD: -losses["caption"]}
         captions = caption_clips(model, self.videos.vocabulary, self.store, self.videos.clips, self.decoding, self.device)
-        return self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
+        said = {found.caption for found in captions.values()}
+        if len(said) == 1 and len(captions) > 1:
+            self.remarks = [f"all {len(captions)} validation captions are the same: {said.pop()!r}"]
+        scores = self.scorer.score({video_id: found.caption for video_id, found in captions.items()}).corpus
+        if wrong := [name for name, score in scores.items() if not math.isfinite(score)]:
+            raise StapError(f"validation: {', '.join(wrong)} of {len(captions)} captions is not a finite number.")
+        return scores
 
     def __enter__(self) -> Validator:
         """The validator itself."""

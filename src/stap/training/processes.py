@@ -89,6 +89,13 @@ class Processes:
         distributed.all_reduce(weighted)
         return weighted[:, :-1] / weighted[:, -1:]
 
+    def all(self, flag: Tensor) -> bool:
+        """Whether a flag, a bool tensor of one value, is set in every process."""
+        if self.size > 1:
+            flag = flag.to(torch.int32)
+            distributed.all_reduce(flag, distributed.ReduceOp.MIN)
+        return bool(flag)
+
     def all_gather(self, item: Item) -> list[Item]:
         """The items of all processes, in the order of their ranks."""
         if self.size == 1:

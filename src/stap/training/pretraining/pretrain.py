@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from stap.training.pretraining.captioned_frames import CaptionedFrames
 from stap.training.pretraining.captioned_images import CaptionedImages
 from stap.training.processes import Processes, joined
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
+from stap.training.skipped import Skipped
 
 __all__ = ["FrameSentenceModel", "PretrainingResult", "PretrainingSummary", "pretrain", "recall_at"]
 
@@ -71,21 +71,26 @@ class FrameSentenceModel(nn.Module):
 
 @dataclass(frozen=True)
 class PretrainingSummary:
-    """One epoch. recall: of the validation split by name, 'sentence->frame R@1' ..., as fractions; empty without such a split."""
+    """One epoch.
+
+    recall: of the validation split by name, 'sentence->frame R@1' ..., as fractions; empty without such a split.
+    skipped: updates that were left out because their loss or gradient was not a finite number.
+    """
 
     epoch: int
     epochs: int
     seconds: float
     loss: float
     recall: dict[str, float]
+    skipped: int = 0
 
     def __str__(self) -> str:
         shown = "  ".join(
             f"{name} {100 * value:.1f} %" for name, value in self.recall.items() if name.endswith(("R@1", "R@10"))
         )
-        return "  ".join(
-            filter(None, [f"epoch {self.epoch}/{self.epochs}", f"ranking loss {self.loss:.3f}", shown, f"{self.seconds:.1f} s"])
-        )
+        skipped = f"updates skipped: {self.skipped}, whose loss was not a finite number" if self.skipped else ""
+        parts = f"epoch {self.epoch}/{self.epochs}", f"ranking loss {self.loss:.3f}", shown, f"{self.seconds:.1f} s", skipped
+        return "  ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def pretrain(
     first one validates and writes.
     Seeds torch's global generators. A clip that cannot be decoded is left out and named in the result.
     Raises CorpusError (no usable clips), CheckpointError (`out` holds such a run, or cannot be written), ConfigError, and
-    StapError if the loss is no longer a number.
+    StapError if the loss is no number in several updates in a row.
     """
     _check(recipe)
     corpus = load_corpus_with_files(recipe.corpus)
@@ -158,6 +163,8 @@ class _Pretraining:
         features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
         self.extractor = GridExtractor(features, processes.device)
         self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
+        rate = f"pretraining.optimizer.learning_rate={settings.optimizer.learning_rate}"
+        self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
         self.optimizer, self.digest = build_optimizer(settings.optimizer, self.model), _digest(corpus)
         train = processes.part([one for one in clips if one.clip.split == "train"])
         self.data = self._read(train, crops=settings.random_crops)
@@ -197,11 +204,14 @@ class _Pretraining:
     def epoch(self, progress: Progress) -> Progress:
         """Train and validate one epoch, and write the state."""
         began, number = time.perf_counter(), progress.epoch + 1
+        before = len(self.skipped.batches)
         loss = self._updates(number)
         outcome = None
         if self.processes.is_first:
             recall = _validate(self.model, self.validation, self.extractor) if len(self.validation) else {}
-            summary = PretrainingSummary(number, self.settings.epochs, time.perf_counter() - began, loss, recall)
+            summary = PretrainingSummary(
+                number, self.settings.epochs, time.perf_counter() - began, loss, recall, len(self.skipped.batches) - before
+            )
             outcome = Progress(epoch=number, history=(*progress.history, asdict(summary)))
             self._save_state(outcome)
         return self.processes.broadcast(outcome)
@@ -219,15 +229,25 @@ class _Pretraining:
         batches = self.data.epoch(self.batches, settings.captions_per_frame, [self.recipe.seed, epoch, self.processes.rank])
         for number, (images, words) in enumerate(batches, start=(epoch - 1) * self.batches):
             set_learning_rates(self.optimizer, settings.optimizer, number, settings.epochs * self.batches, factor)
-            losses.append(self._update(images, words, negatives))
+            norm_and_loss = self._update(images, words, negatives)
+            if norm_and_loss[0].isnan():
+                said = [" ".join(self.vocabulary.decode(row)) for row in words.tolist()]
+                self.skipped.add(number + 1, norm_and_loss.tolist(), epoch=epoch, captions=said)
+                continue
+            self.skipped.end_row()
+            losses.append(norm_and_loss[1])
             counts.append(len(words))
-        mean = self.processes.mean(torch.stack(losses)[:, None], counts).mean().item()
-        if not np.isfinite(mean):
-            raise StapError(f"epoch {epoch}: the ranking loss is {mean}. Lower pretraining.optimizer.learning_rate.")
-        return mean
+        if not losses:
+            raise StapError(
+                f"epoch {epoch}: the ranking loss is {norm_and_loss[1]}. Lower pretraining.optimizer.learning_rate."
+            )
+        return self.processes.mean(torch.stack(losses)[:, None], counts).mean().item()
 
     def _update(self, images: Tensor, words: Tensor, negatives: Negatives) -> Tensor:
-        """One step.   images: (N, S, S, 3) uint8.   words: (N*K, L).   Returns the loss, a scalar."""
+        """One step.   images: (N, S, S, 3) uint8.   words: (N*K, L).   Returns the norm of the gradient and the loss, (2,).
+
+        Where the norm is NaN, no step was made: the loss or the gradient of some process is not a finite number.
+        """
         settings, model, device = self.settings, self.model, self.processes.device
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             frames = model.embed_frames(self.extractor.normalise(images))
@@ -237,9 +257,12 @@ class _Pretraining:
         loss = matching_loss(frames.float(), sentences.float(), of_frame, of_sentence, settings.margin, negatives=negatives)
         self.optimizer.zero_grad(set_to_none=True)
         self.processes.backward(loss, len(words), model.parameters())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        self.optimizer.step()
-        return loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        if self.processes.all(norm.isfinite() & loss.isfinite()):
+            self.optimizer.step()
+        else:
+            norm = torch.full_like(norm, torch.nan)
+        return torch.stack([norm.detach(), loss.detach()])
 
 
 def recall_at(similarity: Tensor, frame_numbers: Tensor, sentence_numbers: Tensor) -> dict[str, float]:
