@@ -183,3 +183,11 @@ def test_real_clips_can_be_decoded_and_one_cut_short_is_told(stap_data, tmp_path
             False,
         )
     ]
+
+
+@pytest.mark.parametrize(("clips", "says"), [(0, None), (1, "1 validation clip;"), (29, "29 validation clips;"), (30, None)])
+def test_a_small_validation_split_is_said_to_be(root, clips, says):
+    write(root, [("a.avi", "x", "train"), *((f"v{number}.avi", "x", "validation") for number in range(clips))])
+    found = check_corpus(CorpusSettings(kind="folder", root=root), TextSettings(), frames=0).small_validation
+    assert (found is None) == (says is None)
+    assert found is None or found.startswith(f"{root.name}: {says} expected at least 30 to choose weights by a score.")

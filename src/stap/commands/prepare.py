@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stap.commands.shared.console import complain, interruptible, progress, say
+from stap.commands.shared.console import complain, interruptible, progress, say, warn
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
 from stap.commands.shared.outputs import result_file
@@ -143,6 +143,8 @@ def prepare(
     if checks.report is not None:
         with result_file(checks.report) as stream:
             json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
+    if found.small_validation:
+        warn(found.small_validation)
     if found.errors:
         complain(f"{len(found.errors)} of {len(found.problems)} problems are errors. Correct them before training.")
         raise typer.Exit(1)

@@ -20,6 +20,8 @@ from stap.text.vocabulary import SPECIAL_WORDS
 
 __all__ = ["CorpusReport", "SplitCounts", "WordCounts", "check_corpus", "count_words", "no_video"]
 
+FEWEST_VALIDATION_CLIPS = 30  # fewer, and the scores of two epochs differ by chance
+
 OnProgress = Callable[[int, int, str], None]  # videos done, videos, id of the latest
 
 
@@ -68,6 +70,18 @@ class CorpusReport:
     def errors(self) -> tuple[Problem, ...]:
         """The problems that stop work, or give results that differ from the papers'."""
         return tuple(problem for problem in self.problems if problem.is_error)
+
+    @property
+    def small_validation(self) -> str | None:
+        """A sentence if the validation split is too small to choose weights by its scores."""
+        clips = next(counts.clips for counts in self.splits if counts.split == "validation")
+        if not 0 < clips < FEWEST_VALIDATION_CLIPS:
+            return None
+        of = "1 validation clip" if clips == 1 else f"{clips} validation clips"
+        return (
+            f"{self.name}: {of}; expected at least {FEWEST_VALIDATION_CLIPS} to choose weights by a score. With one clip CIDEr is always 0, "
+            "with few it is mostly chance. Move clips there, or set training.best_by=log-likelihood."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The report for a JSON file."""
