@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 
 from raising import error_of
-from stap.errors import CheckpointError
-from stap.files import one_line, read_json, replacing, sha256_of_file, write_atomically, write_json
+from stap.errors import CheckpointError, StapError
+from stap.files import (
+    json_text,
+    one_line,
+    printable,
+    read_json,
+    remove_unfinished,
+    replacing,
+    sha256_of_file,
+    write_atomically,
+    write_json,
+)
 
 
 def test_write_then_read(tmp_path: Path) -> None:
@@ -59,6 +69,31 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     )
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+HOSTILE = "a\tb\nc\x00\x1b[2J\x7f\x9b\u200f\u202e\u2066\u2028\udce9 caf\u00e9 \u96ea"
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    assert printable(HOSTILE) == ("a\\tb\\nc\\x00\\x1b[2J\\x7f\\x9b\\u200f\\u202e\\u2066\\u2028\\udce9 caf\u00e9 \u96ea")
+    assert printable(printable(HOSTILE)) == printable(HOSTILE)
+    assert printable("a\tb\n", keep="\t\n") == "a\tb\n"
+    assert printable(Path("a\nb")) == "a\\nb"
+
+
+def test_json_holds_any_text_and_can_be_shown(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {HOSTILE: [HOSTILE]})
+    assert read_json(tmp_path / "a.json") == {HOSTILE: [HOSTILE]}
+    assert printable(json_text(HOSTILE)) == json_text(HOSTILE)
+    assert "caf\u00e9 \u96ea" in json_text(HOSTILE)
+
+
+def test_temporary_files_are_removed_before_the_process_is_ended(tmp_path: Path) -> None:
+    with contextlib.suppress(StapError), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        remove_unfinished()
+        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_in_one_line() -> None:

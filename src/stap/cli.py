@@ -1,11 +1,13 @@
 """The command line: it assembles the commands, and turns errors into one sentence on stderr and an exit status.
 
-Exit status: 0 done, 1 something failed, 2 the line was not understood, 130 interrupted with Ctrl-C.
+Exit status: 0 done, 1 something failed, 2 the line was not understood, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -27,8 +29,8 @@ from stap.commands.recipes import recipes
 from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
-from stap.commands.shared.console import complain
-from stap.commands.shared.cores import polite_threads
+from stap.commands.shared.console import complain, safe_streams
+from stap.commands.shared.interruption import INTERRUPTED, Interruption
 from stap.commands.shared.options import GroupedCommand
 from stap.commands.train import train
 from stap.errors import StapError
@@ -82,22 +84,43 @@ def stap(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    with safe_streams(), Interruption() as interruption:
+        status = _run(arguments)
+    return INTERRUPTED if interruption.has_come else status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        with polite_threads():
-            app(arguments, prog_name="stap")
+        app(arguments, prog_name="stap")
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return _flushed(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
     except StapError as error:
         complain(str(error))
     except OSError as error:
         complain(_about_files(error))
+    except KeyboardInterrupt:  # before or after the command itself
+        complain("interrupted.")
+        return INTERRUPTED
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported
             raise
         complain(
             f"the GPU's memory is full. Try a smaller training.batch_size, or --device cpu. ({str(error).splitlines()[0]})"
         )
-    return 1
+    return _flushed(1)
+
+
+def _flushed(status: int) -> int:
+    """The exit status once all of stdout is out; 1 if it cannot be written, which Python would only say when the program has ended."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if status == 0:
+            complain(f"standard output: {_about_files(error)}")
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status or 1
+    return status
 
 
 def _about_files(error: OSError) -> str:

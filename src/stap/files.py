@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSON, and errors in one line."""
+"""Files written whole or not at all, JSON, and text of strangers that is safe to show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,23 @@ from typing import Any
 
 from stap.errors import StapError
 
-__all__ = ["one_line", "read_json", "replacing", "sha256_of_file", "write_atomically", "write_json"]
+__all__ = [
+    "json_text",
+    "one_line",
+    "printable",
+    "read_json",
+    "remove_unfinished",
+    "replacing",
+    "sha256_of_file",
+    "unforeseen",
+    "write_atomically",
+    "write_json",
+]
+
+# What a terminal obeys or a line cannot hold: control characters, marks that turn the direction of text, line separators, and the
+# surrogates that stand for the bytes of a name that is not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_unfinished: set[Path] = set()  # temporary files of this process
 
 
 @contextlib.contextmanager
@@ -24,6 +41,7 @@ def replacing(path: Path, error_type: type[StapError] = StapError) -> Iterator[P
     made. Whatever goes wrong, the temporary file is removed.   Raises error_type where the system refuses.
     """
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp{path.suffix}"
+    _unfinished.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -37,6 +55,14 @@ def replacing(path: Path, error_type: type[StapError] = StapError) -> Iterator[P
             "make room or choose another folder, and run again."
         ) from error
     finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files of this process, which is about to be ended."""
+    for temporary in list(_unfinished):
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
@@ -60,7 +86,13 @@ def write_atomically(path: Path, content: bytes, error_type: type[StapError] = S
 
 def write_json(path: Path, content: Any, error_type: type[StapError] = StapError) -> None:
     """Write indented JSON, whole or not at all. Raises error_type where the system refuses."""
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), error_type)
+    write_atomically(path, (json_text(content) + "\n").encode(), error_type)
+
+
+def json_text(content: Any) -> str:
+    """Indented JSON that a terminal shows and UTF-8 holds: letters stay, unprintable characters are escaped (see `printable`)."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
 
 
 def read_json(path: Path) -> Any:
@@ -71,6 +103,18 @@ def read_json(path: Path) -> Any:
 def one_line(error: BaseException) -> str:
     """What an error says, in one line without a full stop; its type where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def printable(text: object, keep: str = "") -> str:
+    """Text for one line or cell, with escapes such as \\n, \\x1b or \\u202e for what a terminal would obey.   keep: characters that stay."""
+    return _UNPRINTABLE.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), str(text)
+    )
+
+
+def unforeseen(path: object, error: Exception) -> str:
+    """What to say of an error that nobody foresaw, of one file among many, without a full stop."""
+    return f"{path}: {type(error).__name__}: {one_line(error)}"
 
 
 def sha256_of_file(path: Path) -> str:

@@ -152,6 +152,26 @@ def test_many_in_order_and_a_bad_one_does_not_stop_the_others(captioner: Caption
     assert isinstance(error, VideoError)
 
 
+@pytest.mark.parametrize("step", ["_read", "_features"])
+def test_an_error_that_nobody_foresaw_is_one_files_too(
+    captioner: Captioner, videos: list[Path], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[str] = []
+    sound = getattr(captioner, step)
+
+    def failing(path: Path, *rest):
+        if path == videos[1]:
+            raise AttributeError("codec_tag")
+        return sound(path, *rest)
+
+    monkeypatch.setattr(captioner, step, failing)
+    captions = list(captioner.caption_many(videos, on_error=lambda _, error: failed.append(str(error))))
+    assert [caption.path for caption in captions] == [videos[0], videos[2]]
+    assert failed == [f"{videos[1]}: AttributeError: codec_tag. Check that it plays, or get it again."]
+    with pytest.raises(VideoError, match="AttributeError: codec_tag"):
+        list(captioner.caption_many(videos))
+
+
 def test_without_on_error_the_first_bad_file_is_raised(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:
     captions = captioner.caption_many([videos[0], tmp_path / "none.mp4", videos[1]])
     assert next(captions).path == videos[0]

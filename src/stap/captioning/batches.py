@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from stap.errors import FeatureError
 from stap.models.batch import VideoBatch
 from stap.text.special_ids import PAD
+from stap.video.threads import decoding_threads
 
 __all__ = ["pad_words", "read_ahead", "read_videos"]
 
@@ -51,17 +52,13 @@ def pad_words(rows: Sequence[Sequence[int]]) -> Tensor:
 def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int = 2) -> Iterator[Made]:
     """`make(item)` of each item in order; a background thread works up to `depth` items ahead. Raises what `make` raises, in its place."""
     waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
-        try:
-            for item in items:
-                waiting.append(thread.submit(make, item))
-                if len(waiting) > depth:
-                    yield waiting.popleft().result()
-            while waiting:
+    with decoding_threads(1, "read-ahead") as thread:
+        for item in items:
+            waiting.append(thread.submit(make, item))
+            if len(waiting) > depth:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Sequence[str]) -> list[Tensor]:

@@ -18,13 +18,13 @@ from torch import Tensor
 from stap.captioning.batches import read_ahead
 from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
-from stap.errors import CheckpointError, FeatureError, StapError
+from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.device import choose_device
 from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of
 from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
-from stap.files import one_line
+from stap.files import one_line, unforeseen
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
@@ -38,6 +38,8 @@ MODEL_FILES = (
     "model.safetensors",
     "vocabulary.json",
 )
+
+GET_IT_AGAIN = "Check that it plays, or get it again."
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,20 @@ class Captioner:
     ) -> Iterator[VideoCaption]:
         """The captions, in order, each as soon as it is made; a thread decodes the next file meanwhile.
 
-        A file that cannot be captioned is given to `on_error` and left out; without `on_error` its error is raised.
+        A file that cannot be captioned, for whatever reason, is given to `on_error` and left out; without `on_error` its error is
+        raised, as a VideoError if nobody foresaw it.
         """
         for path, videos in read_ahead(self._read_or_error, map(Path, paths), depth=1):
             try:
-                if isinstance(videos, StapError):
+                if isinstance(videos, Exception):
                     raise videos
                 caption = self._describe(path, videos, beam_width)
-            except StapError as error:
+            except Exception as problem:  # a decoder's unforeseen failure on one file must not stop ten thousand others
+                error = (
+                    problem if isinstance(problem, StapError) else VideoError(f"{unforeseen(path, problem)}. {GET_IT_AGAIN}")
+                )
                 if on_error is None:
-                    raise
+                    raise error from problem
                 on_error(path, error)
             else:
                 yield caption
@@ -129,10 +135,10 @@ class Captioner:
         """What each extractor reads of a file before its network is needed."""
         return [extractor.read(path) if isinstance(extractor, TwoStepExtractor) else None for extractor in self.extractors]
 
-    def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | StapError]:
+    def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | Exception]:
         try:
             return path, self._read(path)
-        except StapError as error:
+        except Exception as error:  # raised again in its place
             return path, error
 
     def _features(self, path: Path, videos: list[Any]) -> list[VideoFeatures]:

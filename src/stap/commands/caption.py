@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stap.commands.shared.console import complain, interruptible, warn
 from stap.commands.shared.options import DeviceOption, ModelOption, UnusedSeedOption
-from stap.commands.shared.outputs import result_file
+from stap.commands.shared.outputs import JSON_LIST, LINES, growing_rows
 from stap.errors import StapError
+from stap.files import json_text, printable
 
 if TYPE_CHECKING:
     from stap.captioning.captioner import VideoCaption
@@ -50,15 +50,17 @@ def caption(
         complain(str(error))
         failures.append(path)
 
-    with interruptible("The captions made until then are written."), result_file(out) as file:
+    form = LINES if output_format is Format.text else JSON_LIST
+    with interruptible("The captions made until then are written."), growing_rows(out, form) as rows:
         videos = _videos(paths, report)
         total = len(videos) + len(failures)
         if videos:
             from stap.captioning.captioner import load
 
-            captions = load(model, device).caption_many(videos, beam_width=beam, on_error=report)
-            write = _write_text if output_format is Format.text else _write_json
-            write(captions, file)
+            for caption in load(model, device).caption_many(videos, beam_width=beam, on_error=report):
+                for sentence in caption.warnings:
+                    warn(sentence)
+                rows.add(_line(caption) if form is LINES else _entry_of_list(caption))
     if failures:
         complain(f"{len(failures)} of {total} files could not be captioned; the reasons are above.")
         raise typer.Exit(1)
@@ -76,22 +78,9 @@ def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> lis
     return videos
 
 
-def _write_text(captions: Iterable[VideoCaption], file: TextIO) -> None:
-    for caption in captions:
-        _show_warnings(caption)
-        print(caption.path, caption.caption, sep="\t", file=file, flush=True)
+def _line(caption: VideoCaption) -> str:
+    return f"{printable(caption.path)}\t{printable(caption.caption)}"
 
 
-def _write_json(captions: Iterable[VideoCaption], file: TextIO) -> None:
-    done = []
-    try:
-        for caption in captions:
-            _show_warnings(caption)
-            done.append(caption.to_json())
-    finally:  # after an interruption too, what is done is a whole list
-        print(json.dumps(done, indent=2, ensure_ascii=False), file=file)
-
-
-def _show_warnings(caption: VideoCaption) -> None:
-    for sentence in caption.warnings:
-        warn(sentence)
+def _entry_of_list(caption: VideoCaption) -> str:
+    return json_text([caption.to_json()]).removeprefix("[\n").removesuffix("\n]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from stap.commands.shared.console import warn
 from stap.commands.shared.options import DeviceOption
 from stap.commands.shared.outputs import result_file, writable_folder
 from stap.commands.shared.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
+from stap.files import json_text
 
 if TYPE_CHECKING:
     from stap.experiments.evaluate import Evaluation
@@ -70,7 +70,7 @@ def evaluate(
         found = evaluate_model(model, split, corpus=corpus, store=store, beam_width=beam, device=choose_device(device))
         ranges = Drawing(draws, seed=seed).intervals(found.scores)
         if out is not None:
-            print(json.dumps(found.to_json() | plain("intervals", ranges), indent=2, ensure_ascii=False), file=file)
+            print(json_text(found.to_json() | plain("intervals", ranges)), file=file)
     if report is not None:
         from stap.reports.evaluation_page import EvaluatedSplit, write_evaluation_page
 

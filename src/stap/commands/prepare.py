@@ -17,6 +17,7 @@ from stap.commands.shared.console import complain, interruptible, progress, say,
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
 from stap.commands.shared.outputs import result_file
+from stap.files import json_text, printable
 
 if TYPE_CHECKING:
     from stap.corpora.check import CorpusReport, WordCounts
@@ -142,7 +143,7 @@ def prepare(
     print("\n".join([*_counts(found), "", *_words(found, recipe, checks.tokenizers), *_problems(found.problems)]))
     if checks.report is not None:
         with result_file(checks.report) as stream:
-            json.dump(found.to_dict(), stream, indent=1, ensure_ascii=False)
+            print(json_text(found.to_dict()), file=stream)
     if found.small_validation:
         warn(found.small_validation)
     if found.errors:
@@ -228,7 +229,7 @@ def _problems(problems: Sequence[Problem]) -> Iterator[str]:
                 groups.setdefault(problem.kind, []).append(problem.sentence)
         for kind, sentences in groups.items():
             yield f"\n{heading}: {TITLES[kind]} ({len(sentences):,})"
-            yield from (f"  {sentence}" for sentence in sentences[:SHOWN])
+            yield from (f"  {printable(sentence)}" for sentence in sentences[:SHOWN])
             if len(sentences) > SHOWN:
                 yield f"  and {len(sentences) - SHOWN:,} more; --report FILE lists them all"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +25,7 @@ from stap.commands.shared.scores_shown import (
     print_variety,
 )
 from stap.errors import ScoringError
+from stap.files import json_text
 
 if TYPE_CHECKING:
     from stap.scoring.cider import DocumentFrequencies
@@ -162,7 +162,7 @@ def score(
         if comparison.diagnose or training_captions is not None:
             results |= _variety(scorer, files, training_captions)
         if out is not None:
-            print(json.dumps(results, indent=2, ensure_ascii=False), file=file)
+            print(json_text(results), file=file)
 
 
 def _read(

@@ -13,6 +13,7 @@ from pathlib import Path
 from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem
 from stap.errors import StapError
+from stap.files import unforeseen
 
 __all__ = ["probe_videos", "report_same_files"]
 
@@ -33,15 +34,14 @@ def probe_videos(
     frames: spread over the whole of each video.   workers: threads, each with one video and little memory at a time.
     A video without a frame is an error; one that gives frames but is damaged or cut short is a warning.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
-    try:
+    from stap.video.threads import decoding_threads
+
+    with decoding_threads(workers, "probe") as pool:
         for done, (clip, problems) in enumerate(_probed(clips, frames, pool, AHEAD * workers), start=1):
             for problem in problems:
                 on_problem(problem)
             if on_progress:
                 on_progress(done, len(clips), clip.id)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak: bool) -> None:
@@ -84,7 +84,7 @@ def _probe(path: Path, frames: int) -> list[Problem]:
     except StapError as error:
         return [Problem("video", str(error))]
     except Exception as error:  # a decoder's unforeseen failure on one file must not hide the state of ten thousand others
-        return [Problem("video", f"{path}: {type(error).__name__}: {error}. Check that it plays, or get it again.")]
+        return [Problem("video", f"{unforeseen(path, error)}. Check that it plays, or get it again.")]
     return [Problem("video", sentence, is_error=False) for sentence in found.warnings]
 
 

@@ -19,6 +19,8 @@ from stap.errors import FeatureError, StapError
 from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoStepExtractor
 from stap.features.grid import PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
+from stap.files import unforeseen
+from stap.video.threads import decoding_threads
 
 __all__ = ["ExtractionReport", "extract"]
 
@@ -79,7 +81,7 @@ def extract(
     store.begin()
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))
-    with _pool(workers) as pool, _threads_of_torch((os.cpu_count() or 1) - workers):
+    with decoding_threads(workers, "decode") as pool, _threads_of_torch((os.cpu_count() or 1) - workers):
         videos = _without_failures(_decoded_ahead(todo, extractor, pool, workers), tally)
         if isinstance(extractor, PackingExtractor):
             made = _in_packs(videos, extractor, tally)
@@ -93,16 +95,6 @@ def extract(
     place = {video_id: index for index, (video_id, _) in enumerate(items)}
     failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
     return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that decode; what they have not begun when the block ends is dropped."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -169,7 +161,7 @@ def _without_failures(decoded: Iterable[tuple[str, Path, Future[Any]]], tally: _
         except StapError as error:
             tally.fail(video_id, str(error))
         except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
-            tally.fail(video_id, f"{path}: {type(error).__name__}: {error}")
+            tally.fail(video_id, unforeseen(path, error))
 
 
 def _one_by_one(
@@ -186,7 +178,7 @@ def _one_by_one(
         except torch.OutOfMemoryError:  # would meet every video
             raise
         except Exception as error:  # an extractor of one step decodes here
-            tally.fail(video_id, f"{path}: {type(error).__name__}: {error}")
+            tally.fail(video_id, unforeseen(path, error))
 
 
 def _in_packs(

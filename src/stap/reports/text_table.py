@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stap.files import printable
+
 __all__ = ["text_table"]
 
 _WIDEST = 10_000  # characters: lines are never wrapped, whatever the terminal
@@ -25,7 +27,7 @@ def text_table(lines: Iterable[Sequence[str]], justify: Literal["left", "right"]
     for place in range(len(rows[0]) if rows else 0):
         table.add_column(justify=justify if place else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
     with console.capture() as captured:
         console.print(table)

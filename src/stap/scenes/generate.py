@@ -32,7 +32,8 @@ VERSION = 3  # of the generator: another version draws or words the same seed di
 SETTINGS = "scenes.json"
 KINDS = ("single", "sequence", "pair")
 ENCODER = {"preset": "ultrafast", "crf": "24"}  # encoding is half of the time; slower presets double it
-CHUNK = 16  # videos handed to a worker at a time
+FEW = 16  # videos that one process writes sooner than it starts others
+CHUNK = 2  # videos handed to a worker at a time; an interruption waits for them
 
 Progress = Callable[[int, int, str], None]
 
@@ -114,12 +115,12 @@ def _write_videos(
 
 def _written(out: Path, scenes: Sequence[Scene], dials: SceneDials, workers: int) -> Iterable[str]:
     """The ids of the scenes, each once its video is written."""
-    if workers == 1 or len(scenes) <= CHUNK:  # starting processes would take longer
+    if workers == 1 or len(scenes) <= FEW:  # starting processes would take longer
         yield from (_write_video(out, scene, dials) for scene in scenes)
         return
     # Processes are spawned: forked ones may hang where the parent has threads, as PyTorch has.
-    spawn, ignore = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=signal.signal, initargs=ignore) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_signals_to_the_parent) as pool:
         try:
             yield from pool.map(_write_video, repeat(out), scenes, repeat(dials), chunksize=CHUNK)
         except BrokenExecutor as error:
@@ -129,6 +130,13 @@ def _written(out: Path, scenes: Sequence[Scene], dials: SceneDials, workers: int
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _leave_signals_to_the_parent() -> None:
+    """A worker finishes the videos that it was handed, so that none stays half written."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _write_video(out: Path, scene: Scene, dials: SceneDials) -> str:

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO
 
 import typer
 
-__all__ = ["Report", "complain", "interruptible", "progress", "say", "warn"]
+from stap.commands.shared.interruption import INTERRUPTED, continued_by
+from stap.files import printable
+
+__all__ = ["Report", "complain", "interruptible", "progress", "safe_streams", "say", "warn"]
 
 Report = Callable[[int, int, str], None]  # done, total, what is being done
 
-INTERRUPTED = 130  # the shell's exit status of a program stopped with Ctrl-C
+
+class SafeStream:
+    """A text stream for what strangers wrote: unprintable characters and those that its encoding lacks come out as escapes.
+
+    Line ends and tabs stay.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Around this stream, which stays open."""
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, escaped; returns its own length. Raises TypeError for bytes, by which libraries tell streams of text."""
+        if not isinstance(text, str):
+            raise TypeError(f"expected text, got {type(text).__name__}")
+        encoding = self.stream.encoding or "utf-8"
+        self.stream.write(printable(text, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's."""
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Stdout and stderr as SafeStreams in the block."""
+    stdout: Any = SafeStream(sys.stdout)
+    stderr: Any = SafeStream(sys.stderr)
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        yield
 
 
 def say(sentence: object) -> None:
-    """A line on stderr: a sentence, or what an object says of itself."""
-    print(sentence, file=sys.stderr, flush=True)
+    """A line on stderr: a sentence, or what an object says of itself.
+
+    Only lines that are indented go on from the first: a line end in somebody's file name begins no sentence of ours.
+    """
+    lines = re.split("\n(?=  )", str(sentence))
+    print("\n".join(map(printable, lines)), file=sys.stderr, flush=True)
 
 
 def warn(sentence: str) -> None:
@@ -34,7 +73,8 @@ def complain(sentence: str) -> None:
 def interruptible(how_to_continue: str) -> Iterator[None]:
     """Ctrl-C in the block ends the command with exit status 130 and a sentence that says how to continue."""
     try:
-        yield
+        with continued_by(how_to_continue):
+            yield
     except KeyboardInterrupt:
         complain(f"interrupted. {how_to_continue}")
         raise typer.Exit(INTERRUPTED) from None
@@ -50,9 +90,10 @@ def progress(title: str) -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[name]}"), console=Console(stderr=True)) as bar:
+    terminal = Console(file=getattr(sys.stderr, "stream", sys.stderr))  # its control codes are our own
+    with Progress(*columns, TextColumn("{task.fields[name]}", markup=False), console=terminal) as bar:
         task = bar.add_task(title, name="", total=None)
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, name=name)
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, name=printable(name))
 
 
 def _lines(title: str) -> Report:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stap.commands.shared.console import say
+from stap.files import printable
 
 if TYPE_CHECKING:
     from stap.scoring.diagnosis import Difference, Variety
@@ -95,7 +96,7 @@ def print_differences(
     """The videos on which two systems differ most, with both captions and one of a person."""
     for one in found:
         first, second = (given[one.video_id] for given in captions)
-        print(f"{one.video_id}: {metric} {100 * one.first:.1f} against {100 * one.second:.1f}")
+        print(f"{printable(one.video_id)}: {metric} {100 * one.first:.1f} against {100 * one.second:.1f}")
         print(
             f"  first   {_on_a_line(first)}\n  second  {_on_a_line(second)}\n  human   {_on_a_line(references[one.video_id][0])}"
         )
@@ -126,7 +127,7 @@ def _part(part: int, whole: int) -> str:
 
 
 def _on_a_line(caption: str) -> str:
-    return " ".join(caption.split())
+    return printable(" ".join(caption.split()))
 
 
 def _between(interval: Interval, form: str) -> str:

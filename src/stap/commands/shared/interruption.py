@@ -1,0 +1,114 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command within five seconds, also in the middle of a call that does not return.
+
+The first of them raises KeyboardInterrupt in the main thread, as Ctrl-C does, so that files are finished and temporary ones removed.
+That waits for the call that runs, and a decoder may run for minutes. So a thread, which the operating system wakes even then, gives
+the command `PATIENCE_SECONDS`; after them it removes the unfinished files and ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from stap.files import remove_unfinished
+
+__all__ = ["INTERRUPTED", "Interruption", "continued_by"]
+
+INTERRUPTED = 130  # the shell's exit status of a program stopped with Ctrl-C
+PATIENCE_SECONDS = 3.5
+
+_how_to_continue = [""]  # of the block that runs, innermost last
+
+
+class Interruption:
+    """A block that these signals end. Signals that were ignored before (nohup, a shell's background job) stay ignored.
+
+    It does nothing outside the main thread, where Python handles no signals.
+    """
+
+    def __init__(self) -> None:
+        """Not yet interrupted."""
+        self.has_come = False
+        self._has_raised = False
+        self._deadline = float("inf")
+        self._is_over = threading.Event()
+        self._handlers: dict[int, object] = {}
+
+    def __enter__(self) -> Interruption:
+        """Take the signals, and start the thread that waits for them."""
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._handlers[number] = signal.signal(number, self._raise_once)
+        if self._handlers:
+            self._waker, self._sleeper = socket.socketpair()
+            self._waker.setblocking(False)
+            self._waker_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=self._watch, daemon=True, name="interruption").start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the threads that a program would wait for, no longer than the deadline; give the signals back."""
+        if not self._handlers:
+            return
+        if self.has_come:
+            self._wait_for_threads()
+        self._is_over.set()
+        signal.set_wakeup_fd(self._waker_before)
+        self._waker.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _raise_once(self, number: int, frame: FrameType | None) -> None:
+        """A second signal would only disturb the first one's work, which is over soon."""
+        self.has_come = True
+        if not self._has_raised:
+            self._has_raised = True
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        with self._sleeper, contextlib.suppress(OSError):
+            while (data := self._sleeper.recv(1)) and data[0] not in self._handlers:
+                pass
+            self._deadline = time.monotonic() + PATIENCE_SECONDS
+            self.has_come |= bool(data)  # a library may have handlers of its own for a while
+            if data and not self._is_over.wait(PATIENCE_SECONDS):
+                _end_now()
+
+    def _wait_for_threads(self) -> None:
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join(max(0.0, min(self._deadline - time.monotonic(), PATIENCE_SECONDS)))
+                if thread.is_alive():
+                    _end_now()
+
+
+@contextmanager
+def continued_by(how_to_continue: str) -> Iterator[None]:
+    """The sentence that says how to go on, for a block whose process may have to be ended."""
+    _how_to_continue.append(how_to_continue)
+    try:
+        yield
+    finally:
+        _how_to_continue.pop()
+
+
+def _end_now() -> None:
+    """End the process without its consent. Rows of results are already written; what is half written goes."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    remove_unfinished()
+    with contextlib.suppress(OSError, ValueError):
+        if len(_how_to_continue) > 1:
+            os.write(sys.__stderr__.fileno(), f"stap: interrupted. {_how_to_continue[-1]}\n".encode())  # type: ignore[union-attr]
+    os._exit(INTERRUPTED)

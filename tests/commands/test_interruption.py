@@ -1,0 +1,81 @@
+"""SIGINT, SIGTERM and SIGHUP end a command within five seconds, whatever it does, and leave what is done."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Two captions, and then a call that neither returns nor notices a signal: in the main thread, or in one that decodes.
+STUCK = """
+import hashlib, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from stap.captioning import captioner
+from stap.captioning.batches import read_ahead
+from stap.cli import main
+from stap.files import replacing
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
+
+def stuck(path):
+    if path.name == "2.mp4":
+        with replacing(Path(sys.argv[2]) / "half.bin") as temporary:
+            temporary.write_bytes(b"half")
+            print("stuck", file=sys.stderr, flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
+    return path
+
+def caption_many(paths, **_):
+    for path in (map(stuck, paths) if sys.argv[1] == "main" else read_ahead(stuck, paths, depth=1)):
+        yield SimpleNamespace(path=path, warnings=(), to_json=lambda: {"path": str(path), "caption": "a man"})
+
+captioner.load = lambda *_: SimpleNamespace(caption_many=caption_many)
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("thread", ["main", "reading"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_stuck_command_is_ended_and_keeps_its_captions(name: str, thread: str, tmp_path: Path) -> None:
+    videos = [tmp_path / f"{n}.mp4" for n in range(4)]
+    for video in videos:
+        video.touch()
+    out = tmp_path / "captions.json"
+    line = ["caption", *videos, "--model", "none", "--format", "json", "--out", out]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK, thread, str(tmp_path), *map(str, line)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "stuck\n"
+    time.sleep(0.3)  # the caption before is written by another thread
+    started = time.monotonic()
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 5
+    assert said == "stap: interrupted. The captions made until then are written.\n"
+    assert [entry["path"] for entry in json.loads(out.read_text())] == [str(video) for video in videos[:2]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, *(video.name for video in videos)])
+
+
+IGNORED = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from stap.cli import main; {}"
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under nohup."""
+    program = IGNORED.format("main(['--version']); print(signal.getsignal(signal.SIGHUP))")
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[1] in ("1", "Handlers.SIG_IGN")
+
+
+def test_the_handlers_of_a_program_are_given_back() -> None:
+    from stap.cli import main
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert main(["--version"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
