@@ -2,7 +2,7 @@
 
     python benchmarks/extraction.py [--videos 64] [--size 96] [--backbone resnet10t] [--device cpu] [--workers 2]
 
-Writes small H.264 videos, then measures images a second of (a) the network alone on images in memory, in calls of the same size,
+Writes small H.264 videos, then measures images per second of (a) the network alone on images in memory, in calls of the same size,
 and (b) the whole pipeline: decoding, resizing, network, features on disk. Prints both and their ratio; 1 would be a pipeline that costs
 nothing. Weights are random, which does not change the speed.
 """

@@ -217,7 +217,7 @@ def test_a_model_that_is_not_there(world: World, run, tmp_path: Path) -> None:
     assert answer == Answer(
         1,
         "",
-        f"stap: {tmp_path / 'none'}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub.\n",
+        f"stap: {tmp_path / 'none'}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub.\n",
     )
     assert out.read_text() == "from before\n"
     assert list(tmp_path.iterdir()) == [out]
@@ -339,7 +339,7 @@ def raising(error: BaseException):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(28, "No space left on device", "a.bin"), "stap: a.bin: the disk is full. What was complete is kept: free some space and run the same line again.\n"),
+        (OSError(28, "No space left on device", "a.bin"), "stap: a.bin: the disk is full. Complete files are kept: free some space and run the same command again.\n"),
         (PermissionError(13, "Permission denied", "b.bin"), "stap: b.bin: Permission denied. Check that the path is right and that you may read or write it.\n"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried\nmore"), "stap: the GPU's memory is full. Try a smaller training.batch_size, or --device cpu. (CUDA out of memory. Tried)\n"),
         (StapError("clip.mp4: no."), "stap: clip.mp4: no.\n"),
@@ -366,10 +366,10 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_ctrl_c_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, console.interruptible("Run the same line again."):
+    with pytest.raises(typer.Exit) as ended, console.interruptible("Run the same command again."):
         raise KeyboardInterrupt
     assert ended.value.exit_code == 130
-    assert capsys.readouterr() == ("", "stap: interrupted. Run the same line again.\n")
+    assert capsys.readouterr() == ("", "stap: interrupted. Run the same command again.\n")
 
 
 # A training that waits after each epoch, since so small a one could be over before the signal comes.
@@ -400,7 +400,7 @@ def test_an_interrupted_training_is_continued(world: World, run, tmp_path: Path)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err == "stap: interrupted. Add --resume to the same line to continue after the last whole epoch.\n"
+    assert err == "stap: interrupted. Add --resume to the same command to continue after the last whole epoch.\n"
     assert len(json.loads((tmp_path / "run" / "metrics.json").read_text())["history"]) == 1
     answer = run(*line, "--resume")
     assert answer.status == 0, answer.err

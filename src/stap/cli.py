@@ -1,6 +1,6 @@
 """The command line: it assembles the commands, and turns errors into one sentence on stderr and an exit status.
 
-Exit status: 0 done, 1 something failed, 2 the line was not understood, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+Exit status: 0 done, 1 something failed, 2 the command line is invalid, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _about_files(error: OSError) -> str:
     """An error of the operating system as a sentence that says what to do."""
     where = f"{error.filename}: " if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"{where}the disk is full. What was complete is kept: free some space and run the same line again."
+        return f"{where}the disk is full. Complete files are kept: free some space and run the same command again."
     return f"{where}{error.strerror or error}. Check that the path is right and that you may read or write it."
 
 

@@ -205,8 +205,8 @@ def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> Non
     with pytest.raises(FeatureError) as error:
         load(copy, "cpu")
     assert str(error.value) == (
-        f"{copy}: these features were not made like those that the model was trained on: stream grid: crop: expected 0.5, found {fingerprint['crop']}; "
-        "stream grid: frames: expected 16, found 6. Extract them with the backbone, weights and settings that features.json in the model folder names."
+        f"{copy}: these features differ from those of training: stream grid: crop: expected 0.5, found {fingerprint['crop']}; "
+        "stream grid: frames: expected 16, found 6. Extract them with the backbone, weights and settings in features.json of the model folder."
     )
 
 
@@ -291,8 +291,8 @@ def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
     with pytest.raises(FeatureError) as error:
         load(two_streams, "cpu")
     assert str(error.value) == (
-        f"{two_streams}: these features were not made like those that the model was trained on: stream motion: weights: expected "
-        "[0.5, -2.0], found [0.5, 2.0]. Extract them with the backbone, weights and settings that features.json in the model folder names."
+        f"{two_streams}: these features differ from those of training: stream motion: weights: expected "
+        "[0.5, -2.0], found [0.5, 2.0]. Extract them with the backbone, weights and settings in features.json of the model folder."
     )
 
 
@@ -300,7 +300,7 @@ def test_a_recipe_without_a_stream_of_the_training_is_refused(two_streams: Path)
     config = json.loads((two_streams / "config.json").read_text())
     config["recipe"]["motion"] = None
     (two_streams / "config.json").write_text(json.dumps(config))
-    with pytest.raises(FeatureError, match=r"trained on: stream motion: missing\. Extract"):
+    with pytest.raises(FeatureError, match=r"training: stream motion: missing\. Extract"):
         load(two_streams, "cpu")
 
 
@@ -311,8 +311,8 @@ def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
     with pytest.raises(FeatureError) as error:
         load(copy, "cpu")
     assert str(error.value) == (
-        f"{copy}: was trained on imported features (grid), and these cannot be made of a video file. Caption clips whose features were "
-        "imported with `stap evaluate`, or train on features that stap extracts."
+        f"{copy}: trained on imported features (grid), which cannot be extracted from a video file. Use `stap evaluate` for clips "
+        "with imported features, or train on features that stap extracts."
     )
 
 
@@ -349,7 +349,7 @@ def test_a_name_that_is_nothing(name: str, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(CheckpointError) as error:
         load(name, "cpu")
     assert (
-        str(error.value) == f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+        str(error.value) == f"{name}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub."
     )
 
 
@@ -358,7 +358,7 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(CheckpointError) as error:
         load(file, "cpu")
-    assert str(error.value) == f"{file}: is a file, expected a model folder. Name the folder that holds config.json."
+    assert str(error.value) == f"{file}: is a file, expected a model folder. Give the folder that holds config.json."
 
 
 def test_from_the_hub_only_a_model_folders_files_are_fetched(
@@ -386,7 +386,7 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CheckpointError) as error:
         load("runs/demo", "cpu")
     assert str(error.value) == (
-        "runs/demo: no such folder, and no model of that name could be fetched from the Hugging Face Hub "
+        "runs/demo: no such folder, and no such model on the Hugging Face Hub "
         "(404 Client Error. Repository Not Found). Check the name and the network."
     )
 

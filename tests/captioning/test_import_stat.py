@@ -344,6 +344,6 @@ def test_the_command_says_what_is_missing(
     line = ["import", "stat-npz", str(write(tmp_path, arrays)), "--words", str(words), "--out", str(tmp_path / "run")]
     assert main(line) == 0
     assert capsys.readouterr().out.splitlines()[1] == (
-        "Its features are not named: to evaluate it, import them (stap import-features) and give --features DIR here."
+        "To evaluate it, import its features (stap import-features) and run this command again with --features DIR."
     )
     assert main(["import", "stat-npy", *line[2:]]) == 2

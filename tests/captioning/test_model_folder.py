@@ -92,18 +92,18 @@ def test_features_made_another_way_are_refused(folder: Path) -> None:
             run, {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"})}
         )
     assert str(caught.value) == (
-        f"{folder}: these features were not made like those that the model was trained on: "
+        f"{folder}: these features differ from those of training: "
         'stream grid: backbone: expected "made up", found "other"; stream grid: frames: expected 4, found 8. '
-        "Extract them with the backbone, weights and settings that features.json in the model folder names."
+        "Extract them with the backbone, weights and settings in features.json of the model folder."
     )
 
 
 def test_every_difference_is_named_with_its_stream(folder: Path) -> None:
     run = load_run(folder)
     motion = StreamSpec("motion", 600)
-    with pytest.raises(FeatureError, match=r"trained on: stream motion: unknown to the model\. Extract"):
+    with pytest.raises(FeatureError, match=r"training: stream motion: unknown to the model\. Extract"):
         check_features(run, STREAMS | {"motion": motion})
-    with pytest.raises(FeatureError, match=r"trained on: stream grid: missing; stream motion: unknown to the model\. Extract"):
+    with pytest.raises(FeatureError, match=r"training: stream grid: missing; stream motion: unknown to the model\. Extract"):
         check_features(run, {"motion": motion})
 
 

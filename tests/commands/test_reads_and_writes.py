@@ -135,13 +135,13 @@ def test_a_file_of_another_kind_is_not_replaced(
     out = there / ("out.png" if line.startswith("figure") else "out.dat")
     out.write_bytes(content)
     err = refusal(line.replace("IN", "in.mp4").replace("OUT", str(out)), capsys)
-    assert err.startswith(f"stap: {out}: is there and holds something else than ")
+    assert err.startswith(f"stap: {out}: exists and is not ")
     assert out.read_bytes() == content
 
 
 def test_captions_are_not_written_under_the_name_of_a_video(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal("caption a.mp4 --model run --out b.MP4", capsys) == (
-        "stap: b.MP4: is the name of a video, and captions would be written. Name another output.\n"
+        "stap: b.MP4: is the name of a video, but the output is captions. Name another output.\n"
     )
 
 
@@ -150,7 +150,7 @@ def test_captions_are_not_written_under_the_name_of_a_video(there: Path, capsys:
 )
 def test_somebodys_readme_is_not_replaced(line: str, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (there / "README.md").write_text("# My project\n")
-    assert "README.md: is there and holds something else than a model card." in refusal(line, capsys)
+    assert "README.md: exists and is not a model card." in refusal(line, capsys)
     assert (there / "README.md").read_text() == "# My project\n"
 
 

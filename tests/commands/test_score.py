@@ -135,7 +135,7 @@ def test_a_corpus_by_name(run):
         (("good.json", "references.json"), {"good_json": '{"v1": "x", "v1": "y"}'},
          "DIR/good.json: 'v1' occurs twice in one object. Give each video once."),
         (("good.json", "references.json"), {"good_json": {"v1": ["x", "y"]}},
-         "DIR/good.json: video v1 has more than one caption. Give exactly one a video."),
+         "DIR/good.json: video v1 has more than one caption. Give exactly one per video."),
         (("good.json", "references.json", "--against", "poor.json"), {"poor_json": {"v1": "x"}},
          "DIR/poor.json: 1 prediction and references of 3 videos do not fit together: 2 videos without a prediction (v2, v3). "
          "Score the same videos on both sides."),
@@ -145,7 +145,7 @@ def test_a_corpus_by_name(run):
          "nothing.json: neither a file nor a corpus. Name a file with captions, or a split of a corpus, such as msvd:test, with "
          "--captions DIR."),
         (("good.json", "msvd:test"), {},
-         "msvd:test: where are the captions? Give the folder of the corpus's caption files with --captions DIR."),
+         "msvd:test: the folder of its captions is missing. Give the folder of the corpus's caption files with --captions DIR."),
         (("good.json", "msvd:dev"), {}, "msvd:dev: no split of a corpus. Expected msvd:train, msvd:validation or msvd:test."),
         (("good.json", "msvd:test", "--split", "train"), {},
          "msvd:test names one split and --split train another. Give one of them."),
@@ -154,7 +154,7 @@ def test_a_corpus_by_name(run):
         (("good.json", "references.json", "--save-frequencies", "df.gz"), {},
          "--save-frequencies needs --frequencies SOURCE, which says where to count. Give both."),
         (("lines.txt", "references.json"), {"lines_txt": "a\nb\n"},
-         "DIR/lines.txt: 2 lines, and the references have 3 videos. Expected one caption a line in the order of the references, "
+         "DIR/lines.txt: 2 lines, and the references have 3 videos. Expected one caption per line, ordered as the references, "
          "v1 to v3; or a .tsv file with ids."),
     ],
 )  # fmt: skip
@@ -166,9 +166,9 @@ def test_input_that_does_not_fit(run, arguments, files, message):
     ("metrics", "message"),
     [
         ("cider,spice", "--metrics cider,spice: stap does not compute SPICE. Name some of bleu, meteor, rouge, cider."),
-        ("rouge,cidr", "--metrics rouge,cidr: no metric is called cidr. Name some of bleu, meteor, rouge, cider, with commas "
+        ("rouge,cidr", "--metrics rouge,cidr: unknown metric cidr. Name some of bleu, meteor, rouge, cider, with commas "
          "between them."),
-        (",", "--metrics ,: no metric is asked for. Name some of bleu, meteor, rouge, cider, with commas between them."),
+        (",", "--metrics ,: no metric is given. Name some of bleu, meteor, rouge, cider, with commas between them."),
     ],
 )  # fmt: skip
 def test_metrics_that_are_not(run, metrics, message):

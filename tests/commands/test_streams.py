@@ -130,8 +130,8 @@ def test_imported_features_are_trained_on_and_evaluated_but_not_made_of_a_file(r
     status, out, said = run("caption", video, "--model", folder / "run", "--device", "cpu")
     assert (status, out) == (1, "")
     assert said == [
-        f"stap: {folder / 'run'}: was trained on imported features (grid), and these cannot be made of a video file. Caption clips whose "
-        "features were imported with `stap evaluate`, or train on features that stap extracts."
+        f"stap: {folder / 'run'}: trained on imported features (grid), which cannot be extracted from a video file. Use "
+        "`stap evaluate` for clips with imported features, or train on features that stap extracts."
     ]
 
 

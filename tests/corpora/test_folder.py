@@ -107,7 +107,7 @@ def test_the_drawn_split_is_that_of_the_settings(root):
             ": 1 of 2 videos have no split. Name the split of every video, or of none.",
         ),
         ("captions.csv", "clip,text\na,b\n", f", line 2: clip, text where text in video and caption was expected. Expected {LAYOUT}."),
-        ("captions.jsonl", "[\n", ", line 1: not JSON (Expecting value). Expected an object a line with video and caption."),
+        ("captions.jsonl", "[\n", ", line 1: not JSON (Expecting value). Expected an object per line with video and caption."),
         ("captions.jsonl", "3\n", f", line 1: nothing where text in video and caption was expected. Expected {LAYOUT}."),
         (
             "captions.csv",

@@ -73,7 +73,7 @@ def test_what_is_no_grid_is_refused(name: str, shown: str, features: int) -> Non
     with torch.device("meta"):
         network = timm.create_model(name, pretrained=False, num_classes=0).eval()
     assert error_of(FeatureError, find_layout, network, 224, name=name) == (
-        f"{name}: its last map has {shown}, where a grid of {features} features a location was expected: [1, {features}, h, w], "
+        f"{name}: its last map has {shown}, where a grid of {features} features per location was expected: [1, {features}, h, w], "
         f"[1, h, w, {features}] or [1, prefix tokens + h*h, {features}]. Choose another backbone."
     )
 

@@ -166,7 +166,7 @@ def test_a_mapping_of_another_form_names_the_line(tmp_path: Path, text: str) -> 
     file.write_text(text)
     number, line = (2, "a c") if text.startswith("a b\n") else (1, text.strip())
     error = error_of(FeatureError, read_mapping, file)
-    assert error == f"{file}, line {number}: {line!r}. Expected 'id there, space, id here', each id there once."
+    assert error == f"{file}, line {number}: {line!r}. Expected 'source id, space, new id', each source id once."
 
 
 def test_what_does_not_fit_is_listed_and_the_others_go_on(source: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_listed_and_the_others_go_on(source: Path, tmp_path
         "fewer regions": f"{where}: fewer regions: stream regions has the shape (3, 7, 5), expected (T, 8, 5). {check}",
         "no detection": f"{where}: no detection: stream regions has the shape (3, 0, 5), which holds no region; expected (T, 8, 5) with "
         f"at least one of each. {check}",
-        "not a number": f"{where}: not a number: holds what is no number (nan or inf). Expected features.",
+        "not a number": f"{where}: not a number: holds NaN or infinite values. Expected features.",
         "one rank less": f"{where}: one rank less: stream regions has the shape (3, 5), expected (T, 8, 5). {check}",
         "too large": f"{where}: too large: the largest feature is 70000, and float16 ends at 65504. Store them as float32.",
         "words": f"{where}: words: holds |S5 values. Expected an array of numbers for each video.",
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_listed_and_the_others_go_on(source: Path, tmp_path
 def test_nothing_usable_is_an_error(source: Path, tmp_path: Path) -> None:
     np.save(source / "vid1.npy", np.ones(3))
     assert error_of(FeatureError, import_features, [source], tmp_path / "store", "grid") == (
-        f"nothing could be imported of {source}. The first reason: {source}/vid1.npy: stream grid has the shape (3,), expected "
+        f"nothing could be imported from {source}. The first reason: {source}/vid1.npy: stream grid has the shape (3,), expected "
         "(T, R, D). Check the stream and the source."
     )
     assert not (tmp_path / "store").exists()
@@ -213,7 +213,7 @@ def test_nothing_usable_is_an_error(source: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_stream_is_refused(source: Path, tmp_path: Path) -> None:
     assert error_of(FeatureError, import_features, [source], tmp_path / "store", "region") == (
-        "'region': there is no such stream; did you mean regions? Expected one of grid, frames, motion, regions."
+        "'region': no such stream; did you mean regions? Expected one of grid, frames, motion, regions."
     )
 
 
@@ -280,8 +280,8 @@ def test_malicious_files_are_listed_and_their_code_never_run(source: Path, tmp_p
 def test_opening_what_is_not_there_or_ambiguous(source: Path, tmp_path: Path) -> None:
     FeatureStore(tmp_path / "store", {"kind": "grid"})
     assert error_of(FeatureError, open_imported, tmp_path / "store", "frames") == (
-        f"{tmp_path}/store: no imported features of the stream 'frames' there. Make them with `stap import-features`, and set "
-        "features.imported.frames to the folder that it names."
+        f"{tmp_path}/store: no imported features of the stream 'frames'. Run `stap import-features` and set "
+        "features.imported.frames to the folder that it prints."
     )
     npy_a_video(source, arrays_of(2, 5))
     stores = [import_features([source], tmp_path / "store", "frames", stored_as=kind).store for kind in ("float16", "float32")]  # type: ignore[arg-type]

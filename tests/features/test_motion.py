@@ -209,7 +209,7 @@ def build_preprocessing(name: str) -> ClipPreprocessing:
 def test_a_whole_video_goes_through_i3d_in_one_pass(clip: Callable[..., Path]) -> None:
     torch.manual_seed(1)
     extractor = MotionExtractor(MotionSettings(weights="random", resize=200, image_size=193))
-    path = clip("a.mp4", frames=4)  # half a second: 12 frames at 25 a second
+    path = clip("a.mp4", frames=4)  # half a second: 12 frames at 25 per second
     features = extractor.extract(path)
     frames = torch.stack(list(extractor.read(path).frames))
     assert frames.shape == (12, 193, 193, 3)
@@ -318,7 +318,7 @@ def test_the_fingerprint_says_how_features_are_made(extractor: MotionExtractor) 
         ({"network": "r3d_18", "layer": "fc"}, "motion.layer: r3d_18 has no layer 'fc'; it has pool, logits."),
         ({"image_size": 192}, "motion.image_size is 192, and i3d needs at least 193 pixels."),
         ({"clip_frames": 8}, "motion.clip_frames is 8, and i3d needs at least 9."),
-        ({"frame_rate": 0}, "motion.frame_rate is 0, and more than 0 frames a second were expected."),
+        ({"frame_rate": 0}, "motion.frame_rate is 0, and more than 0 frames per second were expected."),
         (
             {"image_size": 300},
             "motion.image_size is 300, more than the shorter side of the frames, 256. Set a larger motion.resize too.",

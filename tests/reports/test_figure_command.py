@@ -65,7 +65,7 @@ def test_curves(answer, tmp_path: Path) -> None:
     ("line", "sentence"),
     [
         ("curves run --out a.jpg", "a.jpg: figures are written as .png, .svg or .pdf. Give --out one of these suffixes."),
-        ("curves run clip", "curves are those of a whole run, and 'clip' names a clip. Leave it out, or draw `attention`."),
+        ("curves run clip", "curves are drawn for a whole run, but 'clip' names a clip. Leave it out, or draw `attention`."),
         (
             "curves /none",
             "/none: no such folder. Expected one that `stap train` or `stap pretrain` wrote.",
@@ -85,6 +85,5 @@ def test_a_file_that_cannot_be_written(answer, tmp_path: Path) -> None:
     assert answer("curves", tmp_path, "--out", out) == (
         1,
         "",
-        f"stap: {out}: cannot be written (File exists). What was there before is kept; make room or choose another folder, "
-        "and run again.\n",
+        f"stap: {out.parent}: cannot be written (File exists). Name a folder where you may write.\n",
     )

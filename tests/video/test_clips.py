@@ -98,7 +98,7 @@ def test_no_video(make_video, tmp_path):
     with pytest.raises(VideoError):
         FrameStream(tmp_path / "text.mp4", 25)
     error = error_of(ValueError, FrameStream, make_video(), 0)
-    assert error == "frame_rate is 0, and more than 0 frames a second, or None, was expected."
+    assert error == "frame_rate is 0, and more than 0 frames per second, or None, was expected."
 
 
 def test_nothing_can_be_decoded(make_video):

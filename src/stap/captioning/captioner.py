@@ -44,13 +44,13 @@ GET_IT_AGAIN = "Check that it plays, or get it again."
 
 @dataclass(frozen=True)
 class VideoCaption:
-    """The caption of one video, and where the model looked.
+    """The caption of one video and its attention.
 
     score: log-probability of the caption and its end.   words: the caption's L words.
     stream: the features that the model attends to over time, such as 'grid' or 'regions'.
-    attention: (L, T) float32, for each word over the frames of that stream; rows sum to 1, or to less where a model (STAT, without
-    masks) also attends to padding.   times_seconds: (T,) float32, of these frames.
-    pooling_weights: (T, R) float32, over the places of each frame; None for encoders that do not choose.
+    attention: (L, T) float32, the weight of each frame of that stream for each word; rows sum to 1, or to less if a model (STAT
+    without masks) also attends to padding.   times_seconds: (T,) float32, presentation times of these frames.
+    pooling_weights: (T, R) float32, over the locations of each frame; None without learned pooling.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class VideoCaption:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """What `stap caption --format json` writes for a video."""
+        """The object of `stap caption --format json`."""
         words = [
             {"word": word, "attention": _rounded(weights)} for word, weights in zip(self.words, self.attention, strict=True)
         ]
@@ -83,9 +83,9 @@ class Captioner:
     """A trained model and the extractors of its features."""
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        """Build the extractors that the run's recipe names.
+        """Build the extractors of the run's recipe.
 
-        Raises FeatureError unless they make the features of the training; features made by others cannot be made here.
+        Raises FeatureError if their features differ from those of training, or if training used precomputed features.
         """
         self.run = run
         self.device = device
@@ -96,7 +96,7 @@ class Captioner:
 
     @property
     def extractor(self) -> GridExtractor:
-        """The extractor of the frames' features, for drawing the attention."""
+        """The extractor of frame features, for drawing the attention."""
         [found] = [extractor for extractor in self.extractors if isinstance(extractor, GridExtractor)]
         return found
 
@@ -111,10 +111,10 @@ class Captioner:
         beam_width: int | None = None,
         on_error: Callable[[Path, StapError], None] | None = None,
     ) -> Iterator[VideoCaption]:
-        """The captions, in order, each as soon as it is made; a thread decodes the next file meanwhile.
+        """Yield the captions in order, each as soon as it is ready; a thread decodes the next file meanwhile.
 
-        A file that cannot be captioned, for whatever reason, is given to `on_error` and left out; without `on_error` its error is
-        raised, as a VideoError if nobody foresaw it.
+        A file that cannot be captioned, for whatever reason, is passed to `on_error` and skipped; without `on_error` its error is
+        raised, an unexpected one as a VideoError.
         """
         for path, videos in read_ahead(self._read_or_error, map(Path, paths), depth=1):
             try:
@@ -132,7 +132,7 @@ class Captioner:
                 yield caption
 
     def _read(self, path: Path) -> list[Any]:
-        """What each extractor reads of a file before its network is needed."""
+        """The decoded file of each extractor; None for extractors of one step."""
         return [extractor.read(path) if isinstance(extractor, TwoStepExtractor) else None for extractor in self.extractors]
 
     def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | Exception]:
@@ -142,14 +142,14 @@ class Captioner:
             return path, error
 
     def _features(self, path: Path, videos: list[Any]) -> list[VideoFeatures]:
-        """Of each extractor, rounded to the stored type as in training."""
+        """The features of each extractor, rounded to the stored type as in training."""
         return [
             extractor.finish(video, name=str(path)) if isinstance(extractor, TwoStepExtractor) else extractor.extract(path)
             for extractor, video in zip(self.extractors, videos, strict=True)
         ]
 
     def _streams(self, path: Path, features: list[VideoFeatures]) -> dict[str, Tensor]:
-        """What the model is given, checked as it was in training."""
+        """The model's input streams, checked as in training."""
         streams = {}
         for extractor, found in zip(self.extractors, features, strict=True):
             array = found.arrays[extractor.spec.stream]
@@ -162,8 +162,8 @@ class Captioner:
         streams = self._streams(path, features)
         memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
         positions = best.attention.positions
-        made = zip(self.extractors, features, strict=True)
-        attended = next(found for extractor, found in made if positions.stream == extractor.spec.stream)
+        by_extractor = zip(self.extractors, features, strict=True)
+        attended = next(found for extractor, found in by_extractor if positions.stream == extractor.spec.stream)
         words = tuple(self.run.vocabulary.decode(best.words))
         return VideoCaption(
             path,
@@ -181,7 +181,7 @@ class Captioner:
 def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
     """The captioner of a model folder, or of 'user/name' on the Hugging Face Hub.
 
-    Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be made here.
+    Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be extracted.
     """
     chosen = choose_device(device)
     return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
@@ -192,8 +192,8 @@ def _refuse_imported(run: Run) -> None:
     imported = [stream for stream, spec in run.streams.items() if spec.is_imported]
     if imported:
         raise FeatureError(
-            f"{run.folder}: was trained on imported features ({', '.join(imported)}), and these cannot be made of a video file. "
-            "Caption clips whose features were imported with `stap evaluate`, or train on features that stap extracts."
+            f"{run.folder}: trained on imported features ({', '.join(imported)}), which cannot be extracted from a video file. "
+            "Use `stap evaluate` for clips with imported features, or train on features that stap extracts."
         )
 
 
@@ -202,10 +202,10 @@ def _model_folder(name: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise CheckpointError(f"{name}: is a file, expected a model folder. Name the folder that holds config.json.")
+        raise CheckpointError(f"{name}: is a file, expected a model folder. Give the folder that holds config.json.")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise CheckpointError(
-            f"{name}: no such folder. Name one that `stap train` wrote, or user/name on the Hugging Face Hub."
+            f"{name}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub."
         )
     return _from_hub(str(name))
 
@@ -218,7 +218,7 @@ def _from_hub(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise CheckpointError(
-            f"{repository}: no such folder, and no model of that name could be fetched from the Hugging Face Hub ({one_line(error)}). "
+            f"{repository}: no such folder, and no such model on the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."
         ) from error
 

@@ -1,4 +1,4 @@
-"""Captions from features: of clips in a store, for validation, `stap evaluate` and the demo; of one video."""
+"""Captions from features: of the clips in a store, or of one video."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipCaption:
-    """The caption of a clip: its text, its words, and the hypothesis they come from (score, attention)."""
+    """The caption of a clip: text, words, and the decoder's hypothesis with score and attention."""
 
     caption: str
     words: tuple[str, ...]
@@ -41,7 +41,7 @@ class ClipCaption:
 
 
 def id_batches(clips: Sequence[Clip]) -> list[list[str]]:
-    """The ids of the clips, as many at a time as are encoded together."""
+    """The ids of the clips in batches for the encoder."""
     ids = [clip.id for clip in clips]
     return [ids[first : first + CLIPS_PER_BATCH] for first in range(0, len(ids), CLIPS_PER_BATCH)]
 
@@ -57,8 +57,8 @@ def caption_clips(
 ) -> dict[str, ClipCaption]:
     """The best caption of each clip, by clip id. A beam width of 1 is greedy.
 
-    Puts the model in eval mode meanwhile. Where memory runs out, fewer clips are captioned at a time. Raises FeatureError if features are
-    missing or damaged, CheckpointError that names the clip whose word probabilities are no numbers.
+    The model runs in eval mode and returns to its mode afterwards. If memory runs out, fewer clips are captioned at a time.
+    Raises FeatureError if features are missing or damaged, CheckpointError that names the clip with NaN word probabilities.
     """
     was_training = model.training
     model.eval()
@@ -110,9 +110,9 @@ def caption_streams(
     beam_width: int | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Memory, Hypothesis]:
-    """One video from its features: the model's memory of it, and its best caption. The model should be in eval mode.
+    """The model's memory of one video and its best caption. The model should be in eval mode.
 
-    beam_width: instead of that of the settings.
+    beam_width: replaces the one of the settings.
     """
     if beam_width is not None:
         decoding = decoding.model_copy(update={"beam_width": beam_width})

@@ -1,4 +1,4 @@
-"""The checkpoint that the authors of STAT released -> a model folder."""
+"""STAT's released checkpoint -> a model folder."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ KINDS = {
 
 
 def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
-    """A page in Markdown: what the model is, how to use it, how it scored and where it stops being good.
+    """The model card in Markdown: architecture, use, scores and limits.
 
     metrics: as in metrics.json, {"best": {"epoch": ..., "scores": {...}} or None, ...}.
     """
@@ -33,22 +33,22 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     parts = [
         HEADER + f"# {recipe.name}",
         recipe.description,
-        f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {_watched(recipe)}, "
+        f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {_input_features(recipe)}, "
         f"trained on a corpus in the layout of {recipe.corpus.kind}, seed {recipe.seed}.",
         "## Use\n\n    stap caption video.mp4 --model THIS_FOLDER\n\nor, in Python, `stap.load(\"THIS_FOLDER\").caption(\"video.mp4\")`.",
         "## Scores\n\n" + (_scores(best) if metrics.get("history", True) else "None: the weights were not trained here."),
-        "## Limits\n\nOne sentence a video, in the language and the words of its training captions (`vocabulary.json`); it is fluent about videos "
-        "unlike those it was trained on, and wrong. `config.json` holds every setting and the versions of the software, `features.json` "
-        "how the features were made, `metrics.json` the course of the training.",
+        "## Limits\n\nOne sentence per video, in the language and vocabulary of the training captions (`vocabulary.json`). On videos unlike the "
+        "training data, captions are fluent but wrong. `config.json` holds every setting and the software versions, `features.json` the "
+        "fingerprints of the features, `metrics.json` the training history.",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _watched(recipe: Recipe) -> str:
+def _input_features(recipe: Recipe) -> str:
     if imported := recipe.features.imported:
         return f"precomputed features ({', '.join(imported)})"
     if recipe.features.backbone is not None:
-        return f"{recipe.features.frames} frames of features of {recipe.features.backbone}"
+        return f"{recipe.features.backbone} features of {recipe.features.frames} frames"
     sections = [section for section in ("motion", "regions") if getattr(recipe, section) is not None]
     return f"features of {' and '.join(sections)}"
 

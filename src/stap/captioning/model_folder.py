@@ -1,16 +1,16 @@
-"""The model folder: what training writes and captioning reads, complete in itself.
+"""The model folder, which training writes and captioning reads.
 
-    config.json             the recipe, and the versions of what made it
+    config.json             the recipe, and the versions of Python and packages
     model.safetensors       weights
     vocabulary.json         words in the order of their ids
-    features.json           how the training features were made: the fingerprint of the extractor, by stream
+    features.json           the fingerprint of each stream of the training features
     metrics.json            best epoch and the history of all epochs
     README.md               model card
-    backbone.safetensors    the weights of the extractor of frames, where they came from a file of one's own;
-    motion.safetensors      those of motion, and
-    regions.safetensors     of regions, likewise
+    backbone.safetensors    the weights of the frame extractor, if they came from a local file;
+    motion.safetensors      likewise of the motion extractor, and
+    regions.safetensors     of the region extractor
 
-Only JSON and safetensors are read, so that a folder from a stranger cannot run code. No path in it points out of it.
+Only JSON and safetensors are read, so that a folder from a stranger cannot run code. No weights lie outside of it.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ __all__ = [
     "write_tensors",
 ]
 
-# The recipe's section of an extractor, and the file of its weights.
+# The recipe's section of each extractor -> its weights file.
 WEIGHTS_FILES = {"features": "backbone.safetensors", "motion": "motion.safetensors", "regions": "regions.safetensors"}
 PACKAGES = ("stap", "torch", "timm", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and what it needs.
+    """A trained model with its vocabulary, recipe and streams.
 
-    recipe: its weights files are paths inside `folder` where they came with it.   streams: those that it was trained on, by name.
+    recipe: weights files in the folder have paths inside `folder`.   streams: those of training, by name.
     """
 
     model: CaptionModel
@@ -80,9 +80,9 @@ def save_description(
     streams: Mapping[str, StreamSpec],
     weights: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write all but the weights of the model and the metrics.
+    """Write everything except the model's weights and the metrics.
 
-    streams: of the training features, by name.   weights: files of extractors to copy in, as safetensors, by the recipe's section.
+    streams: of the training features, by name.   weights: extractors' weights files to include, by the recipe's section.
     Raises CheckpointError if the folder cannot be written or such a file cannot be read.
     """
     settings = recipe.model_dump(mode="json")
@@ -127,7 +127,7 @@ def model_for(
 
 
 def check_features(run: Run, streams: Mapping[str, StreamSpec]) -> None:
-    """Raises FeatureError that names every difference unless these features were made like those of the training."""
+    """Raises FeatureError that names every difference between these features and those of training."""
     others = [
         f"stream {stream}: {difference}"
         for stream in [*run.streams, *(stream for stream in streams if stream not in run.streams)]
@@ -135,8 +135,8 @@ def check_features(run: Run, streams: Mapping[str, StreamSpec]) -> None:
     ]
     if others:
         raise FeatureError(
-            f"{run.folder}: these features were not made like those that the model was trained on: {'; '.join(others)}. "
-            "Extract them with the backbone, weights and settings that features.json in the model folder names."
+            f"{run.folder}: these features differ from those of training: {'; '.join(others)}. "
+            "Extract them with the backbone, weights and settings in features.json of the model folder."
         )
 
 

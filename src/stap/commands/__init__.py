@@ -1,1 +1,1 @@
-"""The commands, one module a verb: each parses its options, calls one library function and prints the result."""
+"""The commands, one module per verb: each parses its options, calls one library function and prints the result."""

@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def caption(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders searched for them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders to search for them.")],
     model: ModelOption,
     output_format: Annotated[
         Format,

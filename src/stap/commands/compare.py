@@ -20,14 +20,14 @@ def compare(
         str | None, typer.Option(metavar="ROW,ROW", help="Only these rows: stat,lrcn ... A wrong name lists them.")
     ] = None,
     videos: Annotated[int | None, typer.Option(min=40, help="Generated videos; default: as many as `stap demo` makes.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of each row's training; default: the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs of each row; default: the recipe's.")] = None,
     full: Annotated[bool, typer.Option("--full", help="More videos and epochs, as `stap demo --full`.")] = False,
     device: DeviceOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 1,
 ) -> None:
     """Train STAT, its ablations, L-STAP and LRCN on generated videos and write one table: `stap reproduce scenes`.
 
-    The same line continues after an interruption; finished rows are kept.
+    The same command continues after an interruption; finished rows are kept.
     """
     from stap.experiments.reproduce.request import Request
     from stap.experiments.reproduce.scene_rows import scene_size

@@ -24,18 +24,18 @@ def demo(
         bool, typer.Option("--compare", help="Train the baseline (LRCN) for the same epochs and print both.")
     ] = False,
     device: DeviceOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 1,
 ) -> None:
     """Run the whole path on generated videos.
 
-    A corpus, pretraining, features, training, scores, captions, metrics.json and a page, all in --out.
+    Writes the corpus, the models, features, captions, metrics.json and a report page to --out.
     """
     writable_folder(out)
 
     from stap.experiments.demo import FULL, QUICK, run_demo
     from stap.features.device import choose_device
 
-    with interruptible("Run the same line again; finished stages are kept."):
+    with interruptible("Run the same command again; finished stages are kept."):
         size = FULL if full else QUICK
         result = run_demo(out, size=size, compare=compare, device=choose_device(device), seed=seed, progress=say)
     print(f"\n{result}\n\nTry next:\n  {_program()} {result.try_next}")

@@ -43,7 +43,7 @@ def evaluate(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also write a page (HTML) with scores, clips, attention and curves.", rich_help_panel=RESULTS
+            metavar="FILE", help="Also write an HTML report with scores, clips, attention and curves.", rich_help_panel=RESULTS
         ),
     ] = None,
     diagnose: Annotated[
@@ -54,7 +54,7 @@ def evaluate(
     ] = False,
     device: DeviceOption = "auto",
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the resamples; nothing else is random in this command.", rich_help_panel=RESULTS)
+        int, typer.Option(min=0, help="Random seed of the resamples; nothing else is random.", rich_help_panel=RESULTS)
     ] = 0,
 ) -> None:
     """Caption a split of a model's corpus and score the captions.

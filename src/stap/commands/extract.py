@@ -22,7 +22,7 @@ def extract(
 ) -> None:
     """Extract the frame, motion and region features of a recipe's videos into its feature store.
 
-    Videos in the store are skipped, so the same line continues an interrupted run. Videos without usable frames are listed at the
+    Videos in the store are skipped, so the same command continues an interrupted run. Videos without usable frames are listed at the
     end, and the exit status is then 1.
     """
     from stap.recipes.files import load_recipe
@@ -47,7 +47,7 @@ def extract(
         of_what = f" {extractor.spec.stream}" if len(extractors) > 1 else ""
         store = FeatureStore(settings.features.store, extractor.spec.fingerprint)
         with (
-            interruptible("What is extracted stays; run the same line again to continue."),
+            interruptible("What is extracted stays; run the same command again to continue."),
             progress(f"extract{of_what}") as report,
         ):
             done.append((of_what, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))

@@ -46,7 +46,7 @@ def figure(
         Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix is the format: .png, .svg or .pdf.")
     ] = Path("figure.png"),
     frames: Annotated[
-        int, typer.Option(min=1, help="At most this many frames in the filmstrip.", rich_help_panel=ATTENTION)
+        int, typer.Option(min=1, help="Maximum number of frames in the filmstrip.", rich_help_panel=ATTENTION)
     ] = 10,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Beam width; 1 is greedy. Default: the model's recipe.", rich_help_panel=ATTENTION)
@@ -64,7 +64,7 @@ def figure(
         )
     if kind is Kind.curves:
         if clip is not None:
-            raise StapError(f"curves are those of a whole run, and {clip!r} names a clip. Leave it out, or draw `attention`.")
+            raise StapError(f"curves are drawn for a whole run, but {clip!r} names a clip. Leave it out, or draw `attention`.")
         from stap.reports.curves import curves_figure, run_curves
 
         _save(curves_figure(run_curves(run)), out)

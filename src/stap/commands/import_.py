@@ -1,4 +1,4 @@
-"""`stap import`: a model that others trained -> a model folder."""
+"""`stap import`: a published checkpoint -> a model folder."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def import_(
     count = sum(parameter.numel() for parameter in run.model.parameters())
     print(f"{out}: {count:,} parameters, {len(run.vocabulary):,} words")
     if features is None:
-        print("Its features are not named: to evaluate it, import them (stap import-features) and give --features DIR here.")
+        print("To evaluate it, import its features (stap import-features) and run this command again with --features DIR.")

@@ -24,7 +24,7 @@ def import_features(
         list[Path],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, and folders searched for them: HDF5 (a dataset a video), .npy and .npz (a file a video), pickles of a dictionary.",
+            help="HDF5 (one dataset per video), .npy and .npz (one file per video), pickled dictionaries, or folders of them.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="STORE", help="Folder of the feature store.")],
@@ -33,7 +33,7 @@ def import_features(
     ],
     mapping: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Table of ids: on each line the source's id and the corpus' id."),
+        typer.Option(metavar="FILE", help="File with an id of the source and the corpus's id on each line."),
     ] = None,
     stored_as: Annotated[StoredAs, typer.Option(help="Number format on disk.")] = StoredAs.float32,
     device: UnusedDeviceOption = "auto",
@@ -42,11 +42,11 @@ def import_features(
     """Import precomputed features into a feature store.
 
     Prints the setting for a recipe, features.imported.NAME=FOLDER. Nothing in the files is executed. Unusable arrays are listed at
-    the end, and the exit status is then 1. The same line continues an interrupted run.
+    the end, and the exit status is then 1. The same command continues an interrupted run.
     """
     from stap.features.imported import import_features as import_into_store
 
-    with interruptible("What is imported stays; run the same line again to continue."), progress("import") as report:
+    with interruptible("What is imported stays; run the same command again to continue."), progress("import") as report:
         kind: Literal["float16", "float32"] = "float16" if stored_as is StoredAs.float16 else "float32"
         result = import_into_store(sources, out, stream, mapping=mapping, stored_as=kind, on_progress=report)
     shape = ", ".join(map(str, result.store.fingerprint["shape"]))

@@ -103,9 +103,9 @@ class CheckOptions:
         typer.Option("--tokenizers", help="Also count the words of each tokenizer (ptb needs Java).", rich_help_panel=CHECKS),
     ] = False
     frames: Annotated[
-        int, typer.Option(min=0, help="Frames decoded of each video to check it; 0: none.", rich_help_panel=CHECKS)
+        int, typer.Option(min=0, help="Frames to decode from each video as a check; 0: none.", rich_help_panel=CHECKS)
     ] = 3
-    workers: Annotated[int, typer.Option(min=1, help="Videos read at the same time.", rich_help_panel=CHECKS)] = 2
+    workers: Annotated[int, typer.Option(min=1, help="Videos to read at the same time.", rich_help_panel=CHECKS)] = 2
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a recipe of the corpus.", rich_help_panel=RESULTS)
     ] = None
@@ -131,7 +131,7 @@ def prepare(
     from stap.corpora.check import check_corpus
 
     recipe = _recipe(name.value, overrides or [], corpus)
-    with interruptible("Nothing is written; run the same line again."), progress("prepare") as on_progress:
+    with interruptible("Nothing is written; run the same command again."), progress("prepare") as on_progress:
         found = check_corpus(
             recipe.corpus,
             recipe.text,
@@ -153,7 +153,7 @@ def prepare(
 
 
 def _recipe(name: str, overrides: list[str], options: CorpusOptions) -> Recipe:
-    """The recipe that the command line stands for, without the model's part."""
+    """The recipe with the corpus and text rules of the command line."""
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import CorpusSettings
 
@@ -257,7 +257,7 @@ def _next_command(recipe: Recipe, write: Path | None) -> str:
 
 
 def _as_yaml(value: Any) -> str:
-    """On one line; text as it is where that reads back as the same text."""
+    """The value on one line; text without quotes if YAML reads it back unchanged."""
     import yaml
 
     with contextlib.suppress(yaml.YAMLError):

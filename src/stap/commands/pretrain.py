@@ -41,7 +41,7 @@ def pretrain(
     from stap.training.pretraining.pretrain import pretrain as pretrain_backbone
     from stap.training.processes import is_first_process, launch
 
-    with interruptible("Add --resume to the same line to continue after the last whole epoch."):
+    with interruptible("Add --resume to the same command to continue after the last whole epoch."):
         result = launch(
             processes,
             pretrain_backbone,

@@ -18,7 +18,7 @@ FOLDERS = {"demo": "Generated scenes", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vse
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="Print this recipe whole: its description and all its settings.")
+        str | None, typer.Argument(metavar="RECIPE", help="Print one recipe in full: its description and all its settings.")
     ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Print every setting with its default and explanation.")] = False,
     device: UnusedDeviceOption = "auto",
@@ -37,13 +37,13 @@ def recipes(
 
 
 def _list(built_in: dict[str, Recipe]) -> Iterator[str]:
-    """A line a recipe, the first of its description, in groups by corpus and model."""
+    """A line per recipe, the first of its description, in groups by corpus and model."""
     width = max(map(len, built_in))
     for heading, group in groupby(built_in.items(), key=_heading):
         yield f"{heading}:"
         yield from (f"  {name:{width}}  {recipe.description.partition(chr(10))[0]}".rstrip() for name, recipe in group)
         yield ""
-    yield "`stap recipes NAME` prints one of them whole, `stap recipes --settings` explains every setting."
+    yield "`stap recipes NAME` prints one in full, `stap recipes --settings` explains every setting."
 
 
 def _heading(named: tuple[str, Recipe]) -> str:
@@ -55,7 +55,7 @@ def _heading(named: tuple[str, Recipe]) -> str:
 
 
 def setting_lines(section: Section, prefix: str = "") -> Iterator[str]:
-    """A line a setting, 'training.epochs = 100   ...', under the sentence of its section. section: with the defaults."""
+    """A line per setting, 'training.epochs = 100   ...', under the sentence of its section. section: with the defaults."""
     from stap.recipes.settings import section_of
 
     for name, field in type(section).model_fields.items():

@@ -60,19 +60,19 @@ class ExistingCorpus:
     ] = False
 
     def place(self) -> dict[str, Any]:
-        """The settings of the recipe's section corpus that were given."""
+        """The given settings of the recipe's section `corpus`."""
         given = {"root": self.root, "videos": self.videos, "captions": tuple(self.captions or ())}
         return {key: value for key, value in given.items() if value}
 
     def given(self) -> list[str]:
-        """The options that were given, as on the command line."""
+        """The given options, as on the command line."""
         others = {"--weights": self.weights, "--other-counts": self.other_counts}
         return [*(f"--{name}" for name in self.place()), *(name for name, value in others.items() if value)]
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """Which rows are trained, and how often."""
+    """The rows to train, and their seeds."""
 
     rows: Annotated[
         str | None,
@@ -83,7 +83,10 @@ class Trainings:
         ),
     ] = None
     seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings of each row; the table has their mean and deviation.", rich_help_panel=ROWS)
+        int,
+        typer.Option(
+            min=1, help="Number of seeds per row; the table has their mean and standard deviation.", rich_help_panel=ROWS
+        ),
     ] = 1
     seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.", rich_help_panel=ROWS)] = 1
     data: Annotated[
@@ -100,7 +103,7 @@ class Trainings:
 
 @with_option_groups
 def reproduce(
-    name: Annotated[Tables, typer.Argument(metavar="NAME", help="msvd, msrvtt, or scenes, which are generated.")],
+    name: Annotated[Tables, typer.Argument(metavar="NAME", help="msvd, msrvtt, or scenes (generated).")],
     corpus: ExistingCorpus,
     trainings: Trainings,
     overrides: OverridesArgument = None,
@@ -114,7 +117,7 @@ def reproduce(
 ) -> None:
     """Reproduce a table of the papers: train and score its rows, and write the scores next to the published ones.
 
-    Checks or generates the corpus, extracts features, trains every row with every seed, and scores the test captions. The same line
+    Checks or generates the corpus, extracts features, trains every row with every seed, and scores the test captions. The same command
     continues an interrupted run. Start with --plan. The exit status is 1 if a row is not finished.
     """
     request = _request(name, out or Path(f"reproduce-{name.value}"), corpus, trainings, tuple(overrides or ()))
@@ -160,7 +163,7 @@ def run_table(request: Request, device: str) -> None:
     writable_folder(request.out)
     from stap.experiments.reproduce.run import reproduce as run
 
-    with interruptible("Run the same line again to continue; finished rows are kept."):
+    with interruptible("Run the same command again to continue; finished rows are kept."):
         found = run(request, device=where, say=say)
     print(f"{found}\n\nTimes 100. Table: {request.out / 'table.md'}, as a page: {request.out / 'table.html'}")
     if not found.is_complete:

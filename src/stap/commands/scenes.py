@@ -29,7 +29,7 @@ DIFFICULTY = "Difficulty (defaults: docs/scenes.md)"
 
 @dataclass(frozen=True)
 class Dials:
-    """What makes the corpus easier or harder."""
+    """The difficulty of the corpus."""
 
     pixels: Annotated[int | None, typer.Option(help="Side of the square videos.", rich_help_panel=DIFFICULTY)] = None
     seconds: Annotated[float | None, typer.Option(help="Mean length of a video.", rich_help_panel=DIFFICULTY)] = None
@@ -38,7 +38,8 @@ class Dials:
         float | None, typer.Option(help="Share of the scenes in which two objects meet.", rich_help_panel=DIFFICULTY)
     ] = None
     sequence_share: Annotated[
-        float | None, typer.Option(help="Share in which one object does two things in turn.", rich_help_panel=DIFFICULTY)
+        float | None,
+        typer.Option(help="Share of the scenes in which one object does two things in turn.", rich_help_panel=DIFFICULTY),
     ] = None
     small_share: Annotated[
         float | None, typer.Option(help="Share of the described objects that are small.", rich_help_panel=DIFFICULTY)
@@ -65,7 +66,7 @@ def scenes(
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed and dials give the same corpus.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Videos written at the same time.")] = 2,
     layout: Annotated[
-        Layout, typer.Option(help="msvd: MSVD's layout too, for the scenes that it has room for.")
+        Layout, typer.Option(help="msvd: also write MSVD's layout, for at most 1,200, 100 and 670 scenes.")
     ] = Layout.msrvtt,
     device: UnusedDeviceOption = "auto",
 ) -> None:
@@ -73,7 +74,7 @@ def scenes(
     from stap.scenes import SceneDials, write_scenes
 
     dials = replace(SceneDials(), **{name: value for name, value in asdict(difficulty).items() if value is not None})
-    with interruptible("Run the same line again to continue."), progress("scenes") as report:
+    with interruptible("Run the same command again to continue."), progress("scenes") as report:
         corpus = write_scenes(out, videos=videos, seed=seed, dials=dials, workers=workers, on_progress=report)
     say(f"{len(corpus.clips)} videos in {out} ({_counts(corpus)}).")
     if layout is Layout.msvd:

@@ -39,15 +39,17 @@ REFERENCES, COMPARISONS, DOCUMENTS, INTERVALS = "References", "Comparisons", "Do
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceOptions:
-    """Where the references are, and which part of them counts."""
+    """The location and the split of the references."""
 
     split: Annotated[
         str | None,
-        typer.Option(help="Only this part of the references: train, validation or test.", rich_help_panel=REFERENCES),
+        typer.Option(help="Use only this split of the references: train, validation or test.", rich_help_panel=REFERENCES),
     ] = None
     captions: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the caption files of msvd:test and the like.", rich_help_panel=REFERENCES),
+        typer.Option(
+            metavar="DIR", help="Folder of the caption files, for references such as msvd:test.", rich_help_panel=REFERENCES
+        ),
     ] = None
 
 
@@ -71,7 +73,7 @@ class ComparisonOptions:
         str | None,
         typer.Option(
             metavar="REFERENCES",
-            help="Training captions: which captions are novel; with --diagnose.",
+            help="Training captions, to count novel captions; with --diagnose.",
             rich_help_panel=COMPARISONS,
         ),
     ] = None
@@ -115,7 +117,9 @@ class IntervalOptions:
     ] = 0.95
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Of the resamples, and of the references that --humans scores.", rich_help_panel=INTERVALS),
+        typer.Option(
+            min=0, help="Random seed of the resamples and of the references drawn by --humans.", rich_help_panel=INTERVALS
+        ),
     ] = 0
 
 
@@ -125,14 +129,14 @@ def score(
         Path,
         typer.Argument(
             metavar="PREDICTIONS",
-            help="One caption a video: JSON as `stap caption` or other systems write it, .jsonl, .tsv or .txt.",
+            help="One caption per video: JSON as `stap caption` or other systems write it, .jsonl, .tsv or .txt.",
         ),
     ],
     references: Annotated[
         str,
         typer.Argument(
             metavar="REFERENCES",
-            help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, JSON: id -> captions; or msvd:test and the like.",
+            help="MSR-VTT's videodatainfo.json, MSVD's AllVideoDescriptions.txt, JSON: id -> captions; or a split such as msvd:test.",
         ),
     ],
     where: ReferenceOptions,
@@ -191,7 +195,7 @@ def _metric_names(given: str) -> list[str]:
         raise ScoringError(f"--metrics {given}: stap does not compute SPICE. Name some of {', '.join(METRICS)}.")
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
-        what = f"no metric is called {', '.join(unknown)}" if unknown else "no metric is asked for"
+        what = f"unknown metric {', '.join(unknown)}" if unknown else "no metric is given"
         raise ScoringError(f"--metrics {given}: {what}. Name some of {', '.join(METRICS)}, with commas between them.")
     return names
 

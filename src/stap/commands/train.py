@@ -38,7 +38,7 @@ def train(
     from stap.training.loop import train as train_model
     from stap.training.processes import is_first_process, launch
 
-    with interruptible("Add --resume to the same line to continue after the last whole epoch."):
+    with interruptible("Add --resume to the same command to continue after the last whole epoch."):
         result = launch(
             processes,
             train_model,

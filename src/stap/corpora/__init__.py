@@ -1,1 +1,1 @@
-"""What is captioned: clips, their captions and their splits."""
+"""Datasets: clips, their reference captions and their splits."""

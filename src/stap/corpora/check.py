@@ -51,7 +51,7 @@ class WordCounts:
     every_split: int
     vocabulary: int  # words that a model would know, special words not counted
     known: float  # part of the training captions' words that are in the vocabulary
-    mean_length: float  # words a caption, all splits
+    mean_length: float  # words per caption, all splits
     too_long: int  # training captions that are cut or dropped
     without_words: int  # all splits
 

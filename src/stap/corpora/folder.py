@@ -119,7 +119,7 @@ def _json_rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
         try:
             content = json.loads(line)
         except json.JSONDecodeError as error:
-            on_problem(Problem("line", f"{where}: not JSON ({error.msg}). Expected an object a line with video and caption."))
+            on_problem(Problem("line", f"{where}: not JSON ({error.msg}). Expected an object per line with video and caption."))
             continue
         yield from _row(where, content if isinstance(content, dict) else {}, on_problem)
 

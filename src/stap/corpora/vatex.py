@@ -1,4 +1,4 @@
-"""VATEX (Wang et al. 2019): ten English and ten Chinese captions a clip, a file a split.
+"""VATEX (Wang et al. 2019): ten English and ten Chinese captions per clip, a file per split.
 
 root/vatex_training_v1.0.json    root/vatex_validation_v1.0.json    root/vatex_public_test_english_v1.1.json
     each a list of {"videoID": "<YouTube id>_<start>_<end>", "enCap": [...], "chCap": [...]}

@@ -13,7 +13,7 @@ __all__ = ["greedy"]
 
 @torch.inference_mode()
 def greedy(model: CaptionModel, memory: Memory, *, max_words: int = 30, no_repeat_ngram: int = 0) -> list[Hypothesis]:
-    """One caption a video. Of equally probable words the one with the lowest id. The model should be in eval mode (dropout off).
+    """One caption per video. Of equally probable words the one with the lowest id. The model should be in eval mode (dropout off).
 
     no_repeat_ngram: no sequence of this many words comes twice; 0 is off.
     """

@@ -24,7 +24,7 @@ class Hypothesis:
     """A caption of one video.
 
     words: ids, without BOS and EOS.   score: sum of the words' log-probabilities, that of EOS included.
-    attention: the model's main one, a row a word, over the video's own positions, on the CPU.
+    attention: the model's main one, a row per word, over the video's own positions, on the CPU.
     is_finished: False where `max_words` were written and no EOS came; the score then has no EOS.
     """
 
@@ -36,7 +36,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Rows:
-    """Hypotheses of l words, one a row. words: (N, l).   scores: (N,), -inf in rows to ignore.   attention: (N, l, F)."""
+    """Hypotheses of l words, one per row. words: (N, l).   scores: (N,), -inf in rows to ignore.   attention: (N, l, F)."""
 
     state: DecoderState
     words: Tensor
@@ -45,7 +45,7 @@ class Rows:
 
     @classmethod
     def start(cls, model: CaptionModel, memory: Memory, width: int) -> Rows:
-        """`width` rows a video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
+        """`width` rows per video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
         check_positive(width=width)
         rows, positions = memory.size * width, memory.positions.indices.shape[1]
         dtype = torch.promote_types(memory.start.h.dtype, torch.float32)

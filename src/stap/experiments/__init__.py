@@ -1,1 +1,1 @@
-"""Whole runs made of the other rooms: evaluation, the papers' tables, the demo."""
+"""Whole runs built from the other rooms: evaluation, the papers' tables, the demo."""

@@ -138,7 +138,7 @@ def _layout_of(last: object, network: nn.Module, name: str) -> GridLayout:
             return GridLayout("tokens", side, side, features, prefix)
     shown = f"shape {list(last.shape)}" if isinstance(last, Tensor) else f"type {type(last).__name__}"
     raise FeatureError(
-        f"{name}: its last map has {shown}, where a grid of {features} features a location was expected: [1, {features}, h, w], "
+        f"{name}: its last map has {shown}, where a grid of {features} features per location was expected: [1, {features}, h, w], "
         f"[1, h, w, {features}] or [1, prefix tokens + h*h, {features}]. Choose another backbone."
     )
 

@@ -62,7 +62,7 @@ class TwoStepExtractor(Extractor, Protocol):
     """An extractor whose work on a file can begin in another thread: `extract(path)` is `finish(read(path), name=str(path))`."""
 
     def read(self, path: str | Path, *, threads: int | None = None) -> Any:
-        """What needs no network: decoding, resizing. Raises VideoError. threads: of the decoder; None for one a core."""
+        """What needs no network: decoding, resizing. Raises VideoError. threads: of the decoder; None for one per core."""
 
     def finish(self, video: Any, *, name: str) -> VideoFeatures:
         """The rest. name: how errors call the video."""

@@ -20,7 +20,7 @@ from stap.video import Frames, sample_frames
 __all__ = ["GridExtractor", "PreparedVideo", "VideoFeatures"]
 
 # Images in one call of the network. More are slower on a CPU, whose caches they overflow (ResNet-18 at 96 pixels, 2 cores: 368
-# images a second in calls of 30, 277 in calls of 120), and fewer leave a GPU idle.
+# images per second in calls of 30, 277 in calls of 120), and fewer leave a GPU idle.
 IMAGES_PER_CALL_CPU, IMAGES_PER_CALL_GPU = 32, 64
 
 
@@ -97,7 +97,7 @@ class GridExtractor:
     def read(self, path: str | Path, *, threads: int | None = None) -> PreparedVideo:
         """Sample, decode, resize and crop the frames of a video: the part that needs no network. Raises VideoError.
 
-        threads: of the decoder; None for one a core.
+        threads: of the decoder; None for one per core.
         """
         frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads)
         return PreparedVideo(self.cropped(frames), torch.from_numpy(frames.times_seconds).float(), frames.warnings)

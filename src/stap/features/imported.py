@@ -48,14 +48,14 @@ def import_features(
     stored_as: Literal["float16", "float32"] = "float32",
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> ImportReport:
-    """Bring the arrays of all files into a store in `out`. What is there already is left alone: run again to finish a killed run.
+    """Write the arrays of all files to a store in `out`. Stored arrays are kept: run again to finish a killed run.
 
     sources: files and folders, see `array_files.list_arrays`.   stream: grid, frames, motion or regions.
-    mapping: a file of lines 'id there, id here', such as MSVD's youtube_mapping.txt; without it, ids stay as they are.
+    mapping: a file of lines 'source id, new id', such as MSVD's youtube_mapping.txt; without it, ids stay as they are.
     on_progress: called as (arrays done, arrays in all, video id).
 
-    The first array decides the sizes of all, but for the number of frames. One that has others, is 0 everywhere or holds what
-    is no number is listed in the report, and the others go on. Raises FeatureError if nothing can be imported at all.
+    The first array sets all sizes except the number of frames. An array with other sizes, all zeros, or NaN or infinite values is
+    listed in the report and skipped. Raises FeatureError if nothing can be imported.
     """
     _check_stream(stream)
     files = find_files(sources)
@@ -81,8 +81,8 @@ def import_features(
         if on_progress:
             on_progress(done, len(found), video_id)
     if store is None:
-        reason = failed[0][1] if failed else "there is no array in it."
-        raise FeatureError(f"nothing could be imported of {', '.join(map(str, sources[:3]))}. The first reason: {reason}")
+        reason = failed[0][1] if failed else "the files hold no arrays."
+        raise FeatureError(f"nothing could be imported from {', '.join(map(str, sources[:3]))}. The first reason: {reason}")
     return ImportReport(store, written, already_there, tuple(failed))
 
 
@@ -97,8 +97,8 @@ def open_imported(folder: Path, stream: str) -> FeatureStore:
     ]
     if not found:
         raise FeatureError(
-            f"{folder}: no imported features of the stream {stream!r} there. Make them with `stap import-features`, and set "
-            f"features.imported.{stream} to the folder that it names."
+            f"{folder}: no imported features of the stream {stream!r}. Run `stap import-features` and set "
+            f"features.imported.{stream} to the folder that it prints."
         )
     if len(found) > 1:
         raise FeatureError(
@@ -114,13 +114,13 @@ def read_mapping(file: Path) -> dict[str, str]:
         lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise FeatureError(
-            f"{file}: cannot be read ({error}). Name a text file of lines 'id there, space, id here'."
+            f"{file}: cannot be read ({error}). Name a text file of lines 'source id, space, new id'."
         ) from error
     ids: dict[str, str] = {}
     for number, words in enumerate(lines, start=1):
         if len(words) != 2 or words[0] in ids:
             raise FeatureError(
-                f"{file}, line {number}: {' '.join(words)!r}. Expected 'id there, space, id here', each id there once."
+                f"{file}, line {number}: {' '.join(words)!r}. Expected 'source id, space, new id', each source id once."
             )
         ids[words[0]] = words[1]
     return ids
@@ -130,7 +130,7 @@ def _check_stream(stream: str) -> None:
     if stream not in AXES:
         near = difflib.get_close_matches(stream, AXES, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
-        raise FeatureError(f"{stream!r}: there is no such stream{hint} Expected one of {', '.join(AXES)}.")
+        raise FeatureError(f"{stream!r}: no such stream{hint} Expected one of {', '.join(AXES)}.")
 
 
 def _listed(files: Sequence[tuple[str, Path]], failed: list[tuple[str, str]]) -> Iterator[FoundArray]:
@@ -144,7 +144,7 @@ def _listed(files: Sequence[tuple[str, Path]], failed: list[tuple[str, str]]) ->
 def _with_ids(
     arrays: Iterable[FoundArray], ids: Mapping[str, str] | None, mapping: Path | None, failed: list[tuple[str, str]]
 ) -> Iterator[tuple[str, FoundArray]]:
-    """Each array with its id in the store. What has none, or the id of another one, fails."""
+    """Each array with its id in the store. An array without an id, or with a repeated one, fails."""
     taken: dict[str, FoundArray] = {}
     for array in arrays:
         video_id = array.video_id if ids is None else ids.get(array.video_id)
@@ -158,7 +158,7 @@ def _with_ids(
 
 
 def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
-    """What the first array promises for all: its sizes but for the number of frames."""
+    """The sizes of the first array, which all others must have, except the number of frames."""
     values = _tensor(array)
     check_array(values, StreamSpec(stream, feature_size=0), source=str(array), remedy=REMEDY)
     axes = next(axes for axes in AXES[stream] if len(axes) == values.dim())
@@ -167,7 +167,7 @@ def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
         "shape": [axis if axis == "T" else size for axis, size in sizes.items()],
         "feature_size": sizes["D"],
         **({"regions": sizes["N"]} if "N" in sizes else {}),
-        **({"grid": [sizes["R"]]} if "R" in sizes else {}),  # how the locations lie, nobody says
+        **({"grid": [sizes["R"]]} if "R" in sizes else {}),  # rows and columns are unknown
     }
 
 
@@ -176,7 +176,7 @@ def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
     check_array(values, spec, source=str(array), remedy=REMEDY)
     largest = float(values.abs().max())
     if not math.isfinite(largest):
-        raise FeatureError(f"{array}: holds what is no number (nan or inf). Expected features.")
+        raise FeatureError(f"{array}: holds NaN or infinite values. Expected features.")
     kind = torch.float16 if spec.fingerprint["stored_as"] == "float16" else torch.float32
     if largest > torch.finfo(kind).max:
         raise FeatureError(f"{array}: the largest feature is {largest:.6g}, and float16 ends at 65504. Store them as float32.")
@@ -184,7 +184,7 @@ def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
 
 
 def _tensor(array: FoundArray) -> Tensor:
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
         return torch.from_numpy(np.array(read_array(array), dtype=np.float32, order="C"))
 
 

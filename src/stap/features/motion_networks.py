@@ -164,7 +164,7 @@ def _frame_rate(settings: MotionSettings, own: float | None) -> float | None:
     if isinstance(rate, str):
         return None
     if rate is not None and not rate > 0:
-        raise ConfigError(f"motion.frame_rate is {rate:g}, and more than 0 frames a second were expected.")
+        raise ConfigError(f"motion.frame_rate is {rate:g}, and more than 0 frames per second were expected.")
     return None if rate is None else float(rate)
 
 

@@ -97,7 +97,7 @@ class RegionExtractor:
     def read(self, path: str | Path, *, threads: int | None = None) -> DecodedVideo:
         """Sample, decode and resize the frames of a video: the part that needs no network. Raises VideoError.
 
-        threads: of the decoder; None for one a core.
+        threads: of the decoder; None for one per core.
         """
         frames = sample_frames(path, self.settings.frames, short_side=self.short_side, threads=threads)
         return DecodedVideo(torch.from_numpy(frames.rgb_uint8), torch.from_numpy(frames.times_seconds).float(), frames.warnings)

@@ -1,1 +1,1 @@
-"""Readers of other people's files: checkpoints, arrays and pickles. Nothing in them is ever executed."""
+"""Readers of third-party files: checkpoints, arrays and pickles. No code in them is ever executed."""

@@ -77,7 +77,7 @@ def list_arrays(file: Path) -> list[FoundArray]:
     else:
         return [FoundArray(file, None, file.stem)]
     if not keys:
-        raise FeatureError(f"{file}: holds no arrays. Expected one a video, under its id.")
+        raise FeatureError(f"{file}: holds no arrays. Expected one per video, under its id.")
     return [FoundArray(file, key, key) for key in keys]
 
 

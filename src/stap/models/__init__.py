@@ -1,1 +1,1 @@
-"""Features to words. Knows no file, no path and no command line."""
+"""Models from features to words, independent of files and the command line."""

@@ -91,7 +91,7 @@ class AdditiveAttention(AttentionLayer):
 class _Scores(torch.autograd.Function):
     """w . tanh(keys + query): (B, K or 1, ..., A), (B, K, 1..., A), (A,) -> (B, K, ...).
 
-    The same line under automatic differentiation passes over all positions more often, forward and back. STAT does this for every
+    The same command under automatic differentiation passes over all positions more often, forward and back. STAT does this for every
     place at every word, which is most of a step that is not a matrix product.
     """
 

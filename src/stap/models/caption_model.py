@@ -92,7 +92,7 @@ class Memory:
     """A batch of videos as the decoder sees it, computed once a video. What it attends to is in each decoder's own subclass.
 
     positions: those of `Step.attention`.
-    start: the decoder's first state, one row a video.
+    start: the decoder's first state, one row per video.
     embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
     pooling_weights: (B, F, R), over the places of each of the positions, the same for every word, where the encoder pools them; None for
     encoders that do not choose.
@@ -162,7 +162,7 @@ class CaptionModel(nn.Module, ABC):
 
     @abstractmethod
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
-        """Read one word a row, (N,) int64 ids (BOS first), and predict the next."""
+        """Read one word per row, (N,) int64 ids (BOS first), and predict the next."""
 
     @abstractmethod
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
@@ -171,7 +171,7 @@ class CaptionModel(nn.Module, ABC):
 
 @torch.no_grad()
 def attentions_of(model: CaptionModel, memory: Memory, words: Tensor) -> dict[str, Attention]:
-    """Every attention of given captions, one a video, by its name, with a row a word: N = B * L.
+    """Every attention of given captions, one per video, by its name, with a row per word: N = B * L.
 
     words: (B, L) int64, without BOS, L at least 1; row b * L + l predicted word l of video b. A search carries the main attention of
     its hypotheses only; all attentions of the caption that it chose are computed here.
@@ -185,7 +185,7 @@ def attentions_of(model: CaptionModel, memory: Memory, words: Tensor) -> dict[st
 
 
 def _joined(of_words: list[Attention]) -> Attention:
-    """The attentions of L words with a row a video -> one with a row a word."""
+    """The attentions of L words with a row per video -> one with a row per word."""
     weights = torch.stack([one.weights for one in of_words], dim=1).flatten(0, 1)
     places = [one.places for one in of_words if one.places is not None]
     return Attention(of_words[0].positions, weights, torch.stack(places, dim=1).flatten(0, 1) if places else None)

@@ -59,7 +59,7 @@ class AttentiveDecoder(nn.Module):
             self.word_gates.bias[hidden_size : 2 * hidden_size] = forget_bias
 
     def step(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Step:
-        """Read one embedded word a row, (N, E), and predict the next: logits (N, V)."""
+        """Read one embedded word per row, (N, E), and predict the next: logits (N, V)."""
         state, attention = self._advance(memory, state, self.word_gates(embedded))
         attentions = {"frames": Attention(memory.positions, attention)}
         return Step(self.logits(state.h), state, attentions, main="frames")

@@ -63,7 +63,7 @@ class EncoderDecoder(CaptionModel):
         )
 
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
-        """Read one word a row and predict the next."""
+        """Read one word per row and predict the next."""
         assert isinstance(memory, StatesMemory)
         return self.decoder.step(memory, state, self.embedding(words))
 

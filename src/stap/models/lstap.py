@@ -221,7 +221,7 @@ class _PooledRecurrence(torch.autograd.Function):
         buffer = ctx.buffer if ctx.buffer is not None else _forward_pass(grid, h, c, is_padding, weights)[0]
         ctx.buffer = None
         T = buffer.shape[1]
-        sums = all_h.new_empty(T, len(grid), buffer.shape[-1])  # gradient of U h, one a frame: summed over locations
+        sums = all_h.new_empty(T, len(grid), buffer.shape[-1])  # gradient of U h, one per frame: summed over locations
         grad_score = None if weights.score is None else torch.zeros_like(weights.score, dtype=all_h.dtype)
         dh, dc = torch.zeros_like(h), torch.zeros_like(c)
         for t in reversed(range(T)):

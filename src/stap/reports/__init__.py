@@ -1,1 +1,1 @@
-"""What people look at: the report page, figures, curves."""
+"""The report page, figures and curves."""

@@ -1,5 +1,5 @@
-"""The attention for each word, as a figure for papers: a filmstrip, the attention over the frames as a heat map under it,
-and for each word the frame that weighed most, with the places in it."""
+"""The attention for each word, as a figure for papers: a filmstrip, a heat map of the attention over its frames,
+and for each word the frame with the highest weight and its places."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Array = npt.NDArray[np.floating[Any]]
 _WIDTH = 7.0  # inches: both columns of a paper
 _WORD_HEIGHT = 0.21  # inches of a row of the heat map
 _MOST_IN_ROW = 6  # pictures of words
-_DARKEST = 0.62  # as on the page: how dark a place without weight is
+_DARKEST = 0.62  # opacity over a place with weight 0, as on the page
 _MARK = "#ffd21f"
 _WHOLE = (0, 1, 1, 0)  # left, right, bottom, top: a picture in fractions from its upper left
-_SHADES = 224  # the sides of the picture of what is dark, in pixels
+_SHADES = 224  # side of the darkness mask, in pixels
 
 
 def attention_figure(clip: ClipReport, *, frames: int = 10) -> Figure:
     """The figure of a clip.
 
-    frames: at most so many in the filmstrip; the heat map has all of them, and each picture stands over those that it is the
-    middle of. Places are drawn as on the page: dark where they weigh little, outlined where at least twice an even share.
+    frames: maximum number in the filmstrip, each the middle one of its section of the heat map, which has all frames.
+    Places with low weights are dark; those with at least twice the uniform weight are outlined, as on the page.
     Raises StapError for a caption without words, ValueError if `frames` is below 1.
     """
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ def _draw_strip(axes: Axes, clip: ClipReport, count: int) -> None:
 
 
 def _draw_heat(axes: Axes, clip: ClipReport) -> None:
-    """(L, T) weights, a row a word; white is 0."""
+    """(L, T) weights, a row per word; white is 0."""
     weights = np.asarray(clip.word_attention, dtype=np.float64)
     L, T = weights.shape
     image = axes.imshow(100 * weights, cmap="Blues", vmin=0, aspect="auto", extent=(0, T, L, 0), interpolation="nearest")
@@ -83,7 +83,7 @@ def _draw_heat(axes: Axes, clip: ClipReport) -> None:
 
 
 def _draw_word(axes: Axes, clip: ClipReport, index: int) -> None:
-    """The frame that weighed most for a word, and in it the places."""
+    """The frame with the highest weight for a word, and its places."""
     row = clip.word_attention[index]
     t = int(np.argmax(row))
     _, height, width, _ = clip.rgb_uint8.shape
@@ -103,7 +103,7 @@ def _draw_places(axes: Axes, places: Places, frame: int, weights: Array) -> None
     strengths = weights / top if top > 0 else np.zeros_like(weights)
     darkness = np.zeros((_SHADES, _SHADES, 4))
     darkness[..., 3] = _DARKEST
-    for place in np.argsort(weights, kind="stable"):  # the weightiest last: it lies on top
+    for place in np.argsort(weights, kind="stable"):  # the highest weight last, on top
         left, upper, right, lower = np.round(_SHADES * np.array(places.box(frame, int(place)))).astype(int)
         darkness[upper:lower, left:right, 3] = _DARKEST * (1 - strengths[place])
     axes.imshow(darkness, extent=_WHOLE, aspect="auto", interpolation="nearest")

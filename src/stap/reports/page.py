@@ -1,8 +1,7 @@
-"""The report: scores, clips with the attention for each word, training curves, and how it was made, in one file.
+"""The report: scores, clips with the attention for each word, training curves and the run's settings, in one HTML file.
 
-`report.html` needs no other file: pictures, style and script are inside, and it asks the network for nothing. It reads
-on a phone, in the dark, with the keyboard alone and with a screen reader: whatever pointing at a word shows is also said in
-a sentence and in a table.
+Pictures, style and script are inside the file, and it loads nothing from the network. It works on a phone, in dark mode, with
+the keyboard alone and with a screen reader: a sentence and a table repeat the attention for each word.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class ScoresRow:
     """A fraction for each column; None where there is no value."""
     note: str = ""
     is_published: bool = False
-    """Whether the numbers come from a paper; such rows stand under a heading of their own, and the note says which paper."""
+    """Whether the numbers come from a paper; such rows have a separate heading, and the note names the paper."""
     intervals: tuple[tuple[float, float] | None, ...] = ()
     """The confidence interval of each value, as fractions; or none at all."""
 
@@ -64,7 +63,7 @@ class Report:
 
 
 def write_report(path: str | Path, report: Report) -> None:
-    """Write the report as one HTML file; `path` holds the whole of it, or what it held before.
+    """Write the report as one HTML file, whole or not at all.
 
     Raises StapError if the file cannot be written, ShapeError if a row of scores does not fit the columns.
     """
@@ -109,7 +108,7 @@ class _Cell:
 
 
 def _score_groups(table: ScoresTable) -> list[tuple[str, list[tuple[ScoresRow, list[_Cell]]]]]:
-    """The rows under their headings, each with its cells; no heading where there are no published rows or only those."""
+    """The rows under their headings, each with its cells; no heading if there are only published rows, or none."""
     for row in table.rows:
         for what, values in (("values", row.values), ("intervals", row.intervals or row.values)):
             if len(values) != len(table.columns):

@@ -58,7 +58,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Regions that a detector found: R boxes a frame, which may overlap. A box without area is padding.
+    """Regions that a detector found: R boxes per frame, which may overlap. A box without area is padding.
 
     corners: (T, R, 4) left, top, right, bottom as fractions of the picture.   names: what each box holds, (T, R) words; or none.
     """

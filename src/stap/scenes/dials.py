@@ -16,7 +16,7 @@ class SceneDials:
 
     pixels: side of the square videos.
     seconds: mean length of a video; each is up to a tenth shorter or longer.
-    frame_rate: frames a second.
+    frame_rate: frames per second.
     two_object_share: part of the scenes in which two objects meet (collide, follow, pass behind, orbit).
     sequence_share: part of the scenes in which one object does two things, one after the other.
     small_share: part of the described objects that are small; the others are medium or large, as often.

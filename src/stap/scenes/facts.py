@@ -30,9 +30,9 @@ def facts_recalled(caption: str, facts: Mapping[str, Any]) -> dict[str, tuple[in
     reading = read_caption(caption)
     nouns, claims = reading.nouns[: len(objects)], reading.claims[: len(events)]
     aligned = _alignment(nouns, objects)
-    told = [claim.event for claim in claims]
-    recalled = [event for event in events if event["event"] in told and _roles_agree(event, claims, nouns, objects)]
-    ordered = len(events) == 2 and [event["event"] for event in events] == _in_time(told, reading)
+    claimed = [claim.event for claim in claims]
+    recalled = [event for event in events if event["event"] in claimed and _roles_agree(event, claims, nouns, objects)]
+    ordered = len(events) == 2 and [event["event"] for event in events] == _in_time(claimed, reading)
     return {
         "colour": (sum(noun.colour == thing["colour"] for noun, thing in aligned), len(objects)),
         "shape": (sum(noun.shape == thing["shape"] for noun, thing in aligned), len(objects)),
@@ -41,10 +41,10 @@ def facts_recalled(caption: str, facts: Mapping[str, Any]) -> dict[str, tuple[in
     }
 
 
-def _in_time(told: Sequence[str], reading: Reading) -> list[str]:
-    if reading.told_in_order is None:
+def _in_time(events: Sequence[str], reading: Reading) -> list[str]:
+    if reading.happens_in_order is None:
         return []
-    return list(told) if reading.told_in_order else list(told)[::-1]
+    return list(events) if reading.happens_in_order else list(events)[::-1]
 
 
 Pairing = list[tuple[NounPhrase, Mapping[str, Any]]]
@@ -63,13 +63,13 @@ def _agreement(pairing: Pairing) -> int:
 def _roles_agree(
     event: Mapping[str, Any], claims: Sequence[Claim], nouns: Sequence[NounPhrase], objects: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """False where a caption clearly lets the wrong object act."""
+    """False if a caption clearly names the wrong object as the actor."""
     if event["event"] not in ("follow", "behind", "orbit") or len(nouns) < 2:
         return True
     claim = next(claim for claim in claims if claim.event == event["event"])
     if not nouns[0].start < claim.start < nouns[1].start:
-        return True  # "a star and a ball follow each other": nobody is said to act
+        return True  # "a star and a ball follow each other": no actor
     actor, other = (objects[index] for index in event["objects"])
-    told = [nouns[1], nouns[0]] if claim.reversed_roles else list(nouns)
-    right = _agreement(list(zip(told, (actor, other), strict=True)))
-    return right >= _agreement(list(zip(told, (other, actor), strict=True)))
+    named = [nouns[1], nouns[0]] if claim.reversed_roles else list(nouns)
+    right = _agreement(list(zip(named, (actor, other), strict=True)))
+    return right >= _agreement(list(zip(named, (other, actor), strict=True)))

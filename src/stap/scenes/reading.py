@@ -1,4 +1,4 @@
-"""What a caption claims: which objects it names, what it says happens, and in which order.
+"""The claims of a caption: its objects, its events and their order.
 
 Events are found first. Their words are then hidden, so that the "circle" in "moves in a circle" is not taken for an object.
 """
@@ -17,7 +17,7 @@ __all__ = ["Claim", "NounPhrase", "Reading", "read_caption"]
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """An object that a caption names; None for what it does not say."""
+    """An object in a caption; None for a colour or shape that it does not name."""
 
     colour: str | None
     shape: str | None
@@ -26,7 +26,7 @@ class NounPhrase:
 
 @dataclass(frozen=True)
 class Claim:
-    """An event that a caption tells. `reversed_roles`: whoever acts is named last ("is followed by")."""
+    """An event in a caption. `reversed_roles`: the actor is named last ("is followed by")."""
 
     event: str
     start: int
@@ -36,11 +36,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Reading:
-    """Objects and events in the order of the text, and whether the second event is told to happen later (None: unsaid)."""
+    """Objects and events in the order of the text. happens_in_order: whether the second event happens later; None if unknown."""
 
     nouns: tuple[NounPhrase, ...]
     claims: tuple[Claim, ...]
-    told_in_order: bool | None
+    happens_in_order: bool | None
 
 
 FILLER = "."
@@ -50,7 +50,7 @@ def read_caption(caption: str) -> Reading:
     """Read one caption, in any case and with any punctuation."""
     text = _normalised(caption)
     claims, rest = _claims(text)
-    return Reading(_noun_phrases(rest), tuple(claims), _told_in_order(text, claims))
+    return Reading(_noun_phrases(rest), tuple(claims), _happens_in_order(text, claims))
 
 
 def _normalised(caption: str) -> str:
@@ -59,7 +59,7 @@ def _normalised(caption: str) -> str:
 
 
 def _claims(text: str) -> tuple[list[Claim], str]:
-    """The events told (once where a caption repeats itself), and the text with their words hidden."""
+    """The events (repetitions once), and the text with their words hidden."""
     found: list[Claim] = []
     rest = text
     for name, pattern in EVENTS:
@@ -85,15 +85,15 @@ def _noun_phrases(text: str) -> tuple[NounPhrase, ...]:
 
 
 def _same_again(before: NounPhrase, noun: NounPhrase, article: str | None) -> bool:
-    """Whether a noun phrase only takes up an earlier one: "a red ball ..., then the ball ..."."""
+    """Whether a noun phrase refers to an earlier one: "a red ball ..., then the ball ..."."""
     if (before.colour, before.shape) == (noun.colour, noun.shape):
         return True
     fits = noun.colour in (None, before.colour) and noun.shape in (None, before.shape)
     return fits and article in ("the", "this", "that")
 
 
-def _told_in_order(text: str, claims: Sequence[Claim]) -> bool | None:
-    """Whether the first two events happen in the order in which they are told; None if they are told to happen together."""
+def _happens_in_order(text: str, claims: Sequence[Claim]) -> bool | None:
+    """Whether the first two events happen in the order of the text; None if they are simultaneous."""
     if len(claims) < 2:
         return None
     before, between = text[: claims[0].start], text[claims[0].end : claims[1].start]

@@ -1,1 +1,1 @@
-"""Captions and references -> numbers."""
+"""Metrics of captions against references: scores, confidence intervals and comparisons."""

@@ -35,7 +35,7 @@ class Variety:
 
 
 def variety(captions: Iterable[str], training: Iterable[str] | None = None, *, most: int = 5) -> Variety:
-    """Count in tokenized captions, as Scorer.words gives them, one a video.
+    """Count in tokenized captions, as Scorer.words gives them, one per video.
 
     training: the captions of the training split, tokenized alike; without them nothing is known about novelty.
     most: how many of the most frequent captions to list.   Raises ScoringError if there is no caption.

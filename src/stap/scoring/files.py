@@ -38,7 +38,7 @@ def entries(path: Path, content: Any, shapes: str) -> Iterator[tuple[str, Any]]:
 
 
 def entries_of_lines(path: Path, shapes: str) -> Iterator[tuple[str, Any]]:
-    """The same of a file with a JSON object a line."""
+    """The same of a file with a JSON object per line."""
     for number, line in lines(path):
         try:
             entry = json.loads(line)

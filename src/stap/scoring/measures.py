@@ -1,6 +1,6 @@
 """BLEU, METEOR and ROUGE-L over tokenized captions: pycocoevalcap's own scorers, with a memory of earlier captions.
 
-A measure is made from the references of all videos, in a fixed order, and then scores one caption a video, any number of times.
+A measure is made from the references of all videos, in a fixed order, and then scores one caption per video, any number of times.
 The numbers are pycocoevalcap's to the last bit. A measure keeps the n-grams of the references, and the score of every caption
 that a video has had.
 
@@ -44,7 +44,7 @@ class Measure(Protocol):
     """A metric over tokenized captions. It is made from the tokenized references of each video."""
 
     def score(self, captions: Sequence[str]) -> Table:
-        """Scores of one tokenized caption a video, in the order of the references."""
+        """Scores of one tokenized caption per video, in the order of the references."""
 
 
 class PerCaption(Generic[Value]):

@@ -1,4 +1,4 @@
-"""Predictions from files, in the shapes that systems write: one caption a video."""
+"""Predictions from files, in the shapes that systems write: one caption per video."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _one_each(path: Path, pairs: Iterable[tuple[str, Any]], shapes: str) -> dict
             raise ScoringError(f"{path}: the prediction for video {video_id} is {given!r}. {shapes}")
         if len(captions) != 1 or video_id in predictions:
             number = "no caption" if not captions else "more than one caption"
-            raise ScoringError(f"{path}: video {video_id} has {number}. Give exactly one a video.")
+            raise ScoringError(f"{path}: video {video_id} has {number}. Give exactly one per video.")
         predictions[video_id] = captions[0]
     return predictions
 
@@ -66,7 +66,7 @@ def _in_order(path: Path, order: Sequence[str] | None) -> dict[str, str]:
     captions = read_text(path).removesuffix("\n").split("\n")
     if len(captions) != len(order):
         raise ScoringError(
-            f"{path}: {len(captions)} lines, and the references have {len(order)} videos. Expected one caption a line in the order of "
+            f"{path}: {len(captions)} lines, and the references have {len(order)} videos. Expected one caption per line, ordered as "
             f"the references, {order[0]} to {order[-1]}; or a .tsv file with ids."
         )
     return {video_id: caption.removesuffix("\r") for video_id, caption in zip(order, captions, strict=True)}

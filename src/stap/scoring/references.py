@@ -23,8 +23,8 @@ SHAPES = (
 def read_references(path: str | Path, *, split: str | None = None, like: Collection[str] | None = None) -> dict[str, list[str]]:
     """Video id -> captions, in the order of the file's list of videos; of MSVD in the order vid1, vid2 ...
 
-    By the file's suffix: .txt is MSVD's, .jsonl a JSON object a line, .tsv a video id, a tab and a caption a line, anything else
-    JSON. A video may come several times.
+    By the file's suffix: .txt is MSVD's, .jsonl a JSON object per line, .tsv a video id, a tab and a caption per line, all
+    others JSON. A video may come several times.
 
     split: 'train', 'validation' or 'test': only that part of MSR-VTT or MSVD. Other files have no splits.
     like: ids that the caller has. MSVD calls a clip by two names (-4wsuPCjDBc_5_15 and, in youtube_mapping.txt next to the

@@ -26,7 +26,7 @@ _WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 class Sums:
     """What each video adds, and the score of any such sum."""
 
-    counts: Floats  # (N, S), a row a video
+    counts: Floats  # (N, S), a row per video
     score_of: Callable[[Floats], Floats]  # (..., S) sums -> (...) scores
 
 
@@ -39,7 +39,7 @@ def mean(values: Sequence[float]) -> Sums:
 def bleu(counts: Floats, n: int) -> Sums:
     """BLEU-n (Papineni et al. 2002, section 2.3) as the COCO scorer smooths it, by 1e-15 and 1e-9.
 
-    counts: (N, 10), a row a video: its length, the closest reference length, n-grams of four orders, and those that match.
+    counts: (N, 10), a row per video: its length, the closest reference length, n-grams of four orders, and those that match.
     """
 
     def score(sums: Floats) -> Floats:
@@ -55,7 +55,7 @@ def bleu(counts: Floats, n: int) -> Sums:
 def meteor(counts: Floats) -> Sums:
     """METEOR 1.5 from the statistics that its process writes (Denkowski & Lavie 2014, section 2).
 
-    counts: (N, 23), a row a video: words of caption and reference; function words of both; for each of four kinds of match,
+    counts: (N, 23), a row per video: words of caption and reference; function words of both; for each of four kinds of match,
     matched content words of both and matched function words of both; chunks; matched words of both.
 
     A caption that matches its reference whole, in one chunk, has no penalty: its chunk counts nowhere, as in METEOR's own sums.

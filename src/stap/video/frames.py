@@ -60,7 +60,7 @@ def sample_frames(
     A frame is taken at most once, so a long still passage gives fewer; a video of at most `count` frames gives all it has.
     short_side: pixels of the shorter side of the pictures (bicubic, proportions as shown); None for the size as shown.
     strategy: "decode" runs through the file once, "seek" jumps to the key frame before each wanted frame, "auto" takes the
-        cheaper one. The frames are the same.      threads: of the decoder; None for one a core.
+        cheaper one. The frames are the same.      threads: of the decoder; None for one per core.
 
     Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that decode, and warnings.
     """

@@ -72,7 +72,7 @@ class Source:
 def open_source(path: Path, threads: int | None = None) -> Iterator[Source]:
     """Open the file for reading its pictures.
 
-    threads: of the decoder; None for one a core, 1 makes even the repair of damaged pictures repeatable.
+    threads: of the decoder; None for one per core, 1 makes even the repair of damaged pictures repeatable.
     Raises VideoError if the file is missing, unreadable, no video, or has no picture stream.
     """
     check_file(path)

@@ -32,7 +32,7 @@ def write_video(
     """Write frames as a video file, whose container follows from the suffix (.mp4, .mkv, .avi ...).
 
     rgb_uint8: the frames, (height, width, 3) uint8 of one even height and width (pictures are stored as yuv420p).
-    frame_rate: frames a second, exact.     options: settings of the encoder, in place of preset veryfast and crf 18.
+    frame_rate: frames per second, exact.     options: settings of the encoder, in place of preset veryfast and crf 18.
 
     Folders above are made. The file appears under its name only when it is complete. The same frames and options give the same bytes.
     Raises VideoError if there is no frame, a frame does not fit, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""The demo's table: a column a system, facts and scores times 100."""
+"""The demo's table: a column per system, facts and scores times 100."""
 
 from __future__ import annotations
 

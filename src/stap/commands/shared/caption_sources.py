@@ -1,4 +1,4 @@
-"""References as a command line names them: a file, or a split of a corpus whose caption files are in a folder."""
+"""References named on the command line: a file, or a split of a corpus with its caption files in a folder."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_source(
         raise ScoringError(f"{name}: no split of a corpus. Expected {kind}:train, {kind}:validation or {kind}:test.")
     if captions is None:
         raise ScoringError(
-            f"{name}: where are the captions? Give the folder of the corpus's caption files with --captions DIR."
+            f"{name}: the folder of its captions is missing. Give the folder of the corpus's caption files with --captions DIR."
         )
     clips = _corpus(kind, captions).split(chosen)
     if not clips:

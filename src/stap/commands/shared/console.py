@@ -1,7 +1,8 @@
-"""What commands show people: sentences and progress on stderr, so that stdout holds results only."""
+"""Messages and progress on stderr, so that stdout holds results only."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -51,9 +52,9 @@ def safe_streams() -> Iterator[None]:
 
 
 def say(sentence: object) -> None:
-    """A line on stderr: a sentence, or what an object says of itself.
+    """A line on stderr: a sentence, or an object's `str`.
 
-    Only lines that are indented go on from the first: a line end in somebody's file name begins no sentence of ours.
+    Only indented lines continue it: a line end in a file name cannot begin a sentence of stap.
     """
     lines = re.split("\n(?=  )", str(sentence))
     print("\n".join(map(printable, lines)), file=sys.stderr, flush=True)
@@ -65,8 +66,9 @@ def warn(sentence: str) -> None:
 
 
 def complain(sentence: str) -> None:
-    """An error on stderr."""
-    say(f"stap: {sentence}")
+    """An error on stderr. In one of several processes that torchrun started, it names the process."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else None
+    say(f"stap: {sentence}" if rank is None else f"stap: process {rank}: {sentence}")
 
 
 @contextmanager

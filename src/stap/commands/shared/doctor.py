@@ -1,4 +1,4 @@
-"""What stap needs, what of it is here, and how to get the rest."""
+"""The requirements of stap: what is installed, what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENOUGH_DISK_GB = 5  # the environment takes about as much, and the features of a
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for. `is_needed`: stap as a whole does not work without it."""
+    """The result of one check. `is_needed`: stap does not work without it."""
 
     name: str
     is_there: bool
@@ -32,12 +32,12 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """'ok', 'missing' or, where stap works without it, 'absent'."""
+        """'ok', 'missing' or, if stap works without it, 'absent'."""
         return "ok" if self.is_there else "missing" if self.is_needed else "absent"
 
 
 def examine(*, device: str = "auto", online: bool = False) -> list[Finding]:
-    """Look at everything stap uses, in the order in which a caption uses it. Nothing is changed; `online` asks the Hub too."""
+    """Check everything that stap uses, in the order in which a caption uses it; `online` also contacts the Hub."""
     checks: list[tuple[str, Callable[[], str], str, bool]] = [
         ("Python", _python, "install Python 3.11 or newer, then `make install PYTHON=python3.11`", True),
         ("PyTorch", _torch, _pip("torch"), True),
@@ -54,11 +54,11 @@ def examine(*, device: str = "auto", online: bool = False) -> list[Finding]:
     ]
     if online:
         checks.append(("Hugging Face Hub", _hub, "connect to the network, or use weights files and local model folders", False))
-    return [_look(*check) for check in checks]
+    return [_examined(*check) for check in checks]
 
 
-def _look(name: str, check: Callable[[], str], how_to_get: str, is_needed: bool) -> Finding:
-    """Run one check. Whatever it raises is a finding: a broken installation fails in ways of its own."""
+def _examined(name: str, check: Callable[[], str], how_to_get: str, is_needed: bool) -> Finding:
+    """Run one check. Any exception is a finding: a broken installation may raise anything."""
     try:
         return Finding(name, True, check(), how_to_get, is_needed)
     except Exception as error:

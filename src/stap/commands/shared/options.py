@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they look and behave the same everywhere."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ProcessesOption = Annotated[
         "--processes",
         min=1,
         metavar="N",
-        help="Number of processes, each with its part of every batch: on N GPUs, or sharing the CPU's cores.",
+        help="Number of processes that share every batch: on N GPUs, or on the CPU's cores.",
     ),
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]

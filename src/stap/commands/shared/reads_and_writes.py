@@ -140,11 +140,9 @@ def _check_content(path: Path, kind: Kind) -> None:
     from stap.video.files import VIDEO_SUFFIXES  # its package is heavy
 
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        raise StapError(f"{path}: is the name of a video, and {kind.what} would be written. Name another output.")
+        raise StapError(f"{path}: is the name of a video, but the output is {kind.what}. Name another output.")
     if path.is_file() and not _holds(path, kind):
-        raise StapError(
-            f"{path}: is there and holds something else than {kind.what}. It is not replaced: name another output, or remove it."
-        )
+        raise StapError(f"{path}: exists and is not {kind.what}. It is not replaced: name another output, or remove it.")
 
 
 def _holds(path: Path, kind: Kind) -> bool:

@@ -51,7 +51,7 @@ def plain(name: str, found: Mapping[str, Interval] | Mapping[str, Comparison] | 
 
 
 def print_scores(scores: Mapping[str, float], intervals: Mapping[str, Interval] | None = None) -> None:
-    """A line a score; with intervals, the confidence interval too."""
+    """A line per score; with intervals, the confidence interval too."""
     _print_table(
         (name, f"{100 * value:.2f}", *((_between(intervals[name], "6.2f"),) if intervals else ()))
         for name, value in scores.items()
@@ -59,7 +59,7 @@ def print_scores(scores: Mapping[str, float], intervals: Mapping[str, Interval] 
 
 
 def print_comparison(found: Mapping[str, Comparison], videos: int) -> None:
-    """A line a score: the difference, its confidence interval, the p-value, and on how many videos each system is better."""
+    """A line per score: the difference, its confidence interval, the p-value, and the number of videos on which each system is better."""
     _print_table(
         (
             name,
@@ -73,7 +73,7 @@ def print_comparison(found: Mapping[str, Comparison], videos: int) -> None:
 
 
 def print_variety(found: Variety) -> None:
-    """The variety of captions, a line a property."""
+    """The variety of captions, a line per property."""
     lines = [
         ("words per caption", f"{found.mean_words:.2f} ({found.shortest} to {found.longest})"),
         ("distinct captions", _part(found.distinct_captions, found.captions)),
@@ -93,7 +93,7 @@ def print_differences(
     captions: tuple[Mapping[str, str], Mapping[str, str]],
     references: Mapping[str, Sequence[str]],
 ) -> None:
-    """The videos on which two systems differ most, with both captions and one of a person."""
+    """The videos with the largest difference between two systems, with both captions and a reference."""
     for one in found:
         first, second = (given[one.video_id] for given in captions)
         print(f"{printable(one.video_id)}: {metric} {100 * one.first:.1f} against {100 * one.second:.1f}")

@@ -1,4 +1,4 @@
-"""All of it in one run on generated videos: `stap demo`."""
+"""The whole path in one run on generated videos: `stap demo`."""
 
 from stap.experiments.demo.run import DemoResult, run_demo
 from stap.experiments.reproduce.scene_rows import FULL, QUICK, SceneSize

@@ -52,7 +52,7 @@ def score_constant(name: str, caption: str, clips: Sequence[Clip]) -> SystemScor
 
 
 def scores_table(systems: Sequence[SystemScores]) -> ScoresTable:
-    """The table of the page: a row a system."""
+    """The table of the page: a row per system."""
     rows = tuple(ScoresRow(one.name, tuple(one.values[column] for column in COLUMNS)) for one in systems)
     return ScoresTable(COLUMNS, rows, CAPTION)
 

@@ -1,1 +1,1 @@
-"""Tables: the papers' rows with the published numbers, and rows on generated scenes, all trained and scored here."""
+"""The papers' tables next to the published numbers, and tables on generated scenes."""

@@ -32,7 +32,7 @@ def scene_size(full: bool, videos: int | None = None) -> SceneSize:
     return size if videos is None else replace(size, videos=videos)
 
 
-# As published the penalty weighs 22.6 a caption, and looking at one place for every word costs more than any caption gains by it.
+# As published the penalty weighs 22.6 per caption, and looking at one place for every word costs more than any caption gains by it.
 _PENALTY = ("model.attention_penalty=0.70602", "model.penalty_captions=1")
 _STAT = (
     "model.kind=stat",

@@ -75,6 +75,6 @@ def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, say: Say) -> 
         _, reason = report.failed[0]
         raise FeatureError(
             f"{len(report.failed)} of the generated videos cannot be read; the first: {reason} "
-            "Delete the damaged files and run the same line again, which writes them again."
+            "Delete the damaged files and run the same command again, which writes them again."
         )
     return open_streams(recipe.features, [extractor])

@@ -1,7 +1,7 @@
 """GoogLeNet (Szegedy et al. 2015, Inception v1), which timm does not have: torchvision's, in the form of timm's networks.
 
 torchvision's has batch normalisation, and 3x3 kernels where the paper has 5x5; its weights were ported from TensorFlow's. The mean of
-its last map (`features.pooled`) is pool5: 1,024 numbers a frame, as in STAT's frame features, whose weights are not named.
+its last map (`features.pooled`) is pool5: 1,024 numbers per frame, as in STAT's frame features, whose weights are not named.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ class STATDecoder(nn.Module):
         self._initialise(forget_bias)
 
     def step(self, keys: STATKeys, state: DecoderState, embedded: Tensor) -> tuple[Tensor, DecoderState, Mapping[str, Tensor]]:
-        """Read one embedded word a row, (N, E), and predict the next: logits (N, rows), the next state, and `STATAttended.weights`."""
+        """Read one embedded word per row, (N, E): next logits (N, rows), next state, and `STATAttended.weights`."""
         masks = self.draw(len(embedded), 1, embedded)
         state, context, weights = self._advance(keys, state, self.word_gates(embedded), masks.gates[:, 0])
         logits = self._predict(state.h, context, embedded, DropoutMasks(masks.gates, masks.hidden[:, 0], masks.output[:, 0]))

@@ -79,7 +79,7 @@ class STATModel(CaptionModel):
         return embedded.masked_fill((words < EOS).unsqueeze(-1), 0)
 
     def step(self, memory: Memory, state: DecoderState, words: Tensor) -> Step:
-        """Read one word a row and predict the next. Attentions: 'global', 'motion' and, with its places, 'local'."""
+        """Read one word per row and predict the next. Attentions: 'global', 'motion' and, with its places, 'local'."""
         assert isinstance(memory, STATMemory)
         logits, state, weights = self.decoder.step(memory.keys, state, self.embed(words))
         attentions = {
