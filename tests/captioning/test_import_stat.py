@@ -347,3 +347,18 @@ def test_the_command_says_what_is_missing(
         "To evaluate it, import its features (stap import-features) and run this command again with --features DIR."
     )
     assert main(["import", "stat-npy", *line[2:]]) == 2
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "model.safetensors", "metrics.json", "README.md"])
+def test_an_import_that_was_killed_is_finished_by_the_same_call(
+    tmp_path: Path, arrays: dict[str, Array], words: Path, name: str
+) -> None:
+    """As it is left when the file of this name was still to come."""
+    file, order = write(tmp_path, arrays), ["vocabulary.json", "model.safetensors", "metrics.json", "README.md"]
+    import_stat_npz(file, words, tmp_path / "whole")
+    import_stat_npz(file, words, tmp_path / "run")
+    for missing in order[order.index(name) :]:
+        (tmp_path / "run" / missing).unlink()
+    import_stat_npz(file, words, tmp_path / "run")
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "run" / path.name).read_bytes() == path.read_bytes()

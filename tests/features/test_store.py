@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from raising import error_of
 from stap.errors import FeatureError
 from stap.features.store import FeatureStore, VideoFeatures, _quoted
+from stap.files.writers import is_leftover_name, start_of, temporary_beside
 from stap.importers import checksums
 from stap.recipes.streams import differences
 
@@ -271,13 +272,16 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_files_of_killed_runs_are_cleared_and_those_at_work_left(store: FeatureStore, tmp_path: Path) -> None:
-    old, young = store.folder / ".old.tmp.safetensors", store.folder / ".young.tmp.safetensors"
-    for file in (old, young):
+    ours = temporary_beside(store.folder / "a.safetensors")
+    dead = ours.with_name(
+        ours.name.replace(f"-{start_of(os.getpid())}-", "-1-")
+    )  # this process's number, of an earlier process
+    for file in (ours, dead):
         file.touch()
-    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    os.utime(ours, (time.time() - 4000, time.time() - 4000))  # a clock an hour off
     assert list(store.video_ids()) == []
     FeatureStore(tmp_path / "features", FINGERPRINT).begin()
-    assert (old.exists(), young.exists()) == (False, True)
+    assert (dead.exists(), ours.exists()) == (False, True)
 
 
 def test_a_write_leaves_a_temporary_name_that_is_cleared(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,11 +297,8 @@ def test_a_write_leaves_a_temporary_name_that_is_cleared(store: FeatureStore, mo
         patch.setattr(os, "fsync", spy)
         store.write("video7", features())
     [temporary] = seen
-    temporary.touch()
-    os.utime(temporary, (time.time() - 4000, time.time() - 4000))
-    assert list(store.video_ids()) == ["video7"]
-    store.begin()
-    assert not temporary.exists()
+    assert is_leftover_name(temporary.name)
+    assert temporary.suffix == ".safetensors"
 
 
 def test_opening_creates_nothing_and_says_what_the_folder_holds(tmp_path: Path) -> None:

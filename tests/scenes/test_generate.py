@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import pytest
 from raising import error_of
 from stap.corpora.loading import load_corpus
 from stap.errors import CorpusError, VideoError
+from stap.files import folder_lock
+from stap.files.locks import LOCK_FILE
+from stap.files.writers import start_of, temporary_beside
 from stap.recipes.settings import CorpusSettings
 from stap.scenes import SceneDials, write_scenes
 from stap.video import sample_frames
@@ -167,8 +171,27 @@ def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path, w
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     assert error_of(CorpusError, write_scenes, tmp_path / "file" / "out", videos=3, seed=1) == (
-        f"{tmp_path / 'file' / 'out' / 'TestVideo'}: cannot be written (Not a directory). Choose another folder or make room."
+        f"{tmp_path / 'file' / 'out'}: cannot be written (Not a directory). Name a folder where you may write."
     )
+
+
+def test_a_run_killed_at_its_very_start_is_finished_by_the_same_call(tmp_path):
+    """Folders, a lock and a temporary file are there, and no settings yet."""
+    (tmp_path / "TestVideo").mkdir()
+    (tmp_path / LOCK_FILE).write_text("")
+    left = temporary_beside(tmp_path / "scenes.json")
+    (tmp_path / left.name.replace(f"-{start_of(os.getpid())}-", "-1-")).write_text("{")
+    assert len(write_scenes(tmp_path, videos=3, seed=1, dials=SMALL).clips) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "TestVideo", "TrainValVideo", "facts.json", "scenes.json", "videodatainfo.json",
+    ]  # fmt: skip
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with folder_lock(tmp_path):
+        message = error_of(CorpusError, write_scenes, tmp_path, videos=3, seed=1, dials=SMALL)
+    assert f"(process {os.getpid()} on " in message
+    assert message.endswith(" is writing in this folder. Wait until it has ended, or name another folder.")
 
 
 def test_a_full_disk_in_the_middle_leaves_no_half_corpus(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -426,6 +427,22 @@ def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: Feature
     assert str(caught.value) == (
         f"{tmp_path / 'run'}: holds a training run. Continue it with --resume, or choose another folder."
     )
+
+
+def test_two_trainings_in_one_folder(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    """The second one is refused, with and without --resume, and the first one goes on."""
+    said = []
+
+    def second(summary: EpochSummary) -> None:
+        for resume in (False, True):
+            said.append(error_of(CheckpointError, fit, recipe_of(epochs=1), corpus, store, tmp_path / "run", resume=resume))
+
+    result = fit(recipe_of(epochs=1), corpus, store, tmp_path / "run", on_epoch=second)
+    assert len(result.history) == 1
+    for message in said:
+        assert f"(process {os.getpid()} on " in message
+        assert message.endswith(" is writing in this folder. Wait until it has ended, or name another folder.")
+    assert len(said) == 2
 
 
 def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:

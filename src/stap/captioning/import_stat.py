@@ -8,6 +8,7 @@ from pathlib import Path
 from stap.captioning.model_folder import Run, load_run, save_description, save_metrics, write_tensors
 from stap.errors import CheckpointError
 from stap.features.imported import open_imported
+from stap.files import folder_lock
 from stap.importers.stat_npz import StatCheckpoint, read_stat_npz
 from stap.recipes.files import load_recipe
 from stap.recipes.settings import Recipe
@@ -25,14 +26,15 @@ def import_stat_npz(file: Path, words: Path, out: Path, *, features: Path | None
 
     Raises CheckpointError that lists every problem of the file, StapError for the words, FeatureError for the features.
     """
-    if (out / "config.json").exists():
+    if (out / "README.md").exists() or (out / "state").exists():  # the last file of an import; a training run
         raise CheckpointError(f"{out}: holds a model. Name another folder.")
     checkpoint = read_stat_npz(file, words)
     streams = _streams(file, checkpoint.feature_sizes, features)
     recipe = _recipe(file, checkpoint, features)
-    save_description(out, recipe, checkpoint.vocabulary, streams)
-    write_tensors(out / "model.safetensors", checkpoint.weights)
-    save_metrics(out, recipe, {"best": None, "history": []})
+    with folder_lock(out, CheckpointError):
+        save_description(out, recipe, checkpoint.vocabulary, streams)
+        write_tensors(out / "model.safetensors", checkpoint.weights)
+        save_metrics(out, recipe, {"best": None, "history": []})
     return load_run(out)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from stap.errors import FeatureError
-from stap.files import one_line, read_json, write_atomically
+from stap.files import one_line, read_json, remove_leftovers, write_atomically
 from stap.importers import checksums
 from stap.recipes.streams import differences
 
@@ -29,7 +28,6 @@ __all__ = ["FeatureStore", "VideoFeatures"]
 
 SUFFIX = ".safetensors"
 EXTRACTOR_FILE = "extractor.json"
-STALE_SECONDS = 3600  # a write takes seconds; a temporary file this old belongs to a run that was killed
 LONGEST_NAME = 255  # bytes, on the usual file systems
 
 
@@ -89,7 +87,7 @@ class FeatureStore:
             text = json.dumps(self.fingerprint, indent=2, sort_keys=True) + "\n"
             write_atomically(self.folder / EXTRACTOR_FILE, text.encode(), FeatureError)
         self._check_extractor_file()
-        self._remove_stale_files()
+        remove_leftovers(self.folder)
         self._is_begun = True
 
     def write(self, video_id: str, features: VideoFeatures) -> None:
@@ -217,12 +215,6 @@ class FeatureStore:
         found = _read_fingerprint(path)
         if changes := differences(self.fingerprint, found):
             raise FeatureError(f"{path}: was changed by hand: {'; '.join(changes)}. Restore it, or use another store.")
-
-    def _remove_stale_files(self) -> None:
-        for path in self.folder.glob(".*.tmp*"):
-            with contextlib.suppress(OSError):  # another process may remove it, or be faster with its rename
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
 
 
 def _read_fingerprint(path: Path) -> dict[str, Any]:

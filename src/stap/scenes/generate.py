@@ -6,7 +6,6 @@ absent and the JSON files come last, so an interrupted corpus is finished by run
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,9 @@ from stap.corpora.corpus import Corpus
 from stap.corpora.loading import load_corpus
 from stap.corpora.msrvtt import FACTS, FOLDERS, SPLIT_NAMES, WHOLE
 from stap.errors import CorpusError
-from stap.files import write_json
+from stap.files import folder_lock, read_json, write_json
+from stap.files.locks import LOCK_FILE
+from stap.files.writers import is_leftover_name
 from stap.recipes.settings import CorpusSettings
 from stap.scenes.dials import SceneDials
 from stap.scenes.grammar import references
@@ -34,6 +35,7 @@ KINDS = ("single", "sequence", "pair")
 ENCODER = {"preset": "ultrafast", "crf": "24"}  # encoding is half of the time; slower presets double it
 FEW = 16  # videos that one process writes sooner than it starts others
 CHUNK = 2  # videos handed to a worker at a time; an interruption waits for them
+NOT_SCENES = "{out}: is there already and is not a folder of generated scenes. Choose a new or empty folder."
 
 Progress = Callable[[int, int, str], None]
 
@@ -56,12 +58,15 @@ def write_scenes(
     _check(videos, seed, workers)
     out = Path(out)
     scenes = plan_scenes(videos, seed, dials)
+    if out.exists() and not out.is_dir():
+        raise CorpusError(NOT_SCENES.format(out=out))
     try:
-        _claim(out, {"version": VERSION, "videos": videos, "seed": seed, "dials": dials.to_dict()})
-        missing = [scene for scene in scenes if not _path(out, scene).exists()]
-        _write_videos(out, missing, dials, workers, on_progress, videos)
-        write_json(out / FACTS, {_id(scene): scene.facts() for scene in scenes}, CorpusError)
-        write_json(out / WHOLE, _videodatainfo(scenes, seed, dials), CorpusError)
+        with folder_lock(out, CorpusError):
+            _claim(out, {"version": VERSION, "videos": videos, "seed": seed, "dials": dials.to_dict()})
+            missing = [scene for scene in scenes if not _path(out, scene).exists()]
+            _write_videos(out, missing, dials, workers, on_progress, videos)
+            write_json(out / FACTS, {_id(scene): scene.facts() for scene in scenes}, CorpusError)
+            write_json(out / WHOLE, _videodatainfo(scenes, seed, dials), CorpusError)
     except OSError as error:
         raise CorpusError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Choose another folder or make room."
@@ -80,18 +85,25 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     file = out / SETTINGS
     if file.is_file():
         try:
-            present = json.loads(file.read_text(encoding="utf-8"))
+            present = read_json(file)
         except ValueError:
             present = None
         if present != settings:
             raise CorpusError(
                 f"{out}: holds other scenes ({_differences(present, settings)}). Choose another folder or empty it."
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CorpusError(f"{out}: is there already and is not a folder of generated scenes. Choose a new or empty folder.")
+    elif any(_is_strange(path) for path in out.iterdir()):
+        raise CorpusError(NOT_SCENES.format(out=out))
+    write_json(file, settings, CorpusError)  # before anything else: a run that was killed is known by it
     for folder in sorted(set(FOLDERS.values())):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    write_json(file, settings, CorpusError)
+        (out / folder).mkdir(exist_ok=True)
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether what is in the folder is neither the lock, nor what is left of a run that was killed before it wrote its settings."""
+    if path.name == LOCK_FILE or is_leftover_name(path.name):
+        return False
+    return path.name not in FOLDERS.values() or not path.is_dir() or any(path.iterdir())
 
 
 def _differences(present: Any, wanted: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from stap.corpora.corpus import SPLITS, Clip, Corpus
 from stap.corpora.loading import load_corpus_with_files
 from stap.corpora.msvd import DESCRIPTIONS, FOLDER, LAST, LAST_TRAIN, LAST_VALIDATION, MAPPING
 from stap.errors import CorpusError
-from stap.files import replacing, write_atomically
+from stap.files import folder_lock, replacing, write_atomically
 from stap.recipes.settings import CorpusSettings
 
 __all__ = ["write_msvd_layout"]
@@ -30,11 +30,12 @@ def write_msvd_layout(corpus: Corpus, out: Path) -> Corpus:
         for split in SPLITS
         for clip, number in zip(corpus.split(split), range(NUMBERS[split][0], NUMBERS[split][1] + 1), strict=False)
     ]
-    for clip, _ in numbered:
-        _link(clip, out / FOLDER)
     descriptions = "".join(f"{clip.id} {line}\n" for clip, _ in numbered for line in clip.captions)
-    write_atomically(out / MAPPING, "".join(f"{clip.id} vid{number}\n" for clip, number in numbered).encode(), CorpusError)
-    write_atomically(out / DESCRIPTIONS, descriptions.encode(), CorpusError)
+    with folder_lock(out, CorpusError):
+        for clip, _ in numbered:
+            _link(clip, out / FOLDER)
+        write_atomically(out / MAPPING, "".join(f"{clip.id} vid{number}\n" for clip, number in numbered).encode(), CorpusError)
+        write_atomically(out / DESCRIPTIONS, descriptions.encode(), CorpusError)
     return load_corpus_with_files(CorpusSettings(kind="msvd", root=out))
 
 

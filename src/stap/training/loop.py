@@ -27,6 +27,7 @@ from stap.errors import CheckpointError, StapError
 from stap.features.device import empty_cache, is_out_of_memory
 from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
+from stap.files import folder_lock
 from stap.models.caption_model import CaptionModel
 from stap.recipes.settings import Recipe
 from stap.scoring.metrics import Scorer
@@ -83,12 +84,14 @@ def fit(
 
     In processes that torchrun or `processes.launch` started, all train one model; the first one writes and calls on_epoch.
     Seeds torch's global generators. Raises CorpusError, FeatureError (features are missing: run `stap extract`),
-    CheckpointError (`out` holds a run, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
+    CheckpointError (`out` holds a run, is being written by another process, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
     StapError when the loss is no longer a number, in validation or in several updates in a row.
     """
     with joined(torch.device(device)) as processes, ExitStack() as stack:
-        if processes.is_first and not resume and state_file(out).exists():
-            raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
+        if processes.is_first:
+            stack.enter_context(folder_lock(out, CheckpointError))
+            if not resume and state_file(out).exists():
+                raise CheckpointError(f"{out}: holds a training run. Continue it with --resume, or choose another folder.")
         clips, vocabulary = tokenized_corpus(corpus, recipe.text)
         videos = CaptionedVideos([one for one in clips if one.clip.split == "train"], vocabulary, store)
         validation_clips = [one for one in clips if one.clip.split == "validation"]

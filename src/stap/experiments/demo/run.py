@@ -32,7 +32,7 @@ from stap.experiments.reproduce.runs import RowData, evaluate_row, train_row
 from stap.experiments.reproduce.scene_rows import QUICK, SceneSize
 from stap.experiments.reproduce.scenes import PreparedScenes, prepare_scenes
 from stap.experiments.stages import Say, Stages
-from stap.files import write_json
+from stap.files import folder_lock, write_json
 from stap.reports.scenes_page import choose_shown, curves, recalled, write_scenes_page
 from stap.scoring.baselines import most_frequent_caption
 from stap.training.loop import TrainingResult
@@ -103,9 +103,15 @@ def run_demo(
     """Run the whole path in the folder `out`, or finish what an interrupted run left there.
 
     compare: also train the baseline, with the same recipe but for the kind of the model.   progress: called with each line.
-    Seeds torch's global generators. Raises CorpusError, ConfigError or CheckpointError if `out` holds another demo.
+    Seeds torch's global generators. Raises CorpusError, ConfigError or CheckpointError if `out` holds another demo, StapError if another
+    process writes there.
     """
-    device, stages = torch.device(device), Stages(out / "stages.json", progress)
+    with folder_lock(out):
+        return _run_demo(out, size, compare, torch.device(device), seed, progress)
+
+
+def _run_demo(out: Path, size: SceneSize, compare: bool, device: torch.device, seed: int, progress: Say) -> DemoResult:
+    stages = Stages(out / "stages.json", progress)
     prepared = prepare_scenes(scene_recipe(out, size, seed), out, size.videos, stages, device)
     trained = (LSTAP, LRCN) if compare else (LSTAP,)
     trainings = {system.name: _train(system, prepared, out, stages, device) for system in trained}

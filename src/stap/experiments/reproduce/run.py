@@ -26,6 +26,7 @@ from stap.experiments.reproduce.results import Reproduction, RowResult, publishe
 from stap.experiments.reproduce.rows import Row
 from stap.experiments.reproduce.runs import Outcome, RowData, finished, run_seed
 from stap.features.device import describe_device
+from stap.files import folder_lock
 from stap.recipes.settings import Recipe
 
 __all__ = ["reproduce"]
@@ -38,9 +39,13 @@ def reproduce(request: Request, *, device: torch.device | str = "cpu", say: Say 
     """Train and score all rows and seeds, or those that an interrupted run left; a row that fails is reported and the others go on.
 
     Seeds torch's global generators. Raises CorpusError if the corpus cannot be used, ConfigError for settings that fit no row,
-    FeatureError or CheckpointError if `out` cannot be written or holds other scenes.
+    FeatureError or CheckpointError if `out` cannot be written or holds other scenes, StapError if another process writes there.
     """
-    device = torch.device(device)
+    with folder_lock(request.out):
+        return _reproduce(request, torch.device(device), say)
+
+
+def _reproduce(request: Request, device: torch.device, say: Say) -> Reproduction:
     prepare = scene_data if request.corpus == "scenes" else paper_data
     data = prepare(request, device, say)
     rows = _Rows(request, data, device, say)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
 from stap.features.grid import GridExtractor
-from stap.files import write_json
+from stap.files import folder_lock, write_json
 from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, matching_loss
 from stap.recipes.settings import PretrainingSettings, Recipe
 from stap.text.rules import TextRules, TokenizedClip
@@ -124,9 +125,11 @@ def pretrain(
     """
     _check(recipe)
     corpus = load_corpus_with_files(recipe.corpus)
-    with joined(torch.device(device)) as processes:
-        if processes.is_first and not resume and state_file(out).exists():
-            raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
+    with joined(torch.device(device)) as processes, ExitStack() as stack:
+        if processes.is_first:
+            stack.enter_context(folder_lock(out, CheckpointError))
+            if not resume and state_file(out).exists():
+                raise CheckpointError(f"{out}: holds a pretraining run. Continue it with --resume, or choose another folder.")
         pretraining = _Pretraining(recipe, corpus, out, processes)
         progress = pretraining.resumed() if resume else pretraining.begun()
         while progress.epoch < recipe.pretraining.epochs:

@@ -1,35 +1,20 @@
-"""Files written whole or not at all, JSON, and text of strangers that is safe to show."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import re
-import uuid
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from stap.errors import StapError
+from stap.files.printing import json_text
+from stap.files.writers import remove_leftovers, temporary_beside
 
-__all__ = [
-    "json_text",
-    "one_line",
-    "printable",
-    "read_json",
-    "remove_unfinished",
-    "replacing",
-    "sha256_of_file",
-    "unforeseen",
-    "write_atomically",
-    "write_json",
-]
+__all__ = ["remove_unfinished", "replacing", "write_atomically", "write_json"]
 
-# What a terminal obeys or a line cannot hold: control characters, marks that turn the direction of text, line separators, and the
-# surrogates that stand for the bytes of a name that is not UTF-8.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _unfinished: set[Path] = set()  # temporary files of this process
 
 
@@ -38,12 +23,14 @@ def replacing(path: Path, error_type: type[StapError] = StapError) -> Iterator[P
     """A temporary path next to `path`, with its suffix. What is written there replaces `path` if the block ends without an error.
 
     The file is on disk before it gets its name, so a reader or a crash meets the old content or the new one. Folders above are
-    made. Whatever goes wrong, the temporary file is removed.   Raises error_type where the system refuses.
+    made. Whatever goes wrong, the temporary file is removed; that of a process that was killed, by the next one that writes in the folder.
+    Raises error_type where the system refuses.
     """
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp{path.suffix}"
+    temporary = temporary_beside(path)
     _unfinished.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -67,6 +54,11 @@ def remove_unfinished() -> None:
             temporary.unlink(missing_ok=True)
 
 
+@lru_cache(maxsize=1000)  # once a process: a large folder takes a while to list
+def _sweep(folder: Path) -> None:
+    remove_leftovers(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     """Bring the new name to disk too."""
     if os.name == "nt":  # Windows cannot open folders
@@ -87,37 +79,3 @@ def write_atomically(path: Path, content: bytes, error_type: type[StapError] = S
 def write_json(path: Path, content: Any, error_type: type[StapError] = StapError) -> None:
     """Write indented JSON, whole or not at all. Raises error_type where the system refuses."""
     write_atomically(path, (json_text(content) + "\n").encode(), error_type)
-
-
-def json_text(content: Any) -> str:
-    """Indented JSON that a terminal shows and UTF-8 holds: letters stay, unprintable characters are escaped (see `printable`)."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises OSError if it cannot be read, ValueError if it is not JSON in UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop; its type where it says nothing."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def printable(text: object, keep: str = "") -> str:
-    """Text for one line or cell, with escapes such as \\n, \\x1b or \\u202e for what a terminal would obey.   keep: characters that stay."""
-    return _UNPRINTABLE.sub(
-        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), str(text)
-    )
-
-
-def unforeseen(path: object, error: Exception) -> str:
-    """What to say of an error that nobody foresaw, of one file among many, without a full stop."""
-    return f"{path}: {type(error).__name__}: {one_line(error)}"
-
-
-def sha256_of_file(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
