@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
-from stap.video.fetching import TimelineMismatchError, fetch_by_order, fetch_by_time, sound_frames
-from stap.video.inventory import take_inventory
+from stap.video.fetching import TimelineMismatchError, fetch_as_counted, fetch_by_time, fetch_from_inventory
+from stap.video.inventory import read_inventory
 from stap.video.picture import PictureMaker
-from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length, remarks_on_shape
-from stap.video.source import Source, open_source
-from stap.video.timeline import Timeline, read_timeline
+from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
+from stap.video.source import no_frame_error, open_source
+from stap.video.timeline import ShownFrames, read_timeline
 
 __all__ = ["FrameStream"]
 
@@ -32,7 +33,7 @@ class FrameStream:
     def __init__(
         self, path: str | Path, frame_rate: float | None, *, short_side: int | None = None, threads: int | None = None
     ) -> None:
-        """List the frames without decoding them.
+        """List the frames without decoding them, unless the clock of the file is wrong: then all are decoded.
 
         short_side: pixels of the shorter side of the pictures; None for the size as shown.   threads: of the decoder; None for one a
         core. Raises VideoError if the file cannot be read, or lists no frame.
@@ -44,16 +45,14 @@ class FrameStream:
         with open_source(self.path, threads) as source:
             self._timeline = read_timeline(source)
             self._pixel_aspect, self._codec = source.pixel_aspect, source.codec
-            self._remarks = [
-                *remarks_on_shape(source),
-                *remarks_on_length(source, self._timeline),
-                *remarks_on_holes(source.path, self._timeline),
-            ]
-        if not len(self._timeline):
-            raise self._no_frame()
-        self._targets = _targets(self._timeline, frame_rate)  # ticks
-        self.duration_seconds = self._timeline.duration_seconds
-        self.times_seconds = np.array([self._timeline.seconds(target) for target in self._targets])
+            self._remarks = [*remarks_on_shape(source), *remarks_on_times(source, self._timeline)]
+            if not len(self._timeline):
+                raise no_frame_error(source)
+        self._inventory = read_inventory(self.path, self._timeline) if self._timeline.clock_is_wrong else None
+        shown: ShownFrames = self._inventory or self._timeline
+        self._targets = _targets(shown, frame_rate)  # ticks
+        self.duration_seconds = shown.duration_seconds
+        self.times_seconds = np.array([shown.seconds(target) for target in self._targets])
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -75,34 +74,25 @@ class FrameStream:
             yield from self._what_comes(given)
 
     def _as_listed(self) -> Iterator[np.ndarray]:
+        if self._inventory:
+            raise TimelineMismatchError
         places = _places(self._timeline.pts, self._targets)
         wanted = sorted(set(places))
+        fetch = fetch_by_time if self._timeline.has_own_times else fetch_as_counted
         with open_source(self.path, self._threads) as source:
-            if self._timeline.has_own_times:
-                frames = fetch_by_time(source, self._timeline, wanted)
-            else:
-                orders = {place: place for place in wanted}
-                frames = fetch_by_order(sound_frames(source, source.packets()), orders, len(self._timeline))
-            yield from self._pictures(frames, places)
+            yield from self._pictures(fetch(source, self._timeline, wanted), places)
 
     def _what_comes(self, skipped: int) -> Iterator[np.ndarray]:
         """The pictures after the first `skipped` ones, from the frames that can be decoded."""
-        with open_source(self.path, threads=1) as source:
-            inventory = take_inventory(source, self._timeline)
-        if not len(inventory):
-            raise self._no_frame()
+        inventory = self._inventory or read_inventory(self.path, self._timeline)
         in_order = inventory.orders == np.maximum.accumulate(inventory.orders)  # any other would come too late to be shown
-        pts, orders = inventory.pts[in_order], inventory.orders[in_order]
-        places = _places(pts, self._targets)
-        self._remark(remarks_on_damage(self.path, self._timeline, inventory, len(self)))
-
-        def fetch(source: Source) -> Iterator[tuple[int, VideoFrame]]:
-            wanted = {int(orders[place]): place for place in set(places[skipped:])}
-            return fetch_by_order(source.frames(source.packets()), wanted, inventory.total)
-
+        inventory = replace(inventory, pts=inventory.pts[in_order], orders=inventory.orders[in_order])
+        places = _places(inventory.pts, self._targets)[skipped:]
+        self._remark(remarks_on_inventory(self.path, self._timeline, inventory, len(self)))
         try:
             with open_source(self.path, threads=1) as source:
-                yield from self._pictures(fetch(source), places[skipped:])
+                frames = fetch_from_inventory(source, self._timeline, inventory, sorted(set(places)))
+                yield from self._pictures(frames, places)
         except TimelineMismatchError:
             raise VideoError(f"{self.path}: the file changed while it was read. Try again when it is complete.") from None
 
@@ -124,14 +114,8 @@ class FrameStream:
     def _remark(self, remarks: Iterator[str]) -> None:
         self._remarks += [remark for remark in remarks if remark not in self._remarks]
 
-    def _no_frame(self) -> VideoError:
-        return VideoError(
-            f"{self.path}: no frame could be decoded (codec '{self._codec}'). "
-            f"Re-encode it, for example: ffmpeg -i {self.path.name} out.mp4"
-        )
 
-
-def _targets(timeline: Timeline, frame_rate: float | None) -> list[int]:
+def _targets(timeline: ShownFrames, frame_rate: float | None) -> list[int]:
     """The times, in whole ticks. A time is at or after a frame's exactly when its whole part is."""
     if frame_rate is None:
         return [int(pts) for pts in timeline.pts]

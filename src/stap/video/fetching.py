@@ -12,10 +12,18 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from stap.video.inventory import Inventory
 from stap.video.source import Source
 from stap.video.timeline import Key, Timeline
 
-__all__ = ["TimelineMismatchError", "fetch_by_order", "fetch_by_seeking", "fetch_by_time", "is_cheaper_to_seek", "sound_frames"]
+__all__ = [
+    "TimelineMismatchError",
+    "fetch_as_counted",
+    "fetch_by_seeking",
+    "fetch_by_time",
+    "fetch_from_inventory",
+    "is_cheaper_to_seek",
+]
 
 # What a jump costs besides the frames it decodes, counted in frames: finding the place and filling the decoder again.
 _JUMP_COST = 8
@@ -31,7 +39,7 @@ def fetch_by_time(source: Source, timeline: Timeline, wanted: Sequence[int]) -> 
     wanted: places in the timeline, ascending.      Needs a timeline that has_own_times.
     Raises TimelineMismatchError as soon as the frames are seen not to follow the timeline.
     """
-    yield from _frames_at(sound_frames(source, source.packets()), _by_time(timeline, wanted))
+    yield from _frames_at(sound_frames(source, source.packets(timeline.skipped)), _by_time(timeline, wanted))
 
 
 def fetch_by_seeking(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
@@ -43,16 +51,33 @@ def fetch_by_seeking(source: Source, timeline: Timeline, wanted: Sequence[int]) 
         yield from _frames_at(frames, _by_time(timeline, list(group)))
 
 
-def fetch_by_order(frames: Iterable[VideoFrame], orders: Mapping[int, int], total: int) -> Iterator[tuple[int, VideoFrame]]:
-    """Run through all frames and give those that come as number `order` (from 0), each with orders[order].
+def fetch_as_counted(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    """The same for a timeline without own times: the frame that comes as number n (from 0) is at place n.
 
-    Raises TimelineMismatchError at the end if there were not `total` frames.
+    Raises TimelineMismatchError at the end if more or fewer frames came.
     """
+    frames = sound_frames(source, source.packets(timeline.skipped))
+    yield from _frames_of_order(frames, {place: place for place in wanted}, len(timeline))
+
+
+def fetch_from_inventory(
+    source: Source, timeline: Timeline, inventory: Inventory, wanted: Sequence[int]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode again what the inventory was taken of, and give the frames at these of its places, damage or not.
+
+    wanted: places in the inventory.      Raises TimelineMismatchError if frames come in another number than before.
+    """
+    frames = source.frames(source.packets(timeline.skipped))
+    yield from _frames_of_order(frames, {int(inventory.orders[place]): place for place in wanted}, inventory.total)
+
+
+def _frames_of_order(frames: Iterable[VideoFrame], places: Mapping[int, int], total: int) -> Iterator[tuple[int, VideoFrame]]:
+    """The frames that come as the numbers `places` has, with their places."""
     count = 0
     for order, frame in enumerate(frames):
         count += 1
-        if order in orders:
-            yield orders[order], frame
+        if order in places:
+            yield places[order], frame
     if count != total:
         raise TimelineMismatchError
 

@@ -12,18 +12,18 @@ from av.video.frame import VideoFrame
 from stap.errors import VideoError
 from stap.video.fetching import (
     TimelineMismatchError,
-    fetch_by_order,
+    fetch_as_counted,
     fetch_by_seeking,
     fetch_by_time,
+    fetch_from_inventory,
     is_cheaper_to_seek,
-    sound_frames,
 )
-from stap.video.inventory import take_inventory
+from stap.video.inventory import Inventory, read_inventory
 from stap.video.picture import PictureMaker
-from stap.video.remarks import remarks_on_damage, remarks_on_holes, remarks_on_length, remarks_on_shape
+from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
 from stap.video.sampling import choose_frames
 from stap.video.source import Source, open_source
-from stap.video.timeline import Timeline, read_timeline
+from stap.video.timeline import ShownFrames, Timeline, read_timeline
 
 __all__ = ["Frames", "sample_frames"]
 
@@ -67,18 +67,20 @@ def sample_frames(
     _check_arguments(count, short_side, strategy, threads)
     with open_source(Path(path), threads) as source:
         timeline = read_timeline(source)
-        reading = _Reading(Path(path), short_side, source.pixel_aspect, source.codec)
-        remarks = [*remarks_on_shape(source), *remarks_on_length(source, timeline), *remarks_on_holes(source.path, timeline)]
-    places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
-    rgb = _take_as_listed(reading, timeline, places, strategy, threads)
-    pts = timeline.pts[places]
-    if rgb is None:
-        rgb, pts, remark = _take_what_comes(reading, timeline, count)
-        remarks += remark
+        reading = _Reading(Path(path), short_side, source.pixel_aspect)
+        remarks = [*remarks_on_shape(source), *remarks_on_times(source, timeline)]
     if len(timeline) == 1:
         remarks.append(f"{path}: the video has a single frame, so there is no motion to describe.")
-    times_seconds = np.array([timeline.seconds(int(stamp)) for stamp in pts])
-    return Frames(rgb, times_seconds, timeline.duration_seconds, tuple(remarks))
+    places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
+    shown: ShownFrames = timeline
+    rgb = _take_as_listed(reading, timeline, places, strategy, threads)
+    if rgb is None:
+        shown = inventory = read_inventory(reading.path, timeline)
+        places = choose_frames(inventory.pts.tolist(), inventory.start, inventory.end, count)
+        rgb = _take_from_inventory(reading, timeline, inventory, places)
+        remarks += remarks_on_inventory(reading.path, timeline, inventory, len(places))
+    times_seconds = np.array([shown.seconds(int(stamp)) for stamp in shown.pts[places]])
+    return Frames(rgb, times_seconds, shown.duration_seconds, tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,6 @@ class _Reading:
     path: Path
     short_side: int | None
     pixel_aspect: Fraction
-    codec: str
 
     def collect(self, fetch: _Fetch, places: Sequence[int], threads: int | None) -> np.ndarray:
         """The pictures (len(places), height, width, 3) of the frames that `fetch` gives, in the order of `places`."""
@@ -118,41 +119,21 @@ def _take_as_listed(
 
 
 def _fetches(timeline: Timeline, places: Sequence[int], strategy: Strategy) -> Iterator[_Fetch]:
-    if not places:
+    if not places or timeline.clock_is_wrong:
         return
     if not timeline.has_own_times:
-        orders = {place: place for place in places}
-        yield lambda source: fetch_by_order(sound_frames(source, source.packets()), orders, len(timeline))
+        yield lambda source: fetch_as_counted(source, timeline, places)
         return
     if strategy == "seek" or (strategy == "auto" and is_cheaper_to_seek(timeline, places)):
         yield lambda source: fetch_by_seeking(source, timeline, places)
     yield lambda source: fetch_by_time(source, timeline, places)
 
 
-def _take_what_comes(reading: _Reading, timeline: Timeline, count: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The same for a file that does not follow its timeline: pictures, their times in ticks, and remarks.
-
-    Decodes everything twice, with one thread so that both runs repair damaged pictures alike: to list the frames that come, and
-    to take those shown at the wanted times.
-    """
-    with open_source(reading.path, threads=1) as source:
-        inventory = take_inventory(source, timeline)
-    if not len(inventory):
-        raise VideoError(
-            f"{reading.path}: no frame could be decoded (codec '{reading.codec}'). "
-            f"Re-encode it, for example: ffmpeg -i {reading.path.name} out.mp4"
-        )
-    places = choose_frames(inventory.pts.tolist(), timeline.start, timeline.end, count)
-    orders = {int(inventory.orders[place]): place for place in places}
-
-    def fetch(source: Source) -> Iterator[tuple[int, VideoFrame]]:
-        return fetch_by_order(source.frames(source.packets()), orders, inventory.total)
-
+def _take_from_inventory(reading: _Reading, timeline: Timeline, inventory: Inventory, places: Sequence[int]) -> np.ndarray:
     try:
-        rgb = reading.collect(fetch, places, threads=1)
+        return reading.collect(lambda source: fetch_from_inventory(source, timeline, inventory, places), places, threads=1)
     except TimelineMismatchError:
         raise VideoError(f"{reading.path}: the file changed while it was read. Try again when it is complete.") from None
-    return rgb, inventory.pts[places], list(remarks_on_damage(reading.path, timeline, inventory, len(places)))
 
 
 def _check_arguments(count: int, short_side: int | None, strategy: str, threads: int | None) -> None:

@@ -6,16 +6,18 @@ from pathlib import Path
 import av
 import numpy as np
 
+from stap.video.clock import RepairedClock
 from stap.video.inventory import Inventory
 from stap.video.source import Source
 from stap.video.timeline import Timeline
 
-__all__ = ["remarks_on_damage", "remarks_on_holes", "remarks_on_length", "remarks_on_shape"]
+__all__ = ["remarks_on_inventory", "remarks_on_shape", "remarks_on_times"]
 
 # Pictures may well end a little before the sound does.
 _WHOLE = 0.9
 # A frame rate counts as constant if at most this share of the gaps between frames is longer than the others.
 _FEW_HOLES = 0.03
+_FEW_TIES = 0.1
 
 
 def remarks_on_shape(source: Source) -> Iterator[str]:
@@ -25,7 +27,38 @@ def remarks_on_shape(source: Source) -> Iterator[str]:
         yield f"{source.path}: its pixels are said to be {float(stated):g} times as wide as high; they are taken as square."
 
 
-def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
+def remarks_on_times(source: Source, timeline: Timeline) -> Iterator[str]:
+    """What the packets' times betray: a file that is shorter than its header says, or holes. Of a wrong clock they betray nothing."""
+    if not timeline.clock_is_wrong:
+        yield from _on_length(source, timeline)
+        yield from _on_holes(source.path, timeline)
+
+
+def remarks_on_inventory(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
+    """What decoding everything has shown of the clock and of damage; `taken` samples come of it."""
+    if inventory.clock:
+        yield from _on_clock(path, inventory.clock, len(inventory), inventory.duration_seconds)
+    if inventory.is_damaged:
+        yield from _on_damage(path, timeline, inventory, taken)
+
+
+def _on_clock(path: Path, clock: RepairedClock, frames: int, duration_seconds: float) -> Iterator[str]:
+    """Whether times had to be replaced. A clock that wraps around, or a few frames of the same time, need no word."""
+    if clock.is_counted:
+        yield (
+            f"{path}: the times of its frames cannot be used; the samples are taken by the order of the frames, at "
+            f"{frames / duration_seconds:.4g} frames a second."
+        )
+    elif clock.jumps:
+        yield (
+            f"{path}: its clock jumps back or far ahead in {_times(clock.jumps, 'place')}; what follows a jump is taken to follow the frame "
+            f"before it, which makes {duration_seconds:.1f} seconds."
+        )
+    elif clock.ties > _FEW_TIES * frames:
+        yield f"{path}: {clock.ties} of {frames} frames have the time of the frame before them; they are spread evenly up to the next time."
+
+
+def _on_length(source: Source, timeline: Timeline) -> Iterator[str]:
     """Whether the file is shorter than its header says: in frames or, in containers that count none, in seconds."""
     announced_frames, announced_seconds = source.stream.frames, (source.container.duration or 0) / av.time_base
     # Headers count from the clock's zero or from the first frame; the later of the two ends raises no false alarm.
@@ -42,7 +75,7 @@ def remarks_on_length(source: Source, timeline: Timeline) -> Iterator[str]:
         )
 
 
-def remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
+def _on_damage(path: Path, timeline: Timeline, inventory: Inventory, taken: int) -> Iterator[str]:
     """What decoding everything has shown; `taken` samples come of it."""
     missing = len(timeline) - len(inventory)
     if missing > 0:
@@ -54,10 +87,10 @@ def remarks_on_damage(path: Path, timeline: Timeline, inventory: Inventory, take
         yield f"{path}: damaged in {_times(inventory.faults, 'place')}; the pictures soon after may be smeared."
 
 
-def remarks_on_holes(path: Path, timeline: Timeline) -> Iterator[str]:
+def _on_holes(path: Path, timeline: Timeline) -> Iterator[str]:
     """Whether frames are missing inside: some containers pass over damage in silence, and a constant frame rate betrays it."""
     gaps = np.diff(timeline.pts)
-    if not len(gaps) or not timeline.has_own_times:
+    if not len(gaps) or not timeline.has_own_times or timeline.has_gaps:
         return
     usual = np.median(gaps)
     is_hole = gaps > 1.5 * usual + 1

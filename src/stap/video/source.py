@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from stap.errors import VideoError
 from stap.video.files import check_file
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "no_frame_error", "open_source"]
 
 # More threads than this cost memory (each keeps frames of its own) and hardly gain time.
 _MOST_THREADS = 8
@@ -34,6 +34,7 @@ class Source:
     container: InputContainer
     stream: VideoStream
     faults: int = field(default=0)  # places that could not be read or decoded so far
+    empty_packets: int = field(default=0)  # that were read so far: they mean "show the frame before for longer"
 
     @property
     def codec(self) -> str:
@@ -46,11 +47,17 @@ class Source:
         stated = self.stream.sample_aspect_ratio or Fraction(1)
         return stated if 1 / _MOST_STRETCH <= stated <= _MOST_STRETCH else Fraction(1)
 
-    def packets(self) -> "Iterator[Packet[VideoStream]]":
-        """The compressed frames from here on, in decoding order, up to the end or to where the file cannot be read on."""
+    def packets(self, skipped: int = 0) -> "Iterator[Packet[VideoStream]]":
+        """The compressed frames from here on, without the first `skipped`, in decoding order, up to the end or to where the file
+        cannot be read on."""
         try:
-            # Empty packets mean "show the frame before for longer", or the end.
-            yield from (packet for packet in self.container.demux(self.stream) if packet.size)
+            for packet in self.container.demux(self.stream):
+                if not packet.size:
+                    self.empty_packets += packet.dts is not None  # the last one, without times, is PyAV's sign of the end
+                elif skipped:
+                    skipped -= 1
+                else:
+                    yield packet
         except av.FFmpegError:
             self.faults += 1
 
@@ -115,6 +122,14 @@ def _picture_stream(path: Path, container: InputContainer) -> VideoStream:
             f"Re-encode it, for example: ffmpeg -i {path.name} out.mp4"
         )
     return streams[0]
+
+
+def no_frame_error(source: Source) -> VideoError:
+    """The error for a file none of whose frames can be decoded."""
+    return VideoError(
+        f"{source.path}: no frame could be decoded (codec '{source.codec}'). "
+        f"Re-encode it, for example: ffmpeg -i {source.path.name} out.mp4"
+    )
 
 
 def _not_a_video(path: Path) -> VideoError:
