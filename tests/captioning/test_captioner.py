@@ -13,6 +13,7 @@ import timm
 import torch
 
 import stap
+from raising import error_of
 from stap.captioning import captioner as captioner_module
 from stap.captioning.captioner import Captioner, load
 from stap.captioning.captions import caption_clips
@@ -202,9 +203,7 @@ def test_a_moved_folder_is_complete(copy: Path, captioner: Captioner, videos: li
 def test_features_that_do_not_fit_are_refused_with_the_reason(copy: Path) -> None:
     fingerprint = json.loads((copy / "features.json").read_text())["grid"]
     (copy / "features.json").write_text(json.dumps({"grid": fingerprint | {"frames": 16, "crop": 0.5}}))
-    with pytest.raises(FeatureError) as error:
-        load(copy, "cpu")
-    assert str(error.value) == (
+    assert error_of(FeatureError, load, copy, "cpu") == (
         f"{copy}: these features differ from those of training: stream grid: crop: expected 0.5, found {fingerprint['crop']}; "
         "stream grid: frames: expected 16, found 6. Extract them with the backbone, weights and settings in features.json of the model folder."
     )
@@ -288,9 +287,7 @@ def test_all_extractors_of_a_model_are_rebuilt_from_its_folder(two_streams: Path
 
 def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
     safetensors.torch.save_file({"motion": torch.tensor([0.5, 2.0])}, two_streams / "motion.safetensors")
-    with pytest.raises(FeatureError) as error:
-        load(two_streams, "cpu")
-    assert str(error.value) == (
+    assert error_of(FeatureError, load, two_streams, "cpu") == (
         f"{two_streams}: these features differ from those of training: stream motion: weights: expected "
         "[0.5, -2.0], found [0.5, 2.0]. Extract them with the backbone, weights and settings in features.json of the model folder."
     )
@@ -308,9 +305,7 @@ def test_features_of_others_cannot_be_made_of_a_file(copy: Path) -> None:
     fingerprint = json.loads((copy / "features.json").read_text())
     fingerprint["grid"] |= {"kind": "imported", "stream": "grid"}
     (copy / "features.json").write_text(json.dumps(fingerprint))
-    with pytest.raises(FeatureError) as error:
-        load(copy, "cpu")
-    assert str(error.value) == (
+    assert error_of(FeatureError, load, copy, "cpu") == (
         f"{copy}: trained on imported features (grid), which cannot be extracted from a video file. Use `stap evaluate` for clips "
         "with imported features, or train on features that stap extracts."
     )
@@ -338,27 +333,28 @@ def test_the_times_are_those_of_the_attended_frames(copy: Path, monkeypatch: pyt
 
 def test_a_damaged_folder_names_the_file(copy: Path) -> None:
     (copy / "vocabulary.json").unlink()
-    with pytest.raises(CheckpointError) as error:
-        load(copy, "cpu")
-    assert str(error.value) == f"{copy}/vocabulary.json: no such file. Copy the model folder again, whole."
+    assert (
+        error_of(CheckpointError, load, copy, "cpu")
+        == f"{copy}/vocabulary.json: no such file. Copy the model folder again, whole."
+    )
 
 
 @pytest.mark.parametrize("name", ["demo", "/no/such/folder", "a/b/c", "./runs/demo x"])
 def test_a_name_that_is_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # after `make demo` there is a folder of the first name here
-    with pytest.raises(CheckpointError) as error:
-        load(name, "cpu")
     assert (
-        str(error.value) == f"{name}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub."
+        error_of(CheckpointError, load, name, "cpu")
+        == f"{name}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub."
     )
 
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.touch()
-    with pytest.raises(CheckpointError) as error:
-        load(file, "cpu")
-    assert str(error.value) == f"{file}: is a file, expected a model folder. Give the folder that holds config.json."
+    assert (
+        error_of(CheckpointError, load, file, "cpu")
+        == f"{file}: is a file, expected a model folder. Give the folder that holds config.json."
+    )
 
 
 def test_from_the_hub_only_a_model_folders_files_are_fetched(
@@ -383,9 +379,7 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError("404 Client Error.\n\nRepository Not Found")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(CheckpointError) as error:
-        load("runs/demo", "cpu")
-    assert str(error.value) == (
+    assert error_of(CheckpointError, load, "runs/demo", "cpu") == (
         "runs/demo: no such folder, and no such model on the Hugging Face Hub "
         "(404 Client Error. Repository Not Found). Check the name and the network."
     )

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from raising import error_of
 from stap.captioning.captions import caption_clips
 from stap.captioning.import_stat import import_stat_npz
 from stap.captioning.model_folder import load_run
@@ -199,9 +200,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, arrays: dict[str, Array],
     arrays["ff_state_b"] = np.arange(6)
     arrays["encoder_W"] = np.zeros((2, 2), np.float32)
     file = write(tmp_path, arrays)
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(file, words, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, import_stat_npz, file, words, tmp_path / "run") == (
         f"{file}: not the checkpoint that STAT's code writes; 7 problems:\n"
         "  - ff_motion_b is missing\n"
         "  - decoder_clt_att is missing\n"
@@ -222,9 +221,7 @@ def test_another_network_with_one_array_missing(tmp_path: Path, arrays: dict[str
 
 def test_global_features_of_another_size(tmp_path: Path, words: Path) -> None:
     file = write(tmp_path, random_arrays(G=8))
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(file, words, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, import_stat_npz, file, words, tmp_path / "run") == (
         f"{file}: not the checkpoint that STAT's code writes; 1 problem:\n"
         "  - ff_state_W reads 8 global features, and the contexts have 6, which are added to them"
     )
@@ -245,9 +242,7 @@ class Proof:
 def test_an_archive_with_a_pickle_inside_is_refused_and_not_run(tmp_path: Path, arrays: dict[str, Array], words: Path) -> None:
     arrays["Wemb"] = np.array([Proof(tmp_path / "proof")], dtype=object)
     file = write(tmp_path, arrays)
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(file, words, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, import_stat_npz, file, words, tmp_path / "run") == (
         f"{file}: cannot be read as .npz of plain arrays (Object arrays cannot be loaded when allow_pickle=False). Expected the "
         "file that the authors of STAT released; copy it again."
     )
@@ -281,9 +276,7 @@ def test_words_without_a_number_of_their_own(
 ) -> None:
     path = tmp_path / "words.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(write(tmp_path, arrays), path, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, import_stat_npz, write(tmp_path, arrays), path, tmp_path / "run") == (
         f"{path}: expected each word with a number of its own from 2 on (0 ends a sentence, 1 is <unk>); found {shown}."
     )
 
@@ -292,9 +285,7 @@ def test_features_of_another_size_are_refused(tmp_path: Path, arrays: dict[str, 
     for stream, size in {"frames": 6, "motion": 4, "regions": 9}.items():
         FeatureStore(tmp_path / "imported", {"kind": "imported", "stream": stream, "feature_size": size}).begin()
     file = write(tmp_path, arrays)
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(file, words, tmp_path / "run", features=tmp_path / "imported")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, import_stat_npz, file, words, tmp_path / "run", features=tmp_path / "imported") == (
         f"{tmp_path / 'imported'}: not the features of {file}: motion of 4 instead of 5, regions of 9 instead of 7 values. Import "
         "those that the checkpoint was trained on."
     )
@@ -304,9 +295,10 @@ def test_features_of_another_size_are_refused(tmp_path: Path, arrays: dict[str, 
 
 def test_a_model_is_not_overwritten(tmp_path: Path, arrays: dict[str, Array], words: Path) -> None:
     import_stat_npz(write(tmp_path, arrays), words, tmp_path / "run")
-    with pytest.raises(CheckpointError) as caught:
-        import_stat_npz(tmp_path / "model_best_so_far.npz", words, tmp_path / "run")
-    assert str(caught.value) == f"{tmp_path / 'run'}: holds a model. Name another folder."
+    assert (
+        error_of(CheckpointError, import_stat_npz, tmp_path / "model_best_so_far.npz", words, tmp_path / "run")
+        == f"{tmp_path / 'run'}: holds a model. Name another folder."
+    )
     assert isinstance(load_run(tmp_path / "run").vocabulary, Vocabulary)
 
 

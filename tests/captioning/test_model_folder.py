@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from raising import error_of
 from stap.captioning.model_folder import (
     WEIGHTS_FILES,
     check_features,
@@ -87,11 +88,12 @@ def test_backbone_comes_along_and_moves_with_the_folder(folder: Path, recipe: Re
 def test_features_made_another_way_are_refused(folder: Path) -> None:
     run = load_run(folder)
     check_features(run, STREAMS)
-    with pytest.raises(FeatureError) as caught:
-        check_features(
-            run, {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"})}
-        )
-    assert str(caught.value) == (
+    assert error_of(
+        FeatureError,
+        check_features,
+        run,
+        {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"] | {"frames": 8, "backbone": "other"})},
+    ) == (
         f"{folder}: these features differ from those of training: "
         'stream grid: backbone: expected "made up", found "other"; stream grid: frames: expected 4, found 8. '
         "Extract them with the backbone, weights and settings in features.json of the model folder."
@@ -155,9 +157,7 @@ def test_a_folder_of_an_earlier_version_loads_where_its_former_settings_did_noth
 def test_a_folder_of_an_earlier_version_that_used_them_must_be_trained_again(
     folder: Path, name: str, value: Any, replaced_by: str
 ) -> None:
-    with pytest.raises(CheckpointError) as error:
-        load_run(as_written_before(folder, **{name: value}))
-    assert str(error.value) == (
+    assert error_of(CheckpointError, load_run, as_written_before(folder, **{name: value})) == (
         f"{folder / 'config.json'}: model.{name}: this setting was deleted (given {json.dumps(value)}); "
         f"its successor is model.inputs.{replaced_by}; train again with it\n"
         "Load the folder with the version of stap that config.json names."
@@ -167,15 +167,14 @@ def test_a_folder_of_an_earlier_version_that_used_them_must_be_trained_again(
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(CheckpointError) as caught:
-        load_run(folder)
-    assert str(caught.value) == f"{folder / name}: no such file. {COPY_AGAIN}"
+    assert error_of(CheckpointError, load_run, folder) == f"{folder / name}: no such file. {COPY_AGAIN}"
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        load_run(tmp_path / "nowhere")
-    assert str(caught.value) == f"{tmp_path / 'nowhere'}: no such folder. Expected a model folder, as `stap train` writes it."
+    assert (
+        error_of(CheckpointError, load_run, tmp_path / "nowhere")
+        == f"{tmp_path / 'nowhere'}: no such folder. Expected a model folder, as `stap train` writes it."
+    )
 
 
 def edit_json(name: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -250,9 +249,7 @@ def cut(name: str, length: int) -> Callable[[Path], None]:
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_named(folder: Path, change: Callable[[Path], None], message: str) -> None:
     change(folder)
-    with pytest.raises(CheckpointError) as caught:
-        load_run(folder)
-    assert str(caught.value) == f"{folder}/{message}"
+    assert error_of(CheckpointError, load_run, folder) == f"{folder}/{message}"
 
 
 def test_truncated_weights_are_refused(folder: Path) -> None:
@@ -269,9 +266,7 @@ def test_a_pickle_is_never_read(folder: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, recipe: Recipe) -> None:
     (tmp_path / "run").write_text("notes")
-    with pytest.raises(CheckpointError) as caught:
-        save_description(tmp_path / "run", recipe, VOCABULARY, STREAMS)
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, save_description, tmp_path / "run", recipe, VOCABULARY, STREAMS) == (
         f"{tmp_path / 'run/config.json'}: cannot be written (File exists). What was there before is kept; "
         "make room or choose another folder, and run again."
     )

@@ -135,9 +135,10 @@ def test_no_table_and_two_tables_are_refused(root):
     assert str(caught.value) == f"{root}: none of them is there: {names}. Expected one, or its name in corpus.captions."
     (root / "captions.csv").write_text(CSV)
     (root / "captions.jsonl").write_text("")
-    with pytest.raises(CorpusError) as caught:
-        read(root)
-    assert str(caught.value) == f"{root}: 2 of them are there: {names}. Expected one, or its name in corpus.captions."
+    assert (
+        error_of(CorpusError, read, root)
+        == f"{root}: 2 of them are there: {names}. Expected one, or its name in corpus.captions."
+    )
     assert len(read(root, captions="captions.csv")) == 3
 
 

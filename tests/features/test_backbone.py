@@ -79,12 +79,12 @@ def test_what_is_no_grid_is_refused(name: str, shown: str, features: int) -> Non
 
 
 def test_an_unknown_backbone_and_tag_name_the_nearest() -> None:
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("resnet5O", weights="random")
-    assert str(caught.value).startswith("features.backbone: timm has no model 'resnet5O'; nearest: resnet50, ")
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("resnet50.a1_in1l", weights="random")
-    assert str(caught.value).startswith("features.backbone: timm has no weights 'a1_in1l' of resnet50; nearest: a1_in1k, ")
+    assert error_of(ConfigError, build_backbone, "resnet5O", weights="random").startswith(
+        "features.backbone: timm has no model 'resnet5O'; nearest: resnet50, "
+    )
+    assert error_of(ConfigError, build_backbone, "resnet50.a1_in1l", weights="random").startswith(
+        "features.backbone: timm has no weights 'a1_in1l' of resnet50; nearest: a1_in1k, "
+    )
 
 
 def test_options_that_the_network_does_not_take() -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from raising import error_of
 from stap.errors import ConfigError
 from stap.features.device import choose_device, describe_device
 
@@ -44,9 +45,7 @@ def test_a_named_device_is_taken(gpus) -> None:
 )
 def test_a_device_that_is_not_there_is_refused(gpus, count: int, name: str, sentence: str) -> None:
     gpus(count)
-    with pytest.raises(ConfigError) as error:
-        choose_device(name)
-    assert str(error.value) == sentence
+    assert error_of(ConfigError, choose_device, name) == sentence
 
 
 def test_a_device_in_words() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raising import error_of
 from stap.errors import FeatureError, VideoError
 from stap.features.extract import ExtractionReport, extract
 from stap.features.grid import GridExtractor, PreparedVideo
@@ -224,9 +225,10 @@ def test_memory_is_bounded_when_the_network_is_slow(store: FeatureStore) -> None
 
 def test_an_id_given_twice_is_refused_before_any_work(store: FeatureStore) -> None:
     extractor = CountingExtractor()
-    with pytest.raises(FeatureError) as caught:
-        run([("v", Path("1.mp4")), ("v", Path("2.mp4"))], extractor, store)
-    assert str(caught.value) == "'v' is given twice, for 1.mp4 and 2.mp4. Give every video its own id, once."
+    assert (
+        error_of(FeatureError, run, [("v", Path("1.mp4")), ("v", Path("2.mp4"))], extractor, store)
+        == "'v' is given twice, for 1.mp4 and 2.mp4. Give every video its own id, once."
+    )
     assert extractor.read_names == []
 
 
@@ -237,8 +239,6 @@ def test_nothing_to_do(store: FeatureStore) -> None:
 def test_random_weights_are_refused(store: FeatureStore) -> None:
     extractor = CountingExtractor()
     extractor.has_random_weights = True
-    with pytest.raises(FeatureError) as caught:
-        run(items("1"), extractor, store)
-    assert str(caught.value) == (
+    assert error_of(FeatureError, run, items("1"), extractor, store) == (
         "features.weights is 'random', and such features mean nothing. Give 'pretrained' or a weights file."
     )

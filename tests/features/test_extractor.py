@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from raising import error_of
 from stap.errors import ConfigError
 from stap.features.extract import extract
 from stap.features.extractor import (
@@ -93,17 +94,16 @@ def test_no_backbone_is_built_for_a_model_of_regions_alone(corpus: str, modules:
 def test_a_backbone_is_expected_where_frames_are_read(settings: FeatureSettings) -> None:
     empty = settings.model_copy(update={"backbone": None})
     assert build_extractors(Recipe(features=empty)) == ()
-    with pytest.raises(ConfigError) as caught:
-        GridExtractor(empty)
-    assert str(caught.value) == (
+    assert error_of(ConfigError, GridExtractor, empty) == (
         "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
     )
 
 
 def test_two_extractors_of_one_stream_are_refused() -> None:
-    with pytest.raises(ConfigError) as caught:
-        specs_of([OneStep(), OneStep()])
-    assert str(caught.value) == "two extractors make the stream 'motion'. Leave one of their sections out of the recipe."
+    assert (
+        error_of(ConfigError, specs_of, [OneStep(), OneStep()])
+        == "two extractors make the stream 'motion'. Leave one of their sections out of the recipe."
+    )
 
 
 def test_the_grid_extractor_fulfils_all_contracts(settings: FeatureSettings) -> None:

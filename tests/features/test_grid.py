@@ -11,6 +11,7 @@ import timm
 import torch
 from PIL import Image
 
+from raising import error_of
 from stap.errors import CheckpointError, ConfigError, FeatureError, ShapeError, VideoError
 from stap.features.grid import GridExtractor, PreparedVideo
 from stap.recipes.settings import FeatureSettings
@@ -64,9 +65,7 @@ def test_a_video_that_already_has_the_size_is_not_resampled(settings: FeatureSet
 
 
 def test_frames_of_another_size_are_refused(settings: FeatureSettings) -> None:
-    with pytest.raises(ShapeError) as caught:
-        GridExtractor(settings).cropped(frames_of(noise(1, 50, 80, 3)))
-    assert str(caught.value) == (
+    assert error_of(ShapeError, GridExtractor(settings).cropped, frames_of(noise(1, 50, 80, 3))) == (
         "Frames of 80x50 pixels were given, the shorter side should be 64. "
         "Sample them with sample_frames(path, 4, short_side=64)."
     )
@@ -119,9 +118,7 @@ def test_values_beyond_float16_are_an_error_not_infinity(settings: FeatureSettin
     grid = torch.zeros(2, 4, 96)
     grid[1, 2, 3] = -70000
     half, full = GridExtractor(changed(settings, stored_as="float16")), GridExtractor(settings)
-    with pytest.raises(FeatureError) as caught:
-        half.package(grid, prepared(2), name="clip.mp4")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, half.package, grid, prepared(2), name="clip.mp4") == (
         "clip.mp4: the largest feature is 70000, and float16 ends at 65504. Use features.stored_as=float32."
     )
     assert full.package(grid, prepared(2), name="clip.mp4").arrays["grid"][1, 2, 3] == -70000
@@ -133,9 +130,7 @@ def test_values_beyond_float16_are_an_error_not_infinity(settings: FeatureSettin
 def test_features_that_are_not_numbers_are_an_error(settings: FeatureSettings, value: float) -> None:
     grid = torch.zeros(2, 4, 96)
     grid[0, 0, 0] = value
-    with pytest.raises(FeatureError) as caught:
-        GridExtractor(settings).package(grid, prepared(2), name="clip.mp4")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, GridExtractor(settings).package, grid, prepared(2), name="clip.mp4") == (
         "clip.mp4: the features are not finite numbers. Check the weights, or use features.precision=float32."
     )
 
@@ -194,9 +189,9 @@ def test_the_backbones_own_image_size_and_crop(settings: FeatureSettings) -> Non
 def test_settings_that_cannot_work(settings: FeatureSettings) -> None:
     with pytest.raises(ConfigError):
         GridExtractor(changed(settings, backbone="test_resnett"))
-    with pytest.raises(CheckpointError) as caught:
-        GridExtractor(changed(settings, backbone="test_convnext"))
-    assert str(caught.value).startswith(f"{settings.weights}: these weights do not fit test_convnext: missing: ")
+    assert error_of(CheckpointError, GridExtractor, changed(settings, backbone="test_convnext")).startswith(
+        f"{settings.weights}: these weights do not fit test_convnext: missing: "
+    )
 
 
 def test_random_weights_are_said_to_be_random(settings: FeatureSettings) -> None:
@@ -212,9 +207,7 @@ def test_a_device_without_enough_memory(settings: FeatureSettings, monkeypatch: 
 
     extractor = GridExtractor(settings)
     monkeypatch.setattr(extractor.network, "forward_features", too_large)
-    with pytest.raises(FeatureError) as caught:
-        extractor(torch.zeros(1, 3, 64, 64))
-    assert str(caught.value) == (
+    assert error_of(FeatureError, extractor, torch.zeros(1, 3, 64, 64)) == (
         "The memory of cpu does not hold 32 images of 64 pixels in this backbone. "
         "Use features.precision=bfloat16, a smaller features.image_size, or another device."
     )

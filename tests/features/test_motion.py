@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
+from raising import error_of
 from stap.errors import CheckpointError, ConfigError, FeatureError, VideoError
 from stap.features import motion
 from stap.features.clip_preprocessing import ClipPreprocessing
@@ -336,9 +337,7 @@ def test_settings_that_cannot_work(settings: dict[str, object], expected: str) -
 
 
 def test_what_nobody_can_fetch_is_named() -> None:
-    with pytest.raises(CheckpointError) as caught:
-        MotionExtractor(MotionSettings())
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, MotionExtractor, MotionSettings()) == (
         "motion.weights is 'pretrained', and no weights of i3d can be fetched. Fetch both files of "
         "data/checkpoints/rgb_scratch_kin600/model.ckpt (Kinetics-600, as L-STAP used it) or .../rgb_imagenet from "
         "github.com/google-deepmind/kinetics-i3d, and set motion.weights=.../model.ckpt."
@@ -346,9 +345,9 @@ def test_what_nobody_can_fetch_is_named() -> None:
 
 
 def test_clips_that_the_network_cannot_take(extractor: MotionExtractor) -> None:
-    with pytest.raises(ConfigError) as caught:
-        extractor(torch.zeros(1, 4, 32, 32, 4, dtype=torch.uint8))
-    assert str(caught.value).startswith("r3d_18 cannot take clips of 4 frames of 32 pixels (")
+    assert error_of(ConfigError, extractor, torch.zeros(1, 4, 32, 32, 4, dtype=torch.uint8)).startswith(
+        "r3d_18 cannot take clips of 4 frames of 32 pixels ("
+    )
 
 
 def test_a_device_without_enough_memory(extractor: MotionExtractor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,9 +355,7 @@ def test_a_device_without_enough_memory(extractor: MotionExtractor, monkeypatch:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(extractor.network.module, "forward", too_large)
-    with pytest.raises(FeatureError) as caught:
-        extractor(torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8))
-    assert str(caught.value) == (
+    assert error_of(FeatureError, extractor, torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8)) == (
         "The memory of cpu does not hold 2 x 4 frames of 32 pixels in r3d_18. Use a smaller motion.frames_per_pass, "
         "motion.precision=bfloat16, or another device."
     )
@@ -382,9 +379,7 @@ def test_features_that_cannot_be_stored(
     path = clip("a.mp4", frames=4)
     monkeypatch.setattr(extractor.network.module, "forward", lambda clips, layer: torch.full((len(clips), 512), value))
     monkeypatch.setattr(extractor, "stored_type", getattr(torch, stored_as))
-    with pytest.raises(FeatureError) as caught:
-        extractor.extract(path)
-    assert str(caught.value) == f"{path}: {expected}"
+    assert error_of(FeatureError, extractor.extract, path) == f"{path}: {expected}"
 
 
 # --- real clips ---------------------------------------------------------------------------------------------------------------

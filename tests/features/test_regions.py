@@ -10,6 +10,7 @@ from torchvision.models import get_model_weights
 from torchvision.models.detection import FasterRCNN, faster_rcnn
 from torchvision.ops import box_iou, roi_align
 
+from raising import error_of
 from stap.captioning.batches import read_videos
 from stap.errors import CheckpointError, FeatureError
 from stap.features.networks.faster_rcnn import build_detector
@@ -174,9 +175,7 @@ def test_fewer_regions_than_places_are_padding(settings: RegionSettings, video: 
 
 
 def test_a_video_without_any_region_is_an_error_that_names_it(settings: RegionSettings, video: Path) -> None:
-    with pytest.raises(FeatureError) as caught:
-        RegionExtractor(changed(settings, min_score=0.99999)).extract(video)
-    assert str(caught.value) == (
+    assert error_of(FeatureError, RegionExtractor(changed(settings, min_score=0.99999)).extract, video) == (
         f"{video}: no region was detected in any of its 3 frames (scores above 0.99999 count). "
         "Lower regions.min_score, or leave the video out."
     )
@@ -283,9 +282,7 @@ def test_a_detector_of_other_labels(settings: RegionSettings, video: Path, tmp_p
 
 
 def test_weights_of_another_network(settings: RegionSettings, detector_file: Path, resnet_weights: Path) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        RegionExtractor(changed(settings, weights=str(resnet_weights)))
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, RegionExtractor, changed(settings, weights=str(resnet_weights))) == (
         f"{resnet_weights}: these are no weights of a Faster R-CNN: roi_heads.box_predictor.cls_score.bias is missing. "
         "Check regions.weights."
     )

@@ -136,9 +136,7 @@ def test_quoting_is_reversible(ids: list[str]) -> None:
 
 @pytest.mark.parametrize(("video_id", "size"), [("", 0), ("x" * 244, 244), ("/" * 82, 246)])
 def test_ids_that_no_file_name_can_hold(store: FeatureStore, video_id: str, size: int) -> None:
-    with pytest.raises(FeatureError) as caught:
-        store.write(video_id, features())
-    assert str(caught.value) == (
+    assert error_of(FeatureError, store.write, video_id, features()) == (
         f"{video_id!r}: cannot be a video id in a feature store. Expected 1 to 243 bytes when quoted as a file name, found {size}. "
         "Choose another id."
     )
@@ -146,17 +144,15 @@ def test_ids_that_no_file_name_can_hold(store: FeatureStore, video_id: str, size
 
 
 def test_missing_features_say_what_to_do(store: FeatureStore) -> None:
-    with pytest.raises(FeatureError) as caught:
-        store.read("video7")
-    assert str(caught.value) == (f"{store.folder}: no features of video 'video7'. Run `stap extract` with this recipe first.")
+    assert error_of(FeatureError, store.read, "video7") == (
+        f"{store.folder}: no features of video 'video7'. Run `stap extract` with this recipe first."
+    )
 
 
 def test_missing_features_that_were_made_another_way_are_named(store: FeatureStore, tmp_path: Path) -> None:
     other = FeatureStore(tmp_path / "features", FINGERPRINT | {"frames": 16})
     other.write("video7", features())
-    with pytest.raises(FeatureError) as caught:
-        store.read("video7")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, store.read, "video7") == (
         f"{store.folder}: no features of video 'video7'. {other.folder} has them with another fingerprint: frames: expected 30, found 16. "
         "Run `stap extract` with this recipe first."
     )
@@ -232,13 +228,14 @@ def test_ids_that_differ_by_case_are_told_apart_where_file_names_are_not(store: 
 def test_a_changed_extractor_file_is_refused(store: FeatureStore, tmp_path: Path) -> None:
     path = store.folder / "extractor.json"
     path.write_text(json.dumps(store.fingerprint | {"frames": 31}))
-    with pytest.raises(FeatureError) as caught:
-        FeatureStore(tmp_path / "features", FINGERPRINT)
-    assert str(caught.value) == f"{path}: was changed by hand: frames: expected 30, found 31. Restore it, or use another store."
+    assert (
+        error_of(FeatureError, FeatureStore, tmp_path / "features", FINGERPRINT)
+        == f"{path}: was changed by hand: frames: expected 30, found 31. Restore it, or use another store."
+    )
     path.write_text("{")
-    with pytest.raises(FeatureError) as caught:
-        FeatureStore(tmp_path / "features", FINGERPRINT)
-    assert str(caught.value).startswith(f"{path}: cannot be read as JSON (")
+    assert error_of(FeatureError, FeatureStore, tmp_path / "features", FINGERPRINT).startswith(
+        f"{path}: cannot be read as JSON ("
+    )
 
 
 def full_disk(descriptor: int) -> None:
@@ -302,9 +299,7 @@ def test_a_write_leaves_a_temporary_name_that_is_cleared(store: FeatureStore, mo
 
 
 def test_opening_creates_nothing_and_says_what_the_folder_holds(tmp_path: Path) -> None:
-    with pytest.raises(FeatureError) as caught:
-        FeatureStore.open(tmp_path / "typo", FINGERPRINT)
-    assert str(caught.value) == (
+    assert error_of(FeatureError, FeatureStore.open, tmp_path / "typo", FINGERPRINT) == (
         f"{tmp_path}/typo: no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled."
     )
     FeatureStore(tmp_path / "typo", FINGERPRINT)
@@ -317,9 +312,10 @@ def test_opening_creates_nothing_and_says_what_the_folder_holds(tmp_path: Path) 
     assert str(caught.value) == f"{begins}It holds motion{ends}"
     other = FeatureStore(tmp_path / "some", FINGERPRINT | {"frames": 16})
     other.begin()
-    with pytest.raises(FeatureError) as caught:
-        FeatureStore.open(tmp_path / "some", FINGERPRINT)
-    assert str(caught.value) == f"{begins}{other.folder.name} differs in frames: expected 30, found 16{ends}"
+    assert (
+        error_of(FeatureError, FeatureStore.open, tmp_path / "some", FINGERPRINT)
+        == f"{begins}{other.folder.name} differs in frames: expected 30, found 16{ends}"
+    )
     assert len(list((tmp_path / "some").iterdir())) == 2
     assert FeatureStore.open(tmp_path / "some", other.fingerprint).folder == other.folder
 

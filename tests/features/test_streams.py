@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raising import error_of
 from stap.errors import FeatureError
 from stap.features.imported import import_features
 from stap.features.store import FeatureStore, VideoFeatures
@@ -68,9 +69,10 @@ def test_a_video_is_there_when_every_stream_is(streams: FeatureStreams) -> None:
         streams.check_complete(["v", "w"])
     folder = streams.stores["motion"].folder
     assert str(caught.value) == f"{folder}: no features (stream motion) of 1 of 2 clips (w). {EXTRACT}"
-    with pytest.raises(FeatureError) as caught:
-        streams.read("w")
-    assert str(caught.value) == f"{folder}: no features of video 'w'. Run `stap extract` with this recipe first."
+    assert (
+        error_of(FeatureError, streams.read, "w")
+        == f"{folder}: no features of video 'w'. Run `stap extract` with this recipe first."
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,9 +99,7 @@ def test_a_video_is_there_when_every_stream_is(streams: FeatureStreams) -> None:
 )
 def test_other_shapes_and_zeros_are_refused(streams: FeatureStreams, name: str, array: Tensor, message: str) -> None:
     streams.stores[name].write("v", VideoFeatures({name: array}))
-    with pytest.raises(FeatureError) as caught:
-        streams.read("v")
-    assert str(caught.value) == f"{message} {EXTRACT}"
+    assert error_of(FeatureError, streams.read, "v") == f"{message} {EXTRACT}"
 
 
 def test_zeros_in_some_places_are_features(streams: FeatureStreams) -> None:
@@ -162,9 +162,7 @@ def test_other_imported_features_than_in_training_are_refused(tmp_path: Path) ->
 
 def test_missing_imported_features_say_how_to_get_them(tmp_path: Path) -> None:
     streams = open_streams(FeatureSettings(imported={"frames": imported(tmp_path, 2.0)}), [])
-    with pytest.raises(FeatureError) as caught:
-        streams.check_complete(["v", "w"])
-    assert str(caught.value) == (
+    assert error_of(FeatureError, streams.check_complete, ["v", "w"]) == (
         f"{streams.stores['frames'].folder}: no features (stream frames) of 1 of 2 clips (w). "
         "Check the source, and run `stap import-features` on it again."
     )

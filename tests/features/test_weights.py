@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.features.weights import load_weights, weights_sha256
 
@@ -60,9 +61,9 @@ def test_what_does_not_fit_is_named() -> None:
     missing = sorted(
         key for key in network.state_dict() if key.startswith("layer1.0.bn") and not key.endswith("num_batches_tracked")
     )
-    with pytest.raises(CheckpointError) as caught:
-        load_weights(network, weights, network_name="test_resnet", source="w.pth", advice="Do this.")
-    assert str(caught.value) == (
+    assert error_of(
+        CheckpointError, load_weights, network, weights, network_name="test_resnet", source="w.pth", advice="Do this."
+    ) == (
         f"w.pth: these weights do not fit test_resnet: missing: {', '.join(missing[:5])} and {len(missing) - 5} more; "
         f"unexpected: layer9.weight; of another shape: conv1.0.weight [8, 3, 5, 5] where {own} is needed. "
         "Do this."

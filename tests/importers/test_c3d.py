@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.features.networks import c3d
 from stap.features.networks.c3d import C3D, convert_c3d, load_c3d
@@ -210,9 +211,9 @@ def test_another_network(tmp_path: Path) -> None:
 def test_a_mean_of_another_size(narrow: C3D, tmp_path: Path) -> None:
     safetensors.torch.save_file(narrow.state_dict(), tmp_path / "c3d.safetensors")
     np.save(tmp_path / "mean.npy", np.zeros((3, 16, 112, 112), dtype=np.float32))
-    with pytest.raises(CheckpointError) as caught:
-        convert_c3d(tmp_path / "c3d.safetensors", tmp_path / "out.safetensors", tmp_path / "mean.npy")
-    assert str(caught.value) == (
+    assert error_of(
+        CheckpointError, convert_c3d, tmp_path / "c3d.safetensors", tmp_path / "out.safetensors", tmp_path / "mean.npy"
+    ) == (
         f"{tmp_path}/mean.npy: the mean has the shape [3, 16, 112, 112], and [3, 16, 128, 171] (channels, frames, height, width) "
         "was expected."
     )

@@ -112,9 +112,12 @@ def test_a_malicious_pickle_is_refused_and_its_code_never_run(tmp_path: Path, pr
     ],
 )
 def test_whatever_else_it_asks_for_is_named(tmp_path: Path, value: object, reason: str) -> None:
-    with pytest.raises(FeatureError) as caught:
-        load_arrays_pickle(written(tmp_path, pickle.dumps({"vid1": value}, 4)))
-    assert str(caught.value).partition(" (")[2].partition("). Expected ")[0] == reason
+    assert (
+        error_of(FeatureError, load_arrays_pickle, written(tmp_path, pickle.dumps({"vid1": value}, 4)))
+        .partition(" (")[2]
+        .partition("). Expected ")[0]
+        == reason
+    )
 
 
 def test_a_pickle_cannot_change_what_it_names(tmp_path: Path) -> None:
@@ -127,9 +130,7 @@ def test_a_pickle_cannot_change_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no pickle", PYTHON_2[2][:-20], PYTHON_2[0].replace(b"I2\ntp8", b"I3\ntp8")])
 def test_a_damaged_pickle_is_named(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, content)
-    with pytest.raises(FeatureError) as caught:
-        load_arrays_pickle(path)
-    assert str(caught.value).startswith(f"{path}: not a pickle of plain arrays (")
+    assert error_of(FeatureError, load_arrays_pickle, path).startswith(f"{path}: not a pickle of plain arrays (")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -221,9 +222,7 @@ HOSTILE = {
 @pytest.mark.parametrize(("content", "reason"), HOSTILE.values(), ids=HOSTILE)
 def test_what_no_memory_would_hold_is_refused(tmp_path: Path, load: Any, content: bytes, reason: str) -> None:
     path = written(tmp_path, content)
-    with pytest.raises(StapError) as caught:
-        load(path)
-    assert str(caught.value).partition(" (")[2].partition("). Expected ")[0] == reason
+    assert error_of(StapError, load, path).partition(" (")[2].partition("). Expected ")[0] == reason
 
 
 COPIES = 100

@@ -14,6 +14,7 @@ import timm
 import torch
 import torchvision
 
+from raising import error_of
 from stap.errors import CheckpointError
 from stap.features.grid import GridExtractor
 from stap.features.weights import weights_sha256
@@ -94,9 +95,7 @@ def test_a_network_that_is_not_under_dataparallel(network: torchvision.models.Re
 def test_a_run_on_precomputed_features_has_no_network(network: torchvision.models.ResNet, tmp_path: Path) -> None:
     projection = {"fc.weight": torch.zeros(1024, 4096), "fc.bias": torch.zeros(1024)}
     path = write(tmp_path / "model_best.pth.tar", checkpoint_of(network) | {"model": [projection, {}]})
-    with pytest.raises(CheckpointError) as caught:
-        read_weights(path)
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, read_weights, path) == (
         f"{path}: a VSE++ checkpoint without an image network (it has fc.bias, fc.weight), trained on precomputed features. "
         "Take a run that trained its network: among the published ones coco_vse++_resnet_restval_finetune."
     )

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from raising import error_of
 from stap.errors import ConfigError, ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
@@ -250,9 +251,13 @@ def test_a_grid_whose_rows_are_unknown_is_refused(name):
 
 
 def test_the_number_of_frames_must_be_stated():
-    with pytest.raises(ConfigError) as error:
-        build_model(ModelSettings(inputs=InputSettings(time_embedding=0.5)), {"grid": StreamSpec("grid", 5)}, vocabulary_size=9)
-    assert str(error.value) == (
+    assert error_of(
+        ConfigError,
+        build_model,
+        ModelSettings(inputs=InputSettings(time_embedding=0.5)),
+        {"grid": StreamSpec("grid", 5)},
+        vocabulary_size=9,
+    ) == (
         "model.inputs.time_embedding needs the number of frames, which the features do not state. "
         "Extract the grid with `stap extract`, or set model.inputs.time_embedding to 0."
     )

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 import torch
 
+from raising import error_of
 from stap.decoding.beam import beam_search
 from stap.decoding.greedy import greedy
 from stap.errors import ConfigError, ShapeError
@@ -634,16 +635,12 @@ def test_a_stream_of_another_size_is_named_with_both_shapes(name, stream, senten
     padding = {} if stream.dim() == 2 else {name: torch.zeros(stream.shape[:2], dtype=torch.bool)}
     others = without(videos, name)
     batch = VideoBatch(dict(others.streams) | {name: stream}, dict(others.is_padding) | padding, others.video_numbers)
-    with pytest.raises(ShapeError) as error:
-        make().encode(batch)
-    assert str(error.value) == sentence
+    assert error_of(ShapeError, make().encode, batch) == sentence
 
 
 def test_a_grid_of_other_locations_is_named(grids):
     model = make(sizes={"grid": H}, grid_size=(4,), stat=WIDE)
-    with pytest.raises(ShapeError) as error:
-        model.encode(grids)
-    assert str(error.value) == "grid (3, 5, 3, 4): expected 4 locations."
+    assert error_of(ShapeError, model.encode, grids) == "grid (3, 5, 3, 4): expected 4 locations."
 
 
 @pytest.mark.parametrize(
@@ -672,15 +669,11 @@ def test_a_grid_of_other_locations_is_named(grids):
     ],
 )
 def test_features_that_do_not_fit_are_told_before_training(sizes, options, sentence):
-    with pytest.raises(ConfigError) as error:
-        make(sizes=sizes, stat=options)
-    assert str(error.value) == sentence
+    assert error_of(ConfigError, make, sizes=sizes, stat=options) == sentence
 
 
 def test_a_model_of_grids_says_so():
-    with pytest.raises(ConfigError) as error:
-        make("lstap", sizes={"frames": 4})
     assert (
-        str(error.value)
+        error_of(ConfigError, make, "lstap", sizes={"frames": 4})
         == "model.kind lstap needs the stream 'grid', but the features have frames. Extract a grid (features.backbone names its network), or take another kind."
     )

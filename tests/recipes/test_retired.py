@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from raising import error_of
 from stap.errors import ConfigError
 from stap.recipes.files import load_recipe, recipe_from_config
 from stap.recipes.retired import RETIRED
@@ -42,7 +43,8 @@ def test_a_recipe_may_not(dotted: str, tmp_path: Path) -> None:
 
 def test_another_value_is_refused() -> None:
     settings = with_setting("model.feature_dropout", 0.1)
-    with pytest.raises(ConfigError) as error:
-        recipe_from_config(settings, "config.json")
-    assert str(error.value) == "config.json: model.feature_dropout: this setting was deleted (given 0.1); leave it out"
+    assert (
+        error_of(ConfigError, recipe_from_config, settings, "config.json")
+        == "config.json: model.feature_dropout: this setting was deleted (given 0.1); leave it out"
+    )
     assert settings["model"]["feature_dropout"] == 0.1  # the caller's dictionary is untouched

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
+from raising import error_of
 from stap.errors import StapError
 from stap.reports.attention_figure import attention_figure
 from stap.reports.clip import ClipReport
@@ -78,8 +79,9 @@ def test_a_model_without_places_is_drawn_too(clip: ClipReport) -> None:
 
 
 def test_a_caption_without_words(clip: ClipReport) -> None:
-    with pytest.raises(StapError) as raised:
-        attention_figure(replace(clip, caption_words=(), word_attention=np.zeros((0, 5))))
-    assert str(raised.value) == "clip video1: its caption has no words, so there is nothing to draw. Choose another clip."
+    assert (
+        error_of(StapError, attention_figure, replace(clip, caption_words=(), word_attention=np.zeros((0, 5))))
+        == "clip video1: its caption has no words, so there is nothing to draw. Choose another clip."
+    )
     with pytest.raises(ValueError, match=r"^frames is 0; expected at least 1\.$"):
         attention_figure(clip, frames=0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from raising import error_of
 from stap.captioning.batches import read_videos
 from stap.captioning.captioner import load
 from stap.captioning.model_folder import Run
@@ -111,9 +112,9 @@ def test_a_caption_without_words(vocabulary: Vocabulary, video: Path) -> None:
 
 
 def test_features_of_another_number_of_frames(vocabulary: Vocabulary, video: Path) -> None:
-    with pytest.raises(FeatureError) as raised:
-        clip_from_features(stat_run(vocabulary, MADE), region_arrays(11), video, video_id="vid7")
-    assert str(raised.value) == (
+    assert error_of(
+        FeatureError, clip_from_features, stat_run(vocabulary, MADE), region_arrays(11), video, video_id="vid7"
+    ) == (
         f"{video}: gives 12 frames, and its features are of 11. "
         "They were made of another file or in another way, so its frames cannot be shown."
     )

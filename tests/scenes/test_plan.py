@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from raising import error_of
 from stap.errors import CorpusError
 from stap.scenes.dials import SceneDials
 from stap.scenes.lexicon import COLOURS, PAIR_EVENTS, SHAPES, SINGLE_EVENTS, SPINNING_SHAPES
@@ -140,9 +141,7 @@ def test_combinations_of_spinning_leave_out_round_shapes():
 
 
 def test_dials_report_all_problems_at_once():
-    with pytest.raises(CorpusError) as caught:
-        SceneDials(pixels=47, small_share=1.5, two_object_share=0.8, sequence_share=0.7)
-    assert str(caught.value) == (
+    assert error_of(CorpusError, SceneDials, pixels=47, small_share=1.5, two_object_share=0.8, sequence_share=0.7) == (
         "These scenes cannot be made: pixels is 47, expected an even number of at least 48; small_share is 1.5, expected 0 to 1; "
         "two_object_share + sequence_share is 1.5, expected at most 1. Change the dials."
     )

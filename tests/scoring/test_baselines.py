@@ -1,7 +1,6 @@
 """The caption said most often."""
 
-import pytest
-
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.baselines import most_frequent_caption
 
@@ -15,6 +14,7 @@ def test_ties_go_to_the_first_in_the_alphabet():
 
 
 def test_no_captions():
-    with pytest.raises(ScoringError) as raised:
-        most_frequent_caption([])
-    assert str(raised.value) == "there is no caption to choose from. Give the captions of the training split."
+    assert (
+        error_of(ScoringError, most_frequent_caption, [])
+        == "there is no caption to choose from. Give the captions of the training split."
+    )

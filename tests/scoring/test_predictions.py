@@ -139,9 +139,10 @@ def test_empty_lines_of_plain_text_are_captions(file):
 )  # fmt: skip
 def test_lines_that_are_refused(file, name, content, message):
     path = file(name, content)
-    with pytest.raises(ScoringError) as raised:
-        read_predictions(path, order=["vid1", "vid2", "vid3"])
-    assert str(raised.value).removeprefix(str(path)).lstrip(":, ") == message
+    assert (
+        error_of(ScoringError, read_predictions, path, order=["vid1", "vid2", "vid3"]).removeprefix(str(path)).lstrip(":, ")
+        == message
+    )
 
 
 def test_plain_text_needs_the_order(file):

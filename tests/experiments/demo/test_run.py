@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import stap.experiments.demo
+from raising import error_of
 from stap.cli import main
 from stap.errors import CorpusError
 from stap.experiments.demo import FULL, QUICK, DemoResult, SceneSize, run_demo
@@ -201,9 +202,7 @@ def test_an_interrupted_demo_is_finished_by_the_same_call(finished: Finished, tm
 
 @pytest.mark.slow
 def test_another_demo_in_the_same_folder_is_refused(finished: Finished) -> None:
-    with pytest.raises(CorpusError) as error:
-        run_demo(finished.out, size=TINY, seed=4, progress=Lines())
-    assert str(error.value) == (
+    assert error_of(CorpusError, run_demo, finished.out, size=TINY, seed=4, progress=Lines()) == (
         f"{finished.out / 'corpus'}: holds other scenes (seed: 3 there, 4 wanted). Choose another folder or empty it."
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from raising import error_of
 from stap.errors import ConfigError
 from stap.experiments.reproduce.request import Request, motion_start
 from stap.experiments.reproduce.tables import rows_named
@@ -25,9 +26,7 @@ def test_a_setting_reaches_the_rows_that_have_its_section() -> None:
 
 
 def test_a_setting_for_no_row_is_refused() -> None:
-    with pytest.raises(ConfigError) as caught:
-        request("lrcn", overrides=("regions.frames=3",)).recipes()
-    assert str(caught.value) == (
+    assert error_of(ConfigError, request("lrcn", overrides=("regions.frames=3",)).recipes) == (
         "regions.frames=3: none of the rows has a section regions. Leave it out, or choose other rows."
     )
 
@@ -36,9 +35,10 @@ def test_a_backbone_is_for_the_rows_that_have_one() -> None:
     override = "features.backbone=resnet50"
     recipes = request("stat,stat-local-only", overrides=(override,)).recipes()
     assert (recipes["stat"].features.backbone, recipes["stat-local-only"].features.backbone) == ("resnet50", None)
-    with pytest.raises(ConfigError) as caught:
-        request("stat-local-only", overrides=(override,)).recipes()
-    assert str(caught.value) == f"{override}: none of the rows has a backbone. Leave it out, or choose other rows."
+    assert (
+        error_of(ConfigError, request("stat-local-only", overrides=(override,)).recipes)
+        == f"{override}: none of the rows has a backbone. Leave it out, or choose other rows."
+    )
     with pytest.raises(ConfigError, match=r"The rows use fasterrcnn_resnet50_fpn\.$"):
         request("stat-local-only", weights={"googlenet": Path("x")}).recipes()
 
@@ -53,9 +53,7 @@ def test_weights_go_to_their_network_alone() -> None:
 
 
 def test_weights_of_a_network_that_no_row_uses_are_refused() -> None:
-    with pytest.raises(ConfigError) as caught:
-        request("lrcn", weights={"resnet15": Path("x")}).recipes()
-    assert str(caught.value) == (
+    assert error_of(ConfigError, request("lrcn", weights={"resnet15": Path("x")}).recipes) == (
         "--weights resnet15: no row uses this network. Did you mean resnet152? The rows use i3d, resnet152."
     )
 

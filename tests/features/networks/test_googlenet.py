@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.models import GoogLeNet
 
+from raising import error_of
 from stap.errors import CheckpointError, ConfigError
 from stap.features.backbone import build_backbone
 from stap.features.grid import GridExtractor
@@ -50,15 +51,14 @@ def test_the_pooled_map_is_pool5_of_torchvision(published: tuple[GoogLeNet, Path
 
 
 def test_what_it_refuses(published: tuple[GoogLeNet, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("googlenet", {"aux_logits": True}, weights="random")
-    assert str(caught.value) == "features.backbone_options: googlenet takes none, given aux_logits. Remove them."
+    assert (
+        error_of(ConfigError, build_backbone, "googlenet", {"aux_logits": True}, weights="random")
+        == "features.backbone_options: googlenet takes none, given aux_logits. Remove them."
+    )
     state = published[0].state_dict()
     del state["conv1.conv.weight"]
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(CheckpointError) as wrong:
-        build_backbone("googlenet", weights=str(tmp_path / "w.pth"))
-    assert str(wrong.value) == (
+    assert error_of(CheckpointError, build_backbone, "googlenet", weights=str(tmp_path / "w.pth")) == (
         f"{tmp_path}/w.pth: these weights do not fit googlenet: missing: conv1.conv.weight. Check features.backbone."
     )
 
@@ -70,9 +70,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("stap.features.pretrained.getproxies", dict)
     monkeypatch.setattr("stap.features.pretrained.socket.getaddrinfo", no_such_host)
-    with pytest.raises(CheckpointError) as caught:
-        build_backbone("googlenet")
-    assert str(caught.value) == (
+    assert error_of(CheckpointError, build_backbone, "googlenet") == (
         "googlenet: its pretrained weights could not be fetched from download.pytorch.org (Name or service not known). Connect this "
         "machine once, or give a file: features.weights=/path/to/weights.pth (or .safetensors). "
         "Theirs is https://download.pytorch.org/models/googlenet-1378be20.pth"

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from raising import error_of
 from stap.corpora.loading import load_corpus_with_files
 from stap.errors import ConfigError
 from stap.features.grid import GridExtractor
@@ -199,8 +200,6 @@ def test_a_run_that_stopped_while_frozen_continues_exactly(coco: Path, tmp_path:
 
 def test_random_crops_of_videos_are_refused(coco: Path, tmp_path: Path) -> None:
     recipe = recipe_of(coco, random_crops=True)
-    with pytest.raises(ConfigError) as caught:
-        pretrain(recipe.model_copy(update={"corpus": CorpusSettings(kind="msrvtt", root=coco)}), tmp_path / "run")
-    assert str(caught.value) == (
-        "pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco."
-    )
+    assert error_of(
+        ConfigError, pretrain, recipe.model_copy(update={"corpus": CorpusSettings(kind="msrvtt", root=coco)}), tmp_path / "run"
+    ) == ("pretraining.random_crops: frames of videos are kept as centre crops; set it to false, or corpus.kind to coco.")

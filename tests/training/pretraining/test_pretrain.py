@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from raising import error_of
 from stap.corpora.corpus import Clip
 from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
@@ -299,23 +300,19 @@ def test_a_short_video_gives_frames_twice_and_a_clip_without_words_is_left_out(m
 
 
 def test_an_existing_run_is_not_overwritten(scenes: Path, finished: Path) -> None:
-    with pytest.raises(CheckpointError) as error:
-        pretrain(recipe_of(scenes), finished)
-    assert str(error.value) == (f"{finished}: holds a pretraining run. Continue it with --resume, or choose another folder.")
+    assert error_of(CheckpointError, pretrain, recipe_of(scenes), finished) == (
+        f"{finished}: holds a pretraining run. Continue it with --resume, or choose another folder."
+    )
 
 
 def test_there_must_be_a_run_to_continue(scenes: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as error:
-        pretrain(recipe_of(scenes), tmp_path, resume=True)
-    assert str(error.value) == (
+    assert error_of(CheckpointError, pretrain, recipe_of(scenes), tmp_path, resume=True) == (
         f"{tmp_path}: no training to continue (state/last.safetensors is missing). Leave out --resume to begin one."
     )
 
 
 def test_a_run_is_continued_with_its_own_recipe_and_captions(scenes: Path, finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        pretrain(recipe_of(scenes, batch_size=4), finished, resume=True)
-    assert str(error.value) == (
+    assert error_of(ConfigError, pretrain, recipe_of(scenes, batch_size=4), finished, resume=True) == (
         f"{finished}: was begun with another recipe or other data: pretraining.batch_size: expected 8, found 4. "
         "Continue with the same, or begin in another folder."
     )
@@ -348,6 +345,7 @@ def test_matching_needs_two_clips(scenes: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_ends_the_run(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = FrameSentenceModel.embed_frames
     monkeypatch.setattr(FrameSentenceModel, "embed_frames", lambda model, images: embed(model, images) * math.nan)
-    with pytest.raises(StapError) as error:
-        pretrain(recipe_of(scenes), tmp_path / "run")
-    assert str(error.value) == "epoch 1: the ranking loss is nan. Lower pretraining.optimizer.learning_rate."
+    assert (
+        error_of(StapError, pretrain, recipe_of(scenes), tmp_path / "run")
+        == "epoch 1: the ranking loss is nan. Lower pretraining.optimizer.learning_rate."
+    )
