@@ -10,8 +10,8 @@ import pytest
 
 from raising import error_of
 from stap.video import fetching, sample_frames
-from stap.video.fetching import TimelineMismatchError, fetch_by_seeking, fetch_by_time
-from stap.video.source import Source, open_source
+from stap.video.fetching import fetch_by_seeking, fetch_by_time
+from stap.video.source import Source, TimelineMismatchError, open_source
 from stap.video.timeline import read_timeline
 
 B_FRAMES = {"preset": "ultrafast", "g": "10", "bf": "3", "b-adapt": "0"}

@@ -12,11 +12,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
-from stap.video.fetching import TimelineMismatchError, fetch_as_counted, fetch_by_time, fetch_from_inventory
+from stap.video.fetching import fetch_as_counted, fetch_by_time, fetch_from_inventory
 from stap.video.inventory import read_inventory
 from stap.video.picture import PictureMaker
 from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
-from stap.video.source import no_frame_error, open_source
+from stap.video.source import TimelineMismatchError, no_frame_error, open_source
 from stap.video.timeline import ShownFrames, read_timeline
 
 __all__ = ["FrameStream"]
@@ -41,10 +41,10 @@ class FrameStream:
         if frame_rate is not None and not frame_rate > 0:
             raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames per second, or None, was expected.")
         self.path = Path(path)
-        self._short_side, self._threads = short_side, threads
-        with open_source(self.path, threads) as source:
+        self._threads = threads
+        with open_source(self.path, threads=1) as source:
             self._timeline = read_timeline(source)
-            self._pixel_aspect, self._codec = source.pixel_aspect, source.codec
+            self._make_picture = PictureMaker(short_side, source.pixel_aspect, source.first_frame)
             self._remarks = [*remarks_on_shape(source), *remarks_on_times(source, self._timeline)]
             if not len(self._timeline):
                 raise no_frame_error(source)
@@ -98,14 +98,13 @@ class FrameStream:
 
     def _pictures(self, frames: Iterator[tuple[int, VideoFrame]], places: Sequence[int]) -> Iterator[np.ndarray]:
         """The picture of each place; frames come with their places, ascending, each once."""
-        make_picture = PictureMaker(self._short_side, self._pixel_aspect)
         latest, picture = -1, None
         for place in places:
             if place != latest:
                 latest, frame = next(frames, (-1, None))
                 if latest != place or frame is None:
                     raise TimelineMismatchError
-                picture = make_picture(frame)
+                picture = self._make_picture(frame)
             assert picture is not None, "places are not negative"
             yield picture
         for _ in frames:  # to its end, where fetching compares the numbers of frames

@@ -13,11 +13,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stap.video.inventory import Inventory
-from stap.video.source import Source
+from stap.video.source import Source, TimelineMismatchError
 from stap.video.timeline import Key, Timeline
 
 __all__ = [
-    "TimelineMismatchError",
     "fetch_as_counted",
     "fetch_by_seeking",
     "fetch_by_time",
@@ -27,10 +26,6 @@ __all__ = [
 
 # What a jump costs besides the frames it decodes, counted in frames: finding the place and filling the decoder again.
 _JUMP_COST = 8
-
-
-class TimelineMismatchError(Exception):
-    """The decoder does not give what the packets promised: damage, or a container whose times mean something else."""
 
 
 def fetch_by_time(source: Source, timeline: Timeline, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,7 +10,6 @@ from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
 from stap.video.fetching import (
-    TimelineMismatchError,
     fetch_as_counted,
     fetch_by_seeking,
     fetch_by_time,
@@ -22,7 +20,7 @@ from stap.video.inventory import Inventory, read_inventory
 from stap.video.picture import PictureMaker
 from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
 from stap.video.sampling import choose_frames
-from stap.video.source import Source, open_source
+from stap.video.source import Source, TimelineMismatchError, open_source
 from stap.video.timeline import ShownFrames, Timeline, read_timeline
 
 __all__ = ["Frames", "sample_frames"]
@@ -65,9 +63,9 @@ def sample_frames(
     Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that decode, and warnings.
     """
     _check_arguments(count, short_side, strategy, threads)
-    with open_source(Path(path), threads) as source:
+    with open_source(Path(path), threads=1) as source:
         timeline = read_timeline(source)
-        reading = _Reading(Path(path), short_side, source.pixel_aspect)
+        reading = _Reading(Path(path), PictureMaker(short_side, source.pixel_aspect, source.first_frame))
         remarks = [*remarks_on_shape(source), *remarks_on_times(source, timeline)]
     if len(timeline) == 1:
         remarks.append(f"{path}: the video has a single frame, so there is no motion to describe.")
@@ -88,17 +86,15 @@ class _Reading:
     """What stays the same each time the file is opened."""
 
     path: Path
-    short_side: int | None
-    pixel_aspect: Fraction
+    make_picture: PictureMaker
 
     def collect(self, fetch: _Fetch, places: Sequence[int], threads: int | None) -> np.ndarray:
         """The pictures (len(places), height, width, 3) of the frames that `fetch` gives, in the order of `places`."""
-        make_picture = PictureMaker(self.short_side, self.pixel_aspect)
         rows = {place: row for row, place in enumerate(places)}
         pictures: np.ndarray | None = None
         with open_source(self.path, threads) as source:
             for place, frame in fetch(source):
-                picture = make_picture(frame)
+                picture = self.make_picture(frame)
                 if pictures is None:
                     pictures = np.empty((len(places), *picture.shape), dtype=np.uint8)
                 pictures[rows[place]] = picture

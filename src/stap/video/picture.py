@@ -30,20 +30,22 @@ class PictureMaker:
 
     short_side: pixels of the shorter side, None for the size at which the video is shown.
     pixel_aspect: width of a stored pixel over its height; the pixels of the pictures are square.
+    first_frame: of the video, which says how its pictures are turned; None if any frame says so.
     """
 
-    def __init__(self, short_side: int | None, pixel_aspect: Fraction) -> None:
+    def __init__(self, short_side: int | None, pixel_aspect: Fraction, first_frame: VideoFrame | None = None) -> None:
         self._short_side = short_side
         self._pixel_aspect = pixel_aspect
         self._converter = VideoReformatter()
         self._size: tuple[int, int] | None = None
+        self._first_frame = first_frame
         self._matrix: np.ndarray | None = None
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         """The frame as (height, width, 3) uint8."""
         if self._size is None:
             self._size = display_size(frame.width, frame.height, self._pixel_aspect, self._short_side)
-            self._matrix = _display_matrix(frame)
+            self._matrix = _display_matrix(self._first_frame or frame)
         width, height = self._size
         rgb = self._converter.reformat(
             frame,

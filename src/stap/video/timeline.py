@@ -92,7 +92,7 @@ def read_timeline(source: Source) -> Timeline:
     keys: list[Key] = []
     position = skipped = 0
     has_begun = _is_indexed_from_the_start(source.stream)
-    for packet in source.packets():
+    for packet in source.packets_from_the_start():
         if packet.is_keyframe and not has_begun:
             has_begun, skipped, stamps = True, position, _Stamps()
         if packet.is_keyframe and packet.pts is not None:
