@@ -123,6 +123,51 @@ def test_a_corpus_by_name(run):
     assert run("good.json", "videodatainfo.json", "--split", "test", videodatainfo_json=MSRVTT)[:2] == (0, expected)
 
 
+KITCHEN = {
+    "films/kitchen/0001.mp4": "a man cooks rice",
+    "films/street/0001.mp4": "a car stops",
+    "films/street/0002.mp4": "a dog",
+}
+OWN = "video,caption,split\nkitchen/0001.mp4,a man cooks rice,test\nstreet/0001.mp4,a car stops,test\nstreet/0002.mp4,a dog,test\n"
+AS_JSON = [{"path": path, "caption": caption} for path, caption in KITCHEN.items()]
+AS_LINES = "".join(f"{path}\t{caption}\n" for path, caption in KITCHEN.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("k_json", AS_JSON), ("k_jsonl", "".join(json.dumps(one) + "\n" for one in AS_JSON)),
+                          ("k_txt", AS_LINES), ("k_out", AS_LINES), ("k_tsv", AS_LINES)],
+)  # fmt: skip
+@pytest.mark.parametrize("references", [("folder:test", "--captions", "."), ("own.json",)])
+def test_two_clips_of_one_name_are_two(run, name, content, references):
+    """Every caption is its own clip's only reference, in every shape that `stap caption` and others write."""
+    own = {path.removeprefix("films/"): [caption] for path, caption in KITCHEN.items()}
+    files = {name: content, "captions_csv": OWN, "own_json": own}
+    status, out, _ = run(name.replace("_", "."), *references, "--draws", 0, metrics="rouge", **files)
+    assert (status, out.split()) == (0, ["ROUGE-L", "100.00"])
+
+
+def test_a_clip_is_never_scored_as_another_of_its_name(run):
+    two = {path: caption for path, caption in KITCHEN.items() if path != "films/street/0001.mp4"}
+    status, out, err = run("k.json", "folder:test", "--captions", ".", k_json=two, captions_csv=OWN)
+    assert (status, out) == (1, "")
+    assert "1 video without a prediction (street/0001)" in err
+    bare = {"0001.mp4": "a man cooks rice", "0002.mp4": "a dog"}
+    err = run("k.json", "folder:test", "--captions", ".", k_json=bare, captions_csv=OWN)[2]
+    assert err.startswith("stap: DIR/k.json: 0001.mp4 may be kitchen/0001 or street/0001.")
+
+
+def test_the_field_s_two_kitchens(run, stap_data):
+    field = stap_data / "field/scores"
+    _, _, err = run(field / "k.json", "folder:test", "--captions", field / "f2")
+    assert "2 predictions and references of 3 videos" in err
+    assert "without a prediction (street/0001)" in err
+
+
+def test_two_files_of_one_name_in_the_references(run):
+    err = run("good.json", "two.json", two_json={"a/v.avi": ["x"], "a/v.gif": ["y"]})[2]
+    assert err == "stap: DIR/two.json: a/v.avi and a/v.gif are two files of one name. Give each video a name of its own.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "files", "message"),
     [

@@ -173,18 +173,13 @@ def _read(
     predictions: Path, against: Path | None, references: str, captions: Path | None, split: str | None
 ) -> tuple[CaptionSource, dict[Path, dict[str, str]]]:
     """The references, and the captions of one file or two."""
-    from stap.scoring.predictions import read_predictions
+    from stap.scoring.predictions import predicted_names, read_predictions
 
     paths = [predictions] if against is None else [predictions, against]
     if against is not None and against.resolve() == predictions.resolve():
         raise ScoringError(f"{against}: is compared with itself. Name the predictions of another system.")
-    like = None if _is_text(predictions) else read_predictions(predictions)
-    source = read_source(references, captions, split=split, like=like)
+    source = read_source(references, captions, split=split, like=predicted_names(predictions))
     return source, {path: read_predictions(path, order=list(source.references)) for path in paths}
-
-
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() == ".txt"
 
 
 def _metric_names(given: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files of captions in their several shapes: text, and pairs of a video id and the value given for it.
+"""Files of captions in their several shapes: text, and pairs of a video's name and the value given for it.
 
 Text is split at line feeds only: Python's own line splitting also cuts at U+0085 and U+2028, which occur inside captions.
 """
@@ -7,29 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
 
-__all__ = ["entries", "entries_of_lines", "fields", "lines", "read_json", "read_text", "texts", "unwrap", "video_id"]
+__all__ = ["entries", "entries_of_lines", "fields", "lines", "read_json", "read_text", "texts", "unwrap"]
 
 ID_KEYS = ("video_id", "image_id", "id", "video", "path")
 CAPTION_KEYS = ("caption", "sentence", "text", "description")
 
 
-def video_id(name: str) -> str:
-    """A video's id; the name of a video file stands for its name without folder and suffix."""
-    from stap.video.files import VIDEO_SUFFIXES  # its package is heavy
-
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else name
-
-
 def entries(path: Path, content: Any, shapes: str) -> Iterator[tuple[str, Any]]:
-    """Pairs of video id and the value given for it, from an object or a list of objects."""
+    """Pairs of a video's name and the value given for it, from an object or a list of objects."""
     if isinstance(content, dict):
-        yield from ((video_id(key), value) for key, value in content.items())
+        yield from content.items()
         return
     if not isinstance(content, list):
         raise ScoringError(f"{path}: holds {_named(content)}. {shapes}")
@@ -53,18 +45,18 @@ def _pair(where: str, entry: Any, shapes: str) -> tuple[str, Any]:
     key = next((key for key in CAPTION_KEYS if key in found), None)
     if type(name) not in (str, int) or key is None:
         raise ScoringError(f"{where} has no video id and caption. {shapes}")
-    return video_id(str(name)), found[key]
+    return str(name), found[key]
 
 
 def fields(path: Path) -> Iterator[tuple[str, str]]:
-    """Pairs of video id and caption from lines with a tab between them; a first line of column names is passed over."""
+    """Pairs of a video's name and caption from lines with a tab between them; a first line of column names is passed over."""
     for number, line in lines(path):
         name, tab, caption = line.partition("\t")
         if number == 1 and name.strip().lower() in ID_KEYS and caption.strip().lower() in CAPTION_KEYS:
             continue
         if not tab or not name.strip():
             raise ScoringError(f"{path}, line {number}: {line!r} is not a video id, a tab and a caption.")
-        yield video_id(name.strip()), caption
+        yield name.strip(), caption
 
 
 def texts(given: Any) -> list[str] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from stap.errors import ScoringError
 from stap.scoring.files import entries, entries_of_lines, fields, lines, read_json, texts, unwrap
+from stap.scoring.matching import distinct_ids, video_id
 
 __all__ = ["read_references"]
 
@@ -54,12 +55,20 @@ def _check_no_split(path: Path, part: str | None) -> None:
 
 
 def _grouped(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
-    references: dict[str, list[str]] = {}
-    for video_id, given in pairs:
+    """By id, see `distinct_ids`. Raises ScoringError for two files of one name and folder, such as a.avi and a.gif."""
+    named: dict[str, list[str]] = {}
+    for name, given in pairs:
         captions = texts(given)
         if captions is None:
-            raise ScoringError(f"{path}: the references of video {video_id} are {given!r}. {SHAPES}")
-        references.setdefault(video_id, []).extend(captions)
+            raise ScoringError(f"{path}: the references of video {video_id(name)} are {given!r}. {SHAPES}")
+        named.setdefault(name, []).extend(captions)
+    ids = distinct_ids(named)
+    files: dict[str, str] = {}
+    references: dict[str, list[str]] = {}
+    for name, captions in named.items():
+        if name != ids[name] and (other := files.setdefault(ids[name], name)) != name:
+            raise ScoringError(f"{path}: {other} and {name} are two files of one name. Give each video a name of its own.")
+        references.setdefault(ids[name], []).extend(captions)
     return references
 
 
@@ -113,11 +122,11 @@ def _chosen(
 ) -> dict[str, list[str]]:
     """The captions of the videos of a part, in the order of the videos; without captions too, which the scorer refuses."""
     references: dict[str, list[str]] = {name: [] for name, split in splits.items() if part in (None, split)}
-    for video_id, caption in sentences:
-        if splits and video_id not in splits:
-            raise ScoringError(f"{path}: a caption belongs to {video_id}, which is not among the videos. Use a whole file.")
-        if part is None or splits[video_id] == part:
-            references.setdefault(video_id, []).append(caption)
+    for clip, caption in sentences:
+        if splits and clip not in splits:
+            raise ScoringError(f"{path}: a caption belongs to {clip}, which is not among the videos. Use a whole file.")
+        if part is None or splits[clip] == part:
+            references.setdefault(clip, []).append(caption)
     if part is not None and not references:
         raise ScoringError(f"{path}: no caption of split {part!r} (it has {', '.join(sorted(set(splits.values())))}).")
     return references

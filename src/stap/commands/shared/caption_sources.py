@@ -31,16 +31,17 @@ def read_source(
     """The captions of a file, or of `msvd:test`, `msrvtt:train` and the like.
 
     captions: the folder of the corpus's caption files, or the one file, for a corpus that is named; its videos need not be there.
-    split, like: see stap.scoring.references.read_references.
+    split: see stap.scoring.references.read_references.   like: names of videos, as predictions give them.
 
     Raises ScoringError for a name that is neither, or a split that is not there; CorpusError as the corpus's reader does.
     """
     kind, colon, part = name.partition(":")
     if Path(name).is_file() or kind not in _kinds():
+        from stap.scoring.matching import video_id
         from stap.scoring.references import read_references
 
         _check_file(name)
-        return CaptionSource(read_references(name, split=split, like=like))
+        return CaptionSource(read_references(name, split=split, like=None if like is None else [*like, *map(video_id, like)]))
     if colon and split is not None and part != split:
         raise ScoringError(f"{name} names one split and --split {split} another. Give one of them.")
     chosen = part if colon else split
@@ -53,11 +54,19 @@ def read_source(
     clips = _corpus(kind, captions).split(chosen)
     if not clips:
         raise ScoringError(f"{captions}: no clip of {name}. Choose another split.")
-    by_file_name = (
-        like is not None and not {clip.id for clip in clips} & set(like) and {clip.path.stem for clip in clips} & set(like)
-    )
+    by_file_name = like is not None and _are_file_names(like, clips)
     ids = [clip.path.stem if by_file_name else clip.id for clip in clips]
     return CaptionSource({video: clip.captions for video, clip in zip(ids, clips, strict=True)}, () if by_file_name else clips)
+
+
+def _are_file_names(names: Collection[str], clips: Sequence[Clip]) -> bool:
+    """Whether these are names of the clips' files, where a corpus calls its clips otherwise."""
+    from stap.scoring.matching import video_id
+
+    ids, stems = {clip.id for clip in clips}, {clip.path.stem for clip in clips}
+    named = {*names, *map(video_id, names)}
+    known_by_id = ids & named or {one.rpartition("/")[2] for one in ids} & named  # kitchen/0001 among a folder's clips
+    return not known_by_id and len(stems) == len(clips) and bool(stems & named)
 
 
 def _kinds() -> tuple[Any, ...]:
