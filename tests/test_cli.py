@@ -134,6 +134,7 @@ def test_captions_of_files_and_folders(world: World, run) -> None:
     assert answer.status == 0
     lines = [line.split("\t") for line in answer.out.splitlines()]
     assert [path for path, _ in lines] == [str(first), *map(str, world.test_videos)]
+    assert answer.err == f"stap: warning: {first}: is given 2 times, and is captioned as often.\n"
     assert all(re.fullmatch(r"[a-z<>' ]*", caption) for _, caption in lines)
 
 

@@ -128,6 +128,66 @@ def test_a_video_in_two_files_of_one_name_is_refused(root):
     )
 
 
+def test_a_name_that_may_be_two_files_is_refused_and_names_both(root):
+    (root / "captions.csv").write_text("video,caption\na,x\nd,y\n")
+    assert error_of(CorpusError, read, root) == (
+        f"d: {root}/d.avi and d.mp4 may both be its file. Name the file with its suffix in the captions, or remove one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "captions"),
+    [
+        ("captions.csv", "video,caption,caption\na,x,y\nd.mp4,z,\n", [("x", "y"), ("z",)]),
+        ("captions.csv", "video,caption1,caption_2,caption 3\na,x,,y\nd.mp4,,z,\n", [("x", "y"), ("z",)]),
+        ("captions.jsonl", '{"video": "a", "caption": "x", "captions": ["y"]}\n{"video": "d.mp4", "caption2": "z"}\n', [("x", "y"), ("z",)]),
+    ],
+)  # fmt: skip
+def test_every_column_of_captions_is_read(root, name, content, captions):
+    (root / name).write_text(content)
+    assert [clip.captions for clip in read(root)] == captions
+
+
+def test_columns_that_are_not_read_are_said(root):
+    (root / "captions.csv").write_text("video,notes,caption,url\na,n,x,u\nd.mp4,n,y,u\n")
+    problems = Problems()
+    load_annotations(CorpusSettings(kind="folder", root=root), problems)
+    assert [(problem.sentence, problem.is_error) for problem in problems] == [
+        (f"{root}/captions.csv: notes, url in the first line: not read. Captions are read from caption, caption2 ...", False)
+    ]
+
+
+def test_a_file_of_captions_given_twice(root, tmp_path_factory):
+    (root / "captions.csv").write_text(CSV)
+    link = tmp_path_factory.mktemp("links") / "same.csv"
+    link.symlink_to(root / "captions.csv")
+    assert error_of(CorpusError, read, root, captions=[root / "captions.csv", link]) == (
+        f"{link}: this caption file is given twice, and its captions would count twice. Name it once."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sentences"),
+    [
+        (
+            "semi.csv",
+            ["the first line, 'video;caption;split', has semicolons between its columns. Expected commas in a .csv file."],
+        ),
+        ("caps.csv", ["line 2: Video, Caption, Split where text in video and caption was expected."]),
+        ("cp1252.csv", ["iconv -f cp1252 -t utf-8 cp1252.csv"]),
+    ],
+)
+def test_tables_of_the_field_have_one_finding(stap_data, name, sentences):
+    problems = Problems()
+    try:
+        load_annotations(CorpusSettings(kind="folder", captions=stap_data / "field/captions" / name), problems)
+        found = [problem.sentence for problem in problems if problem.is_error]
+    except CorpusError as error:
+        found = [str(error)]
+    assert len(found) == 1
+    assert sentences[0] in found[0]
+
+
 def test_no_table_and_two_tables_are_refused(root):
     with pytest.raises(CorpusError) as caught:
         read(root)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,29 @@ def test_a_mapping_replaces_the_ids(source: Path, tmp_path: Path) -> None:
     assert report.failed == (
         ("unknown_1_2", f"{source}/unknown_1_2.npy: {mapping} has no line that begins with 'unknown_1_2'. Add it."),
     )
+
+
+def test_a_mapping_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfa vid1\r\nb vid2\r\n")
+    assert read_mapping(tmp_path / "ids.txt") == {"a": "vid1", "b": "vid2"}
+
+
+def test_files_that_macos_leaves_are_not_features(stap_data: Path, tmp_path: Path) -> None:
+    apple = Path(shutil.copytree(stap_data / "field/features/apple", tmp_path / "apple"))
+    (apple / "._video0.npy").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    (apple / "__MACOSX").mkdir()
+    (apple / "__MACOSX" / "._video1.npy").write_bytes(b"\0\5\x16\7")
+    assert [name for name, _ in find_files([apple])] == ["video0.npy", "video1.npy", "video2.npy"]
+
+
+def test_two_files_of_one_name_have_their_folders_in_their_ids(source: Path, tmp_path: Path) -> None:
+    for folder, name in (("kitchen", "0001"), ("street", "0001"), ("street", "0002")):
+        (source / folder).mkdir(exist_ok=True)
+        np.save(source / folder / f"{name}.npy", np.ones((2, 3)))
+    report = import_features([source], tmp_path / "store", "frames")
+    assert sorted(report.store.video_ids()) == ["kitchen/0001", "street/0001", "street/0002"]
+    (source / "kitchen" / "0001.npy").rename(source / "kitchen" / "0003.npy")
+    assert sorted(import_features([source], tmp_path / "other", "frames").store.video_ids()) == ["0001", "0002", "0003"]
 
 
 def test_the_published_mapping(stap_data: Path) -> None:

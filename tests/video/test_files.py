@@ -37,6 +37,19 @@ def test_a_file_met_twice_is_listed_once(folder):
     ]
 
 
+def test_links_are_followed_and_broken_ones_said(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x.mp4").touch()
+    (folder / "linked").symlink_to(outside)
+    (folder / "gone.mp4").symlink_to(folder / "away.mp4")
+    found = find_videos([folder])
+    assert folder / "linked/x.mp4" in found
+    assert folder / "gone.mp4" in found
+    assert error_of(VideoError, check_file, folder / "gone.mp4") == (
+        f"{folder}/gone.mp4: a broken link to '{folder}/away.mp4', and a video was expected. Bring the file back, or remove the link."
+    )
+
+
 def test_no_paths_are_no_videos():
     assert find_videos([]) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +76,9 @@ def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> lis
             videos += find_videos([path])
         except StapError as error:
             report(path, error)
+    for path, times in Counter(videos).items():
+        if times > 1:
+            warn(f"{path}: is given {times} times, and is captioned as often.")
     return videos
 
 

@@ -105,7 +105,7 @@ def check_corpus(
     """
     problems = Problems()
     annotations = load_annotations(corpus, problems)
-    here, missing = find_video_files(annotations.clips)
+    here, missing = find_video_files(annotations.clips, problems)
     for clip in missing:
         problems(no_video(clip, is_error=not corpus.available_only))
     splits = tuple(_count(annotations, here, split) for split in SPLITS)
@@ -129,7 +129,8 @@ def count_words(clips: Sequence[Clip], text: TextSettings) -> WordCounts | None:
 
 def no_video(clip: Clip, *, is_error: bool = True) -> Problem:
     """The problem of a clip whose file is missing."""
-    sentence = f"{clip.id}: no video file {clip.path}, nor one of that name with another suffix."
+    path = clip.path if clip.path.suffix else f"{clip.path}.mp4"
+    sentence = f"{clip.id}: no video file {path}, nor one of that name with another suffix."
     return Problem("no video", sentence, is_error)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 LONGEST_FIELD = 10_000_000  # characters in a cell; Python's own limit, 131,072, is for files that are no tables
 
 
@@ -42,6 +46,9 @@ def find_files(root: Path | None, given: Sequence[Path], expected: str) -> list[
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise CorpusError(f"{listed(missing)}: no such file. Expected {expected}.")
+    for first, second in combinations(paths, 2):
+        if first.samefile(second):
+            raise CorpusError(f"{second}: this caption file is given twice, and its captions would count twice. Name it once.")
     return paths
 
 
@@ -91,21 +98,23 @@ def read_rows(
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """The rows of a table whose first line names its columns, each with the number of its (last) line.
 
-    columns: those that must be there. Raises CorpusError without them; a row of another length is a problem and left out.
+    columns: those that must be there. A name that comes again gets a number: caption, caption2. Raises CorpusError without them; a row of another length is a problem and left out.
     """
     csv.field_size_limit(LONGEST_FIELD)
     rows = csv.reader(io.StringIO(read_text(path, expected, on_problem), newline=""), delimiter=separator, strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
+        _check_separator(path, header, separator)
         missing = [name for name in columns if name not in header]
         if missing:
             found = ", ".join(header[:10]) or "nothing"
             raise CorpusError(
                 f"{path}: no column {' and no column '.join(missing)} (the first line: {found}). Expected {expected}."
             )
+        names = _numbered(header)
         for row in rows:
             if len(row) == len(header):
-                yield rows.line_num, dict(zip(header, row, strict=True))
+                yield rows.line_num, dict(zip(names, row, strict=True))
             elif row:
                 on_problem(Problem("line", _wrong_length(path, rows.line_num, len(row), len(header))))
     except csv.Error as error:
@@ -130,27 +139,40 @@ def with_files(clips: Sequence[Clip], where: str, *, what: str, available_only: 
     return tuple(found)
 
 
-def find_video_files(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+def find_video_files(clips: Sequence[Clip], on_problem: OnProblem = refuse) -> tuple[list[Clip], list[Clip]]:
     """The clips that have a file, each with its path; and those that have none.
 
-    A clip's path may lack its suffix or have another: without the very file, a video file with the same stem next to it is taken.
+    A clip's path may lack its suffix or have another: without the very file, the video file with the same stem next to it is taken.
+    Two such files are a problem that names both, and the clip is left out.
     """
     files = _files_in({clip.path.parent for clip in clips})
     same_stem = _videos_by_stem(files)
     found, missing = [], []
     for clip in clips:
-        videos = same_stem.get(clip.path.with_suffix(""), [])
+        videos = same_stem.get(_without_video_suffix(clip.path), [])
         if clip.path in files:
             found.append(clip)
+        elif len(videos) > 1:
+            sentence = (
+                f"{clip.id}: {videos[0]} and {videos[1].name} may both be its file. "
+                "Name the file with its suffix in the captions, or remove one."
+            )
+            on_problem(Problem("name", sentence))
         elif videos:
-            found.append(replace(clip, path=videos[-1]))
+            found.append(replace(clip, path=videos[0]))
         else:
             missing.append(clip)
     return found, missing
 
 
 def _files_in(folders: Iterable[Path]) -> set[Path]:
-    return {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    return {Path(entry) for folder in folders if folder.is_dir() for entry in os.scandir(folder) if not entry.is_dir()}
+
+
+def _without_video_suffix(path: Path) -> Path:
+    from stap.video.files import VIDEO_SUFFIXES
+
+    return path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path
 
 
 def _videos_by_stem(files: Iterable[Path]) -> dict[Path, list[Path]]:
@@ -185,16 +207,35 @@ def _utf16(path: Path, sign: str, expected: str, encoding: str) -> Problem:
 
 
 def _not_utf8(path: Path, content: bytes, expected: str) -> Iterator[Problem]:
-    """A problem a line that is not UTF-8."""
+    """A problem per line that is not UTF-8."""
+    wrong: list[tuple[int, bytes, UnicodeDecodeError]] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         try:
             line.decode()
         except UnicodeDecodeError as error:
-            yield Problem(
-                "encoding",
-                f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at {error.start} of the line). Expected {expected}. "
-                f"Convert it, for example: iconv -f latin1 -t utf-8 {path.name}",
-            )
+            wrong.append((number, line, error))
+    # Latin-1 has control characters where Windows' code page has quotation marks and dashes, which texts hold.
+    encoding = "cp1252" if any(re.search(rb"[\x80-\x9f]", line) for _, line, _ in wrong) else "latin1"
+    for number, line, problem in wrong:
+        yield Problem(
+            "encoding",
+            f"{path}, line {number}: not UTF-8 (byte {line[problem.start]:#04x} at {problem.start} of the line). Expected {expected}. "
+            f"Convert it, for example: iconv -f {encoding} -t utf-8 {path.name}",
+        )
+
+
+def _check_separator(path: Path, header: Sequence[str], separator: str) -> None:
+    """Raise CorpusError for a table with another separator, whose first line is then a single name."""
+    other = next((mark for mark in SEPARATORS if len(header) == 1 and mark != separator and mark in header[0]), None)
+    if other is not None:
+        raise CorpusError(
+            f"{path}: the first line, {header[0]!r}, has {SEPARATORS[other]} between its columns. "
+            f"Expected {SEPARATORS[separator]} in a {path.suffix} file. Save the table with {SEPARATORS[separator]}."
+        )
+
+
+def _numbered(header: Sequence[str]) -> list[str]:
+    return [name if (count := header[:place].count(name)) == 0 else f"{name}{count + 1}" for place, name in enumerate(header)]
 
 
 def _wrong_length(path: Path, line: int, found: int, expected: int) -> str:

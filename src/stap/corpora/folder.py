@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ from typing import Any
 
 from stap.corpora.corpus import SPLITS, Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_rows, read_text
-from stap.corpora.problems import OnProblem, Problem
+from stap.corpora.problems import OnProblem, Problem, listed
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
@@ -29,6 +30,8 @@ __all__ = ["drawn_splits", "read_annotations"]
 TABLES = ("captions.csv", "captions.tsv", "captions.jsonl")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LAYOUT = "a table of captions (.csv, .tsv or .jsonl) with the columns video and caption, and split if you like"
+VIDEO_COLUMNS = ("video", "file")
+CAPTION_COLUMN = re.compile(r"captions?([ _-]?\d+)?")
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train", "training": "train", "validation": "validation", "validate": "validation", "valid": "validation",
     "val": "validation", "dev": "validation", "test": "test", "testing": "test",
@@ -70,7 +73,7 @@ def read_annotations(settings: CorpusSettings, on_problem: OnProblem) -> Annotat
     clips = [
         Clip(
             _stem(name),
-            videos / (name if _has_suffix(name) else f"{name}.mp4"),
+            videos / name,
             video.split or drawn[name],
             tuple(video.captions),
         )
@@ -105,10 +108,34 @@ def _rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
     if file.suffix.lower() == ".jsonl":
         yield from _json_rows(file, on_problem)
     elif file.suffix.lower() in SEPARATORS:
-        for line, row in read_rows(file, (), LAYOUT, on_problem, separator=SEPARATORS[file.suffix.lower()]):
-            yield from _row(f"{file}, line {line}", row, on_problem)
+        yield from _table_rows(file, on_problem)
     else:
         raise CorpusError(f"{file}: the suffix {file.suffix or '(none)'} is not known. Expected {LAYOUT}.")
+
+
+def _table_rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
+    unread: list[str] = []
+    for line, row in read_rows(file, (), LAYOUT, on_problem, separator=SEPARATORS[file.suffix.lower()]):
+        where = f"{file}, line {line}"
+        if not row.keys() & set(VIDEO_COLUMNS) or not _captions(row):
+            on_problem(_without_columns(where, row))  # once: the first line is to blame for all the others
+            return
+        unread = [name for name in row if name not in (*VIDEO_COLUMNS, "split") and not CAPTION_COLUMN.fullmatch(name)]
+        yield from _row(where, row, on_problem)
+    if unread:
+        sentence = f"{file}: {listed(unread)} in the first line: not read. Captions are read from caption, caption2 ..."
+        on_problem(Problem("line", sentence, is_error=False))
+
+
+def _captions(content: Mapping[str, Any]) -> list[Any]:
+    """What stands under caption, captions, caption2, caption_3 ...: the captions of a line."""
+    given = [value for name, value in content.items() if CAPTION_COLUMN.fullmatch(str(name))]
+    return [one for value in given for one in (value if isinstance(value, list) else [value])]
+
+
+def _without_columns(where: str, content: Mapping[str, Any]) -> Problem:
+    names = ", ".join(map(str, content)) or "nothing"
+    return Problem("line", f"{where}: {names} where text in video and caption was expected. Expected {LAYOUT}.")
 
 
 def _json_rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
@@ -125,17 +152,15 @@ def _json_rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
 
 
 def _row(where: str, content: Mapping[str, Any], on_problem: OnProblem) -> Iterator[_Row]:
-    """The captions of a line: one, or several of a list."""
-    video = content.get("video", content.get("file"))
-    captions = content.get("captions", content.get("caption"))
-    captions = captions if isinstance(captions, list) else [captions]
+    """The captions of a line: one, or several of a list or of several columns, of which some may be empty."""
+    video = next((content[name] for name in VIDEO_COLUMNS if name in content), None)
+    captions = _captions(content)
     split = content.get("split") or ""
     if not all(isinstance(value, str) for value in (video, split, *captions)) or not captions:
-        names = ", ".join(map(str, content)) or "nothing"
-        on_problem(Problem("line", f"{where}: {names} where text in video and caption was expected. Expected {LAYOUT}."))
+        on_problem(_without_columns(where, content))
         return
-    for caption in captions:
-        yield _Row(where, str(video).strip(), str(caption), split.strip().lower())
+    for caption in [one for one in captions if one.strip()] or captions[:1]:
+        yield _Row(where, str(video).strip(), caption, split.strip().lower())
 
 
 def _is_usable(row: _Row, on_problem: OnProblem) -> bool:

@@ -9,8 +9,8 @@ import difflib
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from stap.errors import FeatureError
 from stap.features.shapes import check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
 from stap.files import sha256_of_file
-from stap.importers.array_files import FoundArray, find_files, list_arrays, read_array
+from stap.importers.array_files import FILES_OF_A_VIDEO, FoundArray, find_files, list_arrays, read_array
 from stap.recipes.streams import AXES, StreamSpec
 
 __all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
@@ -111,7 +111,7 @@ def open_imported(folder: Path, stream: str) -> FeatureStore:
 def read_mapping(file: Path) -> dict[str, str]:
     """Lines of two ids, with a space between, as a dictionary from the first to the second. Raises FeatureError."""
     try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise FeatureError(
             f"{file}: cannot be read ({error}). Name a text file of lines 'source id, space, new id'."
@@ -134,9 +134,14 @@ def _check_stream(stream: str) -> None:
 
 
 def _listed(files: Sequence[tuple[str, Path]], failed: list[tuple[str, str]]) -> Iterator[FoundArray]:
+    """The arrays; of files of one video each, two of one name in two folders have the folders in the ids of all."""
+    paths = [PurePosixPath(name).with_suffix("") for name, file in files if file.suffix.lower() in FILES_OF_A_VIDEO]
+    have_folders = len({path.name for path in paths}) < len(set(paths))
     for name, file in files:
         try:
-            yield from list_arrays(file)
+            for array in list_arrays(file):
+                is_named = have_folders and file.suffix.lower() in FILES_OF_A_VIDEO
+                yield replace(array, video_id=PurePosixPath(name).with_suffix("").as_posix()) if is_named else array
         except FeatureError as error:
             failed.append((name, str(error)))
 

@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises OSError if it cannot be read or is no plain file, ValueError if it is no JSON in UTF-8."""
     if path.exists() and not path.is_file():
         raise OSError(None, "no plain file", str(path))
-    return parse_json(path.read_bytes().decode("utf-8"))
+    return parse_json(path.read_bytes().decode("utf-8-sig"))
 
 
 def parse_json(text: str, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stap.errors import FeatureError
-from stap.files import one_line
+from stap.files import files_below, one_line
 from stap.importers.pickles import load_arrays_pickle
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["FoundArray", "find_files", "list_arrays", "read_array"]
+__all__ = ["FILES_OF_A_VIDEO", "FoundArray", "find_files", "list_arrays", "read_array"]
 
 HDF5, PICKLES = (".h5", ".hdf5", ".hdf"), (".pkl", ".pickle", ".p")
-SUFFIXES = (*HDF5, ".npy", ".npz", *PICKLES)
+FILES_OF_A_VIDEO = (".npy", ".npz")
+SUFFIXES = (*HDF5, *FILES_OF_A_VIDEO, *PICKLES)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,7 +49,7 @@ def find_files(sources: Sequence[Path]) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            inside = [path for path in files_below(source) if path.suffix.lower() in SUFFIXES]  # not macOS' ._video0.npy
             found += [(path.relative_to(source).as_posix(), path) for path in inside]
             if not inside:
                 raise FeatureError(f"{source}: no file of features in this folder. Expected {', '.join(SUFFIXES)}.")

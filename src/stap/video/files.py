@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stap.errors import VideoError
+from stap.files import files_below
 
 __all__ = ["VIDEO_SUFFIXES", "check_file", "find_videos"]
 
@@ -52,6 +53,10 @@ def check_file(path: Path) -> None:
 def _existing(path: Path) -> Path:
     if path.exists():
         return path
+    if path.is_symlink():
+        raise VideoError(
+            f"{path}: a broken link to '{path.readlink()}', and a video was expected. Bring the file back, or remove the link."
+        )
     hint = (
         f"'{path.parent}' exists; check the name."
         if path.parent.is_dir()
@@ -61,17 +66,13 @@ def _existing(path: Path) -> Path:
 
 
 def _videos_below(folder: Path) -> list[Path]:
-    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and _is_visible(path, folder))
+    videos = [path for path in files_below(folder) if path.suffix.lower() in VIDEO_SUFFIXES or path.is_dir()]
     if not videos:
         raise VideoError(
             f"{folder}: no video in this folder or below it, and files such as .mp4, .mkv, .webm or .avi were expected. "
             "Give another folder, or name the files themselves."
         )
     return videos
-
-
-def _is_visible(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _not_accessible(path: Path, problem: OSError) -> VideoError:

@@ -1,0 +1,37 @@
+"""What lies in a folder and below it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+
+__all__ = ["files_below"]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """What lies in a folder and below it, sorted by path; names that begin with a dot are left out.
+
+    Linked folders are entered too, every folder once, by its own name if it has one here. What cannot be opened is in the list, so that
+    whoever opens it says why: broken links, pipes, and folders that may not be read. Raises OSError if `folder` itself may not be.
+    """
+    found: list[Path] = []
+    folders, links = [folder], deque[Path]()
+    entered: set[tuple[int, int]] = set()
+    while folders or links:
+        current = folders.pop() if folders else links.popleft()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        try:
+            entries = [entry for entry in os.scandir(current) if not entry.name.startswith(".")]
+        except OSError:
+            if current == folder:
+                raise
+            found.append(current)
+            continue
+        links += sorted(current / entry.name for entry in entries if entry.is_symlink() and entry.is_dir())
+        folders += [current / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        found += [current / entry.name for entry in entries if not entry.is_dir()]
+    return sorted(found)
