@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from stap.captioning.model_folder import (
     save_metrics,
     save_weights,
 )
-from stap.errors import CheckpointError, FeatureError
+from stap.errors import CheckpointError, FeatureError, StapError
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
@@ -278,3 +280,79 @@ def test_model_card_says_what_it_is_and_how_to_use_it(folder: Path) -> None:
     assert "\n# tiny\n" in card
     assert "stap caption video.mp4 --model" in card
     assert "| CIDEr | 50.0 |" in card
+
+
+@pytest.mark.parametrize(
+    "given", ["/etc/passwd", "../other/net.safetensors", "net.pth", "motion.safetensors", "backbone.safetensors/../x", ""]
+)
+def test_a_folder_names_no_weights_outside_of_itself(folder: Path, given: str) -> None:
+    edit_json("config.json", lambda content: content["recipe"]["features"].update(weights=given))(folder)
+    assert error_of(CheckpointError, load_run, folder) == (
+        f"{folder}/config.json: features.weights is {given!r}, and a model folder names no file outside of itself; expected "
+        "backbone.safetensors, or pretrained or random. Train again, or copy the weights there as safetensors and correct the line."
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json", "model.safetensors"])
+def test_a_link_out_of_the_folder_is_not_followed(folder: Path, name: str, tmp_path: Path) -> None:
+    (folder / name).rename(tmp_path / "private")
+    (folder / name).symlink_to("../private")
+    assert error_of(CheckpointError, load_run, folder) == (
+        f"{folder}/{name}: a link out of the folder, and a model folder holds its own files. Copy the file there."
+    )
+
+
+def test_the_hub_s_cache_and_a_link_to_the_folder_are_read(folder: Path, tmp_path: Path) -> None:
+    """The Hub's client keeps files as blobs, and a snapshot of links to them."""
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(tmp_path / "models--a--b" / "blobs" / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    load_run(snapshot)
+    (tmp_path / "model").symlink_to(snapshot)
+    load_run(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit_json("config.json", lambda content: content["recipe"]["model"].update(hidden_size=10**5)),
+        edit_json("config.json", lambda content: content["recipe"]["model"].update(hidden_size=10**9)),
+        edit_json("config.json", lambda content: content["recipe"]["model"].update(embedding_size=10**18)),
+        edit_json("config.json", lambda content: content["recipe"]["model"].update(attention_size=10**12)),
+        edit_json("features.json", lambda content: content["grid"].update(feature_size=10**10)),
+        edit_json("features.json", lambda content: content["grid"].update(feature_size=10**30)),
+        edit_json("vocabulary.json", lambda content: content["words"].extend(f"w{number}" for number in range(10**5))),
+    ],
+)
+def test_sizes_are_compared_with_the_weights_before_memory_is_taken(folder: Path, change: Callable[[Path], None]) -> None:
+    change(folder)
+    tracemalloc.start()
+    try:
+        message = error_of(StapError, load_run, folder)
+        assert tracemalloc.get_traced_memory()[1] < 5e7
+    finally:
+        tracemalloc.stop()
+    assert "does not fit config.json" in message or "cannot be built in these sizes" in message
+    assert len(message) < 2000
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "features.json"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "9" * 5000, '{"recipe": NaN}', "{}", "null", '{"grid": {"feature_size": 1e400}}']
+)
+def test_json_of_any_kind_is_one_sentence(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    assert error_of(CheckpointError, load_run, folder).startswith(str(folder))
+
+
+def test_a_named_pipe_is_not_waited_for(folder: Path) -> None:
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        assert (
+            error_of(CheckpointError, load_run, folder)
+            == f"{folder}/{name}: a named pipe, and a file was expected. {COPY_AGAIN}"
+        )

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from stap.captioning.model_card import model_card
 from stap.errors import CheckpointError, ConfigError, FeatureError
+from stap.features.extractor import sections_to_extract
 from stap.features.weights import mismatches
-from stap.files import one_line, write_atomically, write_json
+from stap.files import one_line, parse_json, read_bytes, regular_file, write_atomically, write_json
 from stap.importers import checksums
 from stap.importers.weights import read_weights
 from stap.models.build import build_model
@@ -56,6 +57,8 @@ __all__ = [
 
 # The recipe's section of each extractor -> its weights file.
 WEIGHTS_FILES = {"features": "backbone.safetensors", "motion": "motion.safetensors", "regions": "regions.safetensors"}
+PUBLISHED = ("pretrained", "random")  # weights that are no file
+COPY_AGAIN = "Copy the model folder again, whole."
 PACKAGES = ("stap", "torch", "timm", "numpy")
 
 
@@ -107,23 +110,39 @@ def save_metrics(folder: Path, recipe: Recipe, metrics: Mapping[str, Any]) -> No
 
 
 def load_run(folder: Path | str, device: torch.device | str = "cpu") -> Run:
-    """The model of a folder, on the device and in eval mode. Raises CheckpointError that names the file and what is wrong."""
+    """The model of a folder, on the device and in eval mode. Raises CheckpointError that names the file and what is wrong.
+
+    The folder may be a stranger's: it may name no file outside of itself, and nothing is built before its sizes were compared with those of
+    the weights file.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder. Expected a model folder, as `stap train` writes it.")
     recipe = read_recipe(folder)
     vocabulary = Vocabulary.from_json(_read_text(folder / "vocabulary.json"), source=str(folder / "vocabulary.json"))
     streams = _read_streams(folder / "features.json")
+    weights = _own_file(folder / "model.safetensors")
+    _check_sizes(recipe, vocabulary, streams, weights)
     model = model_for(recipe, vocabulary, streams)
-    _load_weights(model, folder / "model.safetensors")
+    _load_weights(model, weights)
     return Run(model.to(device).eval(), vocabulary, recipe, streams, folder)
 
 
 def model_for(
     recipe: Recipe, vocabulary: Vocabulary, streams: Mapping[str, StreamSpec], label_smoothing: float = 0.0
 ) -> CaptionModel:
-    """The recipe's model for these streams, with fresh weights. Raises ConfigError if it needs another stream."""
-    return build_model(recipe.model, streams, vocabulary_size=len(vocabulary), label_smoothing=label_smoothing)
+    """The recipe's model for these streams, with fresh weights. Raises ConfigError if it needs another stream, or more memory."""
+    try:
+        return build_model(recipe.model, streams, vocabulary_size=len(vocabulary), label_smoothing=label_smoothing)
+    except (
+        RuntimeError,
+        MemoryError,
+        OverflowError,
+        TypeError,
+    ) as error:  # sizes beyond the memory, or beyond PyTorch's integers
+        raise ConfigError(
+            f"the model cannot be built in these sizes ({one_line(error)[:200]}). Lower model.hidden_size."
+        ) from error
 
 
 def check_features(run: Run, streams: Mapping[str, StreamSpec]) -> None:
@@ -151,8 +170,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises CheckpointError if it is missing or damaged: cut short, against its checksum, or with values that are not finite numbers.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.")
+    regular_file(path, CheckpointError, COPY_AGAIN)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -171,7 +189,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """The recipe in a folder's config.json. Raises CheckpointError."""
+    """The recipe in a folder's config.json; its weights files are those in the folder. Raises CheckpointError."""
     path = folder / "config.json"
     settings = _read_json(path).get("recipe")
     if not isinstance(settings, dict):
@@ -180,11 +198,16 @@ def read_recipe(folder: Path) -> Recipe:
         recipe = recipe_from_config(settings, source=str(path))
     except ConfigError as error:
         raise CheckpointError(f"{error}\nLoad the folder with the version of stap that config.json names.") from error
-    carried = {
-        section: settings.model_copy(update={"weights": str(folder / name)})
-        for section, name in WEIGHTS_FILES.items()
-        if (settings := getattr(recipe, section)) is not None and settings.weights == name
-    }
+    carried = {}
+    for section in sections_to_extract(recipe):
+        settings, name = getattr(recipe, section), WEIGHTS_FILES[section]
+        if settings.weights == name:
+            carried[section] = settings.model_copy(update={"weights": str(_own_file(folder / name))})
+        elif settings.weights not in PUBLISHED:
+            raise CheckpointError(
+                f"{path}: {section}.weights is {settings.weights!r}, and a model folder names no file outside of itself; expected {name}, or "
+                f"{' or '.join(PUBLISHED)}. Train again, or copy the weights there as safetensors and correct the line."
+            )
     return recipe.model_copy(update=carried)
 
 
@@ -207,25 +230,48 @@ def _read_streams(path: Path) -> dict[str, StreamSpec]:
     return streams
 
 
+def _check_sizes(recipe: Recipe, vocabulary: Vocabulary, streams: Mapping[str, StreamSpec], path: Path) -> None:
+    """Compare the model, built without memory, with the header of the weights file."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _unusable(path, f"damaged ({one_line(error)})") from error
+    try:
+        with torch.device("meta"):
+            own = model_for(recipe, vocabulary, streams).state_dict()
+            given = {name: torch.empty(shape) for name, shape in shapes.items()}
+    except ConfigError as error:
+        raise CheckpointError(f"{path.parent}: config.json and features.json do not go together: {error}") from error
+    if problems := mismatches(own, given):
+        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems)}")
+
+
 def _load_weights(model: nn.Module, path: Path) -> None:
     weights, _ = read_tensors(path)
-    if problems := mismatches(model.state_dict(), weights):
-        raise _unusable(path, f"does not fit config.json, vocabulary.json and features.json: {'; '.join(problems)}")
     model.load_state_dict(weights)
+
+
+def _own_file(path: Path) -> Path:
+    """The path, if a plain file is there that lies in the folder itself; or where the Hub's client keeps what such a link leads to."""
+    regular_file(path, CheckpointError, COPY_AGAIN)
+    folder, file = path.parent.resolve(), path.resolve()
+    blobs = folder.parent.parent / "blobs"  # <cache>/models--user--name/snapshots/<revision> holds links to its blobs
+    if not file.is_relative_to(folder) and not (folder.parent.name == "snapshots" and file.is_relative_to(blobs)):
+        raise CheckpointError(f"{path}: a link out of the folder, and a model folder holds its own files. Copy the file there.")
+    return path
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file. Copy the model folder again, whole.") from error
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(_own_file(path), CheckpointError, COPY_AGAIN).decode()
+    except UnicodeDecodeError as error:
         raise _unusable(path, f"cannot be read ({one_line(error)})") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_read_text(path))
+        content = parse_json(_read_text(path))
     except json.JSONDecodeError as error:
         raise _unusable(path, f"not JSON ({error})") from error
     if not isinstance(content, dict):
@@ -234,4 +280,4 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _unusable(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(f"{path}: {reason}. Copy the model folder again, whole.")
+    return CheckpointError(f"{path}: {reason}. {COPY_AGAIN}")

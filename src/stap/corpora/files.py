@@ -16,6 +16,7 @@ from typing import Any
 from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
+from stap.files import parse_json, read_bytes
 
 __all__ = [
     "check_folder",
@@ -43,7 +44,7 @@ def check_folder(root: Path, expected: str) -> Path:
 def find_files(root: Path | None, given: Sequence[Path], expected: str) -> list[Path]:
     """The given caption files, relative ones inside `root`. Raises CorpusError if one is missing."""
     paths = [file if root is None or file.is_absolute() else root / file for file in given]
-    missing = [str(path) for path in paths if not path.is_file()]
+    missing = [str(path) for path in paths if not path.exists()]  # what is no file is refused when it is read
     if missing:
         raise CorpusError(f"{listed(missing)}: no such file. Expected {expected}.")
     for first, second in combinations(paths, 2):
@@ -77,7 +78,7 @@ def read_text(path: Path, expected: str, on_problem: OnProblem = refuse) -> str:
 def read_json(path: Path, expected: str, on_problem: OnProblem = refuse) -> Any:
     """The value in a JSON file. Raises CorpusError if it is none."""
     try:
-        return json.loads(read_text(path, expected, on_problem))
+        return parse_json(read_text(path, expected, on_problem))
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}: not JSON (line {error.lineno}: {error.msg}). Expected {expected}.") from error
 
@@ -190,12 +191,7 @@ def _article(noun: str) -> str:
 
 
 def _read_bytes(path: Path, expected: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CorpusError(f"{path}: no such file. Expected {expected}.") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror}). Expected {expected}.") from error
+    return read_bytes(path, CorpusError, f"Expected {expected}.")
 
 
 def _utf16(path: Path, sign: str, expected: str, encoding: str) -> Problem:

@@ -23,6 +23,7 @@ from stap.corpora.corpus import SPLITS, Annotations, Clip, Split
 from stap.corpora.files import check_folder, find_files, read_rows, read_text
 from stap.corpora.problems import OnProblem, Problem, listed
 from stap.errors import CorpusError
+from stap.files import parse_json
 from stap.recipes.settings import CorpusSettings
 
 __all__ = ["drawn_splits", "read_annotations"]
@@ -144,7 +145,7 @@ def _json_rows(file: Path, on_problem: OnProblem) -> Iterator[_Row]:
             continue
         where = f"{file}, line {number}"
         try:
-            content = json.loads(line)
+            content = parse_json(line)
         except json.JSONDecodeError as error:
             on_problem(Problem("line", f"{where}: not JSON ({error.msg}). Expected an object per line with video and caption."))
             continue

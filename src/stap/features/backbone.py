@@ -77,9 +77,14 @@ def build_backbone(
     options |= _size_options(name, options, image_size)
     if weights == "pretrained":
         return _create(name, options, pretrained=True).eval()
+    if weights == "random":
+        return _create(name, options).eval()
+    tensors = read_weights(Path(weights))
+    if options:  # a stranger's may ask for a network beyond any memory: it is compared with the weights before it is built
+        with torch.device("meta"):
+            load_weights(_create(name, options), tensors, network_name=name, source=weights, advice=ADVICE)
     network = _create(name, options)
-    if weights != "random":
-        load_weights(network, read_weights(Path(weights)), network_name=name, source=weights, advice=ADVICE)
+    load_weights(network, tensors, network_name=name, source=weights, advice=ADVICE)
     return network.eval()
 
 
@@ -170,7 +175,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) 
         if pretrained:
             return create_pretrained(name, options)
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
-    except TypeError as error:
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise ConfigError(
             f"features.backbone_options: {name} does not take {dict(options)} ({one_line(error)}). See timm's page of this model."
         ) from error

@@ -20,12 +20,13 @@ from torch import Tensor
 from stap.errors import FeatureError
 from stap.features.shapes import check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
-from stap.files import sha256_of_file
+from stap.files import read_bytes, sha256_of_file
 from stap.importers.array_files import FILES_OF_A_VIDEO, FoundArray, find_files, list_arrays, read_array
 from stap.recipes.streams import AXES, StreamSpec
 
 __all__ = ["ImportReport", "import_features", "open_imported", "read_mapping"]
 
+MAPPING = "Name a text file of lines 'source id, space, new id'."
 REMEDY = "Check the stream and the source."
 
 
@@ -111,11 +112,10 @@ def open_imported(folder: Path, stream: str) -> FeatureStore:
 def read_mapping(file: Path) -> dict[str, str]:
     """Lines of two ids, with a space between, as a dictionary from the first to the second. Raises FeatureError."""
     try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FeatureError(
-            f"{file}: cannot be read ({error}). Name a text file of lines 'source id, space, new id'."
-        ) from error
+        text = read_bytes(file, FeatureError, MAPPING).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FeatureError(f"{file}: cannot be read ({error}). {MAPPING}") from error
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     ids: dict[str, str] = {}
     for number, words in enumerate(lines, start=1):
         if len(words) != 2 or words[0] in ids:

@@ -13,6 +13,7 @@ from stap.errors import StapError
 
 __all__ = ["parse_json", "read_bytes", "read_json", "regular_file", "sha256_of_file"]
 
+ABSENT = "no such file"
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -22,15 +23,17 @@ KINDS = {
 }
 
 
-def regular_file(path: Path, error_type: type[StapError] = StapError, advice: str = "Name a file.") -> Path:
+def regular_file(
+    path: Path, error_type: type[StapError] = StapError, advice: str = "Name a file.", absent: str = ABSENT
+) -> Path:
     """The path, if a plain file is there, or a link to one. Reading a pipe or a device could wait, or go on, for ever.
 
-    Raises error_type, FileNotFoundError too as that.   advice: the end of its message.
+    Raises error_type.   advice: the end of its message.   absent: what it says where there is nothing.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError as error:
-        raise error_type(f"{path}: no such file. {advice}") from error
+        raise error_type(f"{path}: {absent}. {advice}") from error
     except (OSError, ValueError) as error:  # a folder that may not be entered, a name too long or with a zero byte
         raise error_type(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). {advice}") from error
     if kind != stat.S_IFREG:
@@ -38,10 +41,12 @@ def regular_file(path: Path, error_type: type[StapError] = StapError, advice: st
     return path
 
 
-def read_bytes(path: Path, error_type: type[StapError] = StapError, advice: str = "Name a file.") -> bytes:
-    """The content of a plain file. Raises error_type."""
+def read_bytes(
+    path: Path, error_type: type[StapError] = StapError, advice: str = "Name a file.", absent: str = ABSENT
+) -> bytes:
+    """The content of a plain file. Raises error_type, see `regular_file`."""
     try:
-        return regular_file(path, error_type, advice).read_bytes()
+        return regular_file(path, error_type, advice, absent).read_bytes()
     except OSError as error:
         raise error_type(f"{path}: cannot be read ({error.strerror or error}). {advice}") from error
 
@@ -54,25 +59,30 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The value of a JSON text, as the standard has it. Raises ValueError for anything else.
+    """The value of a JSON text, as the standard has it. Raises json.JSONDecodeError for anything else.
 
     That is also for what Python reads beyond the standard, NaN and Infinity, for nesting that exhausts its stack, and for whole numbers of
     more digits than it converts.
     """
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=object_pairs_hook)
+    except json.JSONDecodeError:
+        raise
     except RecursionError:
-        raise ValueError("its values are nested too deep") from None
+        reason = "its values are nested too deep"
+    except ValueError as error:
+        reason = str(error).partition(";")[0]
+    raise json.JSONDecodeError(reason, text, 0)
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which is no number of JSON")
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"it holds a number that is too large ({digits[:20]})")
+        raise ValueError(f"the number {digits[:20]} is too large")
     return number
 
 

@@ -17,9 +17,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from stap.errors import ConfigError
-from stap.files import one_line
+from stap.files import one_line, read_bytes
 from stap.recipes.retired import RETIRED, SUCCESSORS, without_retired
 from stap.recipes.settings import Recipe, section_of
+from stap.recipes.yaml_text import parse_yaml
 
 __all__ = ["built_in_recipes", "load_recipe", "recipe_from_config", "recipe_from_dict", "recipe_to_yaml"]
 
@@ -94,7 +95,7 @@ def _recipe_path(name_or_path: str | Path, folder: Path) -> Path:
     if str(name_or_path) in built_in:
         return built_in[str(name_or_path)]
     path = folder / name_or_path
-    if path.is_file():
+    if path.exists():  # what is no file is refused when it is read
         return path
     near = _nearest(str(name_or_path), built_in)
     raise ConfigError(f"{name_or_path}: no such recipe file or built-in recipe{near}. Built in: {', '.join(built_in)}.")
@@ -122,12 +123,11 @@ def _with_bases(path: Path) -> _Files:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    expected = "Expected `section:` lines with settings under them."
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as YAML: {one_line(error)}. Expected `section:` lines with settings under them."
-        ) from error
+        settings = parse_yaml(read_bytes(path, ConfigError, expected).decode("utf-8-sig"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {one_line(error)}. {expected}") from error
     if settings is not None and not isinstance(settings, dict):
         raise ConfigError(
             f"{path}: holds a {type(settings).__name__}, expected settings in sections ({', '.join(Recipe.model_fields)})."
@@ -154,8 +154,8 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"{override!r}: expected section.key=value, for example training.epochs=20.")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        parsed = parse_yaml(value)
+    except ValueError as error:
         raise ConfigError(f"{override!r}: the value cannot be read: {one_line(error)}.") from error
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text; people mean the number
         with contextlib.suppress(ValueError):

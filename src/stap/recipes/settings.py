@@ -40,10 +40,24 @@ Precision = Literal["float32", "bfloat16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+# Limits beyond which a setting is a slip, or an attack by a stranger's model folder.
+MOST_FRAMES, LONGEST_SIDE = 10_000, 4096
+Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+LARGEST = 2**63 - 1  # of a seed; no size comes near
+
+
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_whole_number_is_absurd(cls, given: Any) -> Any:
+        """Sizes and counts beyond any machine are a slip, or an attack by a stranger's model folder."""
+        if isinstance(given, int) and given > LARGEST:
+            raise ValueError(f"expected at most {LARGEST:,}")
+        return given
 
 
 def section_of(field: FieldInfo) -> type[Section] | None:
@@ -131,10 +145,12 @@ class FeatureSettings(Section):
         "pretrained",
         description="pretrained (timm's, from the Hugging Face Hub), or a .safetensors, .pth or VSE++ .pth.tar file",
     )
-    frames: int = Field(30, ge=1, description="frames per video, uniform in presentation time (L-STAP: 30)")
-    image_size: int | None = Field(224, ge=16, description="side of the square input in pixels; empty: the backbone's own")
+    frames: int = Field(30, ge=1, le=MOST_FRAMES, description="frames per video, uniform in presentation time (L-STAP: 30)")
+    image_size: int | None = Field(
+        224, ge=16, le=LONGEST_SIDE, description="side of the square input in pixels; empty: the backbone's own"
+    )
     crop: float | None = Field(
-        None, gt=0, le=1, description="centre crop as a share of the resized frame; empty: the backbone's own"
+        None, ge=0.1, le=1, description="centre crop as a share of the resized frame; empty: the backbone's own"
     )
     mean: tuple[float, float, float] | None = Field(
         None, description="pixel mean (0..1) of red, green and blue; empty: the backbone's own"
@@ -175,21 +191,27 @@ class MotionSettings(Section):
         None, description="sampling rate in frames per second; native: every frame of the file; empty: the network's own"
     )
     clip_frames: int | None = Field(
-        None, ge=1, description="frames per clip; empty: the network's own, and for i3d with per: video the whole video"
+        None,
+        ge=1,
+        le=MOST_FRAMES,
+        description="frames per clip; empty: the network's own, and for i3d with per: video the whole video",
     )
     clip_stride: int | None = Field(
-        None, ge=1, description="frames between the starts of consecutive clips; empty: the network's own"
+        None, ge=1, le=MOST_FRAMES, description="frames between the starts of consecutive clips; empty: the network's own"
     )
     frames_per_pass: int = Field(
         768,
         ge=64,
+        le=MOST_FRAMES,
         description="i3d with per: video: limit in frames above which a video is split into equal pieces, to save memory",
     )
-    resize: int | tuple[int, int] | None = Field(
+    resize: Side | tuple[Side, Side] | None = Field(
         None,
         description="resized shorter side in pixels, or [height, width] without regard to proportions; empty: the network's own",
     )
-    image_size: int | None = Field(None, ge=16, description="side of the centre crop in pixels; empty: the network's own")
+    image_size: int | None = Field(
+        None, ge=16, le=LONGEST_SIDE, description="side of the centre crop in pixels; empty: the network's own"
+    )
     mean: tuple[float, float, float] | None = Field(
         None, description="pixel mean (0..1) of red, green and blue; empty: the network's own"
     )
@@ -213,7 +235,7 @@ class RegionSettings(Section):
         "fasterrcnn_mobilenet_v3_large_320_fpn",
     ] = Field("fasterrcnn_resnet50_fpn", description="Faster R-CNN of torchvision")
     weights: str = Field("pretrained", description="pretrained (torchvision's, on COCO), or a .safetensors or .pth file")
-    frames: int = Field(28, ge=1, description="frames per video, uniform in presentation time (STAT: 28)")
+    frames: int = Field(28, ge=1, le=MOST_FRAMES, description="frames per video, uniform in presentation time (STAT: 28)")
     regions: int = Field(8, ge=1, le=100, description="N: regions per frame, those with the highest scores (STAT: 8)")
     min_score: float = Field(0.05, ge=0, lt=1, description="score threshold of a region (torchvision: 0.05)")
     duplicate_overlap: float = Field(
@@ -223,7 +245,7 @@ class RegionSettings(Section):
         description="IoU threshold of class-agnostic non-maximum suppression",
     )
     image_size: int | None = Field(
-        None, ge=32, description="shorter side of the input in pixels; empty: the detector's own (800 or 320)"
+        None, ge=32, le=LONGEST_SIDE, description="shorter side of the input in pixels; empty: the detector's own (800 or 320)"
     )
     stored_as: Literal["float16", "float32"] = Field("float16", description="number format of the features on disk")
 
@@ -253,7 +275,10 @@ class STATSettings(Section):
         "attention", description="pooling over time for each word; mean is an ablation"
     )
     positions: int | None = Field(
-        28, ge=1, description="stat: length in time to which each stream is cut or padded; empty: all, with mask_attention"
+        28,
+        ge=1,
+        le=MOST_FRAMES,
+        description="stat: length in time to which each stream is cut or padded; empty: all, with mask_attention",
     )
     project_global: bool = Field(
         False, description="stat: project global vectors to hidden_size if they have another size (not in the paper)"
@@ -433,8 +458,8 @@ class TrainingSettings(Section):
 class DecodingSettings(Section):
     """Beam search."""
 
-    beam_width: int = Field(5, ge=1, description="hypotheses that are kept; 1: greedy")
-    max_words: int = Field(30, ge=1, description="words of the longest caption")
+    beam_width: int = Field(5, ge=1, le=1000, description="hypotheses that are kept; 1: greedy")
+    max_words: int = Field(30, ge=1, le=1000, description="words of the longest caption")
     length_normalisation: float = Field(0.0, ge=0, description="power of the length that divides the log-probability; 0: off")
     no_repeat_ngram: int = Field(0, ge=0, description="words of the n-grams that a caption may not repeat; 0: off")
     shrinking_beam: bool = Field(

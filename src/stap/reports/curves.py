@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stap.errors import CheckpointError
+from stap.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def run_curves(folder: Path) -> list[Curve]:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder. Expected one that `stap train` or `stap pretrain` wrote.")
     try:
-        history = json.loads(file.read_text(encoding="utf-8"))["history"]
+        history = read_json(file)["history"]
         found = pretraining_curves(history) if history and "recall" in history[0] else training_curves(history)
     except FileNotFoundError as error:
         raise CheckpointError(f"{file}: no such file. It is written after the first epoch of training.") from error

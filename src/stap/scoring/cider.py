@@ -15,6 +15,7 @@ nothing else: `CIDEr-fixed-df` here. (Vedantam's own code, github.com/vrama91/ci
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections import Counter
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
-from stap.files import write_atomically
+from stap.files import parse_json, read_bytes, write_atomically
 from stap.scoring.measures import PerCaption, Table, mean_score, pycocoevalcap
 from stap.text.ptb import PTBTokenizer
 
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 FIXED = "CIDEr-fixed-df"
+ABSENT = "cannot be read (No such file or directory)"
+MOST_EXPANDED = 100  # times the size of the compressed file; those of whole corpora expand to 4 times theirs
 _FORMAT = "document frequencies of n-grams, 1 to 4 words, Penn Treebank tokens of Stanford CoreNLP 3.4.1 without punctuation"
 
 
@@ -86,15 +89,24 @@ def read_document_frequencies(path: Path | str) -> DocumentFrequencies:
     """Read a file of write_document_frequencies. Raises ScoringError for anything else, or a damaged file."""
     path = Path(path)
     try:
-        content = json.loads(gzip.decompress(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise ScoringError(f"{path}: cannot be read ({error.strerror}). Name a file with document frequencies.") from error
+        content = parse_json(
+            _decompressed(read_bytes(path, ScoringError, "Name a file with document frequencies.", ABSENT)).decode()
+        )
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ScoringError(_not_frequencies(path)) from error
     if not _is_valid(content):
         raise ScoringError(_not_frequencies(path))
     counts = {tuple(ngram.split(" ")): count for ngram, count in content["ngrams"].items()}
     return DocumentFrequencies(content["videos"], counts, content["corpus"])
+
+
+def _decompressed(content: bytes) -> bytes:
+    """Raises ValueError where a few bytes would become more than any file of document frequencies."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        text = file.read(MOST_EXPANDED * len(content))
+        if file.read(1):
+            raise ValueError(f"it expands to more than {MOST_EXPANDED} times its size")
+    return text
 
 
 def is_frequencies_file(name: str) -> bool:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
+from stap.files import parse_json, read_bytes
 
 __all__ = ["entries", "entries_of_lines", "fields", "lines", "read_json", "read_text", "texts", "unwrap"]
 
+ABSENT = "cannot be read (No such file or directory)"
 ID_KEYS = ("video_id", "image_id", "id", "video", "path")
 CAPTION_KEYS = ("caption", "sentence", "text", "description")
 
@@ -33,7 +35,7 @@ def entries_of_lines(path: Path, shapes: str) -> Iterator[tuple[str, Any]]:
     """The same of a file with a JSON object per line."""
     for number, line in lines(path):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except json.JSONDecodeError as error:
             raise ScoringError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}). {shapes}") from error
         yield _pair(f"{path}, line {number}", entry, shapes)
@@ -91,7 +93,7 @@ def read_json(path: Path, shapes: str) -> Any:
         return seen
 
     try:
-        return json.loads(read_text(path), object_pairs_hook=once)
+        return parse_json(read_text(path), once)
     except json.JSONDecodeError as error:
         raise ScoringError(f"{path}: not JSON ({error}). {shapes}") from error
 
@@ -99,9 +101,7 @@ def read_json(path: Path, shapes: str) -> Any:
 def read_text(path: Path) -> str:
     """The text of a file, without a byte-order mark at its start. Raises ScoringError if it cannot be read or is not UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ScoringError(f"{path}: cannot be read ({error.strerror}). Name a file with captions.") from error
+        return read_bytes(path, ScoringError, "Name a file with captions.", ABSENT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ScoringError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
 

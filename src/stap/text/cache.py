@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import StapError
-from stap.files import write_atomically
+from stap.files import read_json, write_atomically
 
 __all__ = ["cache_folder", "digest", "read", "write"]
 
@@ -39,7 +39,7 @@ def read(kind: str, key: str) -> Any | None:
     """The content under this kind and key; None without a file, or if the file is damaged."""
     path = _path(kind, key)
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
         if record["sha256"] == digest(record["content"]):
             return record["content"]
     except FileNotFoundError:

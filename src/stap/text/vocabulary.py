@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stap.errors import CheckpointError, CorpusError
+from stap.files import parse_json
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 from stap.text.words import tokenize
 
@@ -82,7 +83,7 @@ class Vocabulary:
     def from_json(cls, text: str, source: str = "vocabulary.json") -> Vocabulary:
         """What `to_json` wrote. Raises CheckpointError that names `source`."""
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except json.JSONDecodeError as error:
             raise CheckpointError(
                 f"{source}: not JSON ({error}). Copy the file again from where the model was trained."

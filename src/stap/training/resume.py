@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stap.captioning.model_folder import read_tensors, write_tensors
 from stap.errors import CheckpointError, ConfigError
+from stap.files import parse_json
 from stap.recipes.settings import Recipe
 from stap.recipes.streams import differences
 
@@ -89,13 +90,13 @@ def load_state(
     Raises CheckpointError if there is none or it is damaged, ConfigError if it was made with other settings or data.
     """
     path = state_file(run)
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"{run}: no training to continue ({path.relative_to(run)} is missing). Leave out --resume to begin one."
         )
     tensors, metadata = read_tensors(path)
     try:
-        header = json.loads(metadata["stap"])
+        header = parse_json(metadata["stap"])
         _check_begun_with(run, _begun_with(recipe, data), header["begun_with"])
         progress = Progress(**header["progress"] | {"history": tuple(header["progress"]["history"])})
         model.load_state_dict(_under("model.", tensors))
