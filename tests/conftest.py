@@ -10,7 +10,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from av.video.frame import VideoFrame
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run here as Python
 
 _BITS = 12  # a frame's number as a row of black and white bars, lowest bit first
 _BAR_WIDTH, _HEIGHT = 8, 32

@@ -59,6 +59,7 @@ def _lrcn(settings: ModelSettings, feature_size: int) -> LRCN:
         motion_size=settings.motion_size,
         forget_bias=settings.forget_bias,
         memory_frames=settings.memory_frames,
+        implementation=settings.implementation,
     )
 
 
@@ -71,4 +72,5 @@ def _lstap(settings: ModelSettings, feature_size: int) -> LSTAP:
         motion_size=settings.motion_size,
         forget_bias=settings.forget_bias,
         memory_frames=settings.memory_frames,
+        implementation=settings.implementation,
     )

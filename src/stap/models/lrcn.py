@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from stap.models.lstap import LSTAP, Pooled
+from stap.models.lstap import LSTAP, Implementation, Pooled
 
 __all__ = ["LRCN"]
 
@@ -24,6 +24,7 @@ class LRCN(nn.Module):
         motion_size: int | None = None,
         forget_bias: float = 0.0,
         memory_frames: int | None = None,
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__()
         self.lstm = LSTAP(
@@ -33,6 +34,7 @@ class LRCN(nn.Module):
             motion_size=motion_size,
             forget_bias=forget_bias,
             memory_frames=memory_frames,
+            implementation=implementation,
         )
 
     def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:

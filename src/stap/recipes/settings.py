@@ -348,6 +348,11 @@ class ModelSettings(Section):
         description="lstap, lrcn, lstap-stat: longest memory in frames of chrono initialisation, which then sets the encoder's gate biases "
         "(Tallec & Ollivier 2018, section 2; not in the paper); empty: forget_bias",
     )
+    implementation: Literal["auto", "reference", "fused"] = Field(
+        "auto",
+        description="L-STAP's recurrence; reference: the equations as they are written; fused: the same numbers to rounding, in less time and "
+        "memory; auto: fused wherever it can run",
+    )
     matching_weight: float = Field(0.4, ge=0, description="weight of the matching loss, equation (28); 0: off")
     margin: float = Field(0.2, ge=0, description="margin of the ranking loss (not stated in the paper; VSE++: 0.2)")
     negatives: Literal["hardest", "all", "violations"] = Field(

@@ -1,0 +1,77 @@
+"""The fused recurrences equal the text of the equations, forward and backward; the GPU's kernels run in Triton's interpreter here."""
+
+import importlib
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from stap.models.fused_recurrence import fused_recurrence
+from stap.models.lstap import LSTAP, RecurrenceWeights, choose_recurrence, pooled_recurrence
+
+B, T, R, D, H, A = 3, 4, 5, 6, 8, 4
+
+
+@pytest.fixture(scope="module")
+def gpu_module() -> ModuleType:
+    """The GPU's module; tests/conftest.py has its kernels interpreted where there is no GPU."""
+    pytest.importorskip("triton")
+    return importlib.import_module("stap.models.fused_recurrence_gpu")
+
+
+def results(recurrence, pooling: str, dtype: torch.dtype, device: str = "cpu", again: bool = False) -> list[Tensor]:
+    """Outputs and every gradient, in float64."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype).requires_grad_()
+
+    rows = 4 * H + (A if pooling == "attention" else 0)
+    grid, h, c = random(B, T, R, D), random(B, H), random(B, H)
+    weights = RecurrenceWeights(random(rows, D), random(rows), random(rows, H), random(A) if pooling == "attention" else None)
+    padding = torch.tensor([[False] * T, [False, False, True, True], [False, True, False, False]], device=device)
+    states, cells, local = recurrence(grid, weights, h, c, padding)
+    loss = (states * random(B, T, H).detach()).sum() + (cells * random(B, T, H).detach()).sum()
+    inputs = [t for t in (grid, h, c, *weights) if t is not None]
+    gradients = torch.autograd.grad(loss, inputs, retain_graph=again)
+    if again:
+        gradients = torch.autograd.grad(loss, inputs)
+    return [t.detach().cpu().double() for t in (states, cells, local, *gradients)]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_by_hand_equals_the_equations(pooling: str, again: bool) -> None:
+    expected = results(pooled_recurrence, pooling, torch.float64)
+    for one, other in zip(expected, results(fused_recurrence, pooling, torch.float64, again=again), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_kernels_equal_the_equations(pooling: str, again: bool, gpu_module: ModuleType) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    expected = results(pooled_recurrence, pooling, torch.float64)
+    found = results(gpu_module.fused_recurrence, pooling, torch.float32, device, again)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-4, atol=2e-5)
+
+
+def test_units_in_several_blocks(gpu_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_module, "_blocks", lambda R, H: (8, 4))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    expected = results(pooled_recurrence, "attention", torch.float64)
+    for one, other in zip(expected, results(gpu_module.fused_recurrence, "attention", torch.float32, device), strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-4, atol=2e-5)
+
+
+def test_the_switch_chooses() -> None:
+    cpu = torch.device("cpu")
+    assert choose_recurrence("reference", cpu) is pooled_recurrence
+    assert choose_recurrence("auto", cpu) is choose_recurrence("fused", cpu) is fused_recurrence
+    module = LSTAP(D, H, implementation="reference")
+    grid = torch.randn(2, 3, 4, D)
+    expected = module(grid).states
+    module.implementation = "fused"
+    torch.testing.assert_close(module(grid).states, expected, rtol=1e-5, atol=1e-6)
