@@ -29,8 +29,8 @@ from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
 from stap.recipes.streams import StreamSpec
-from stap.text.vocabulary import Vocabulary
 from stap.video import write_video
+from vocabularies import vocabulary_of
 
 SENTENCES = ["a red square moves to the left", "the blue square grows", "a square spins and then stops"]
 
@@ -63,7 +63,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     extractor = GridExtractor(recipe.features)
-    vocabulary = Vocabulary.build(SENTENCES)
+    vocabulary = vocabulary_of(SENTENCES)
     model = build_model(recipe.model, {"grid": StreamSpec("grid", extractor.feature_size)}, vocabulary_size=len(vocabulary))
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)  # so that videos get different captions

@@ -22,9 +22,9 @@ from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings, ModelSettings
 from stap.recipes.streams import StreamSpec
-from stap.text.vocabulary import Vocabulary
+from vocabularies import vocabulary_of
 
-VOCABULARY = Vocabulary.build(["a red ball rises", "the blue cube falls then spins"])
+VOCABULARY = vocabulary_of(["a red ball rises", "the blue cube falls then spins"])
 
 
 @pytest.fixture

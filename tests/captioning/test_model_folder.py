@@ -27,11 +27,11 @@ from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
 from stap.recipes.streams import StreamSpec
-from stap.text.vocabulary import Vocabulary
+from vocabularies import vocabulary_of
 
 FINGERPRINT = {"grid": {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6}}
 STREAMS = {"grid": StreamSpec.from_fingerprint("grid", FINGERPRINT["grid"])}
-VOCABULARY = Vocabulary.build(["a ball rises"])
+VOCABULARY = vocabulary_of(["a ball rises"])
 COPY_AGAIN = "Copy the model folder again, whole."
 
 

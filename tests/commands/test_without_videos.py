@@ -100,3 +100,18 @@ def test_another_store_that_does_not_exist_is_named_and_not_made(run: Run, recip
         f"stap: {tmp_path}/store: no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled.\n"
     )
     assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_does_not_exist_is_an_error_and_is_not_created(run: Run, recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--out", tmp_path / "run")[0] == 0
+    features, config = tmp_path / "run" / "features.json", tmp_path / "run" / "config.json"
+    features.write_text(features.read_text().replace('"kind": "imported"', '"kind": "grid"'))
+    settings = json.loads(config.read_text())
+    settings["recipe"]["features"]["imported"] = {}
+    config.write_text(json.dumps(settings))
+    status, _, said = run("evaluate", "--model", tmp_path / "run", "--store", tmp_path / "typo")
+    assert (status, said.splitlines()[-1]) == (
+        1,
+        f"stap: {tmp_path / 'typo'}: no such feature store (stream grid). Run `stap extract` first, or name the folder that it filled.",
+    )
+    assert not (tmp_path / "typo").exists()

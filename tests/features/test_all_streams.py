@@ -20,7 +20,7 @@ from stap.features.store import FeatureStore
 from stap.features.streams import open_streams
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import FeatureSettings
-from stap.text.vocabulary import Vocabulary
+from vocabularies import vocabulary_of
 
 DETECTOR = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
@@ -63,7 +63,7 @@ def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: 
         "motion": [[False, True], [False, False]],
         "regions": [[False] * 2] * 2,
     }
-    vocabulary = Vocabulary.build(["a red ball rises"])
+    vocabulary = vocabulary_of(["a red ball rises"])
     save_description(tmp_path / "run", recipe, vocabulary, specs_of(extractors), weights_files(extractors))
     model = model_for(recipe, vocabulary, streams.specs)
     save_weights(tmp_path / "run", model)

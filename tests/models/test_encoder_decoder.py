@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from gradients import check_loss_gradients
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.recipes.settings import ModelSettings
@@ -172,25 +173,7 @@ def test_dropout_in_the_loss_drops_and_rescales_the_states_of_words(videos, capt
 
 @pytest.mark.parametrize("attention_penalty", [0.0, 0.7])
 def test_loss_gradients(attention_penalty, videos, captions):
-    model = make(attention_penalty=attention_penalty)
-    names, values = zip(*model.named_parameters(), strict=True)
-
-    def total(*values):
-        state = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(
-            Total(model), {f"model.{name}": value for name, value in state.items()}, (videos, captions)
-        )
-
-    assert torch.autograd.gradcheck(total, [value.detach().clone().requires_grad_() for value in values], fast_mode=True)
-
-
-class Total(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, videos, captions):
-        return self.model.loss(videos, captions).total
+    check_loss_gradients(make(attention_penalty=attention_penalty), videos, captions)
 
 
 def test_a_batch_equals_its_items_and_padded_words_change_nothing(videos, captions):

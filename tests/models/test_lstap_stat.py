@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gradients import check_loss_gradients
 from stap.decoding.beam import beam_search
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
@@ -89,23 +90,7 @@ def test_the_matching_loss_is_lstap_s(videos, captions):
 
 @pytest.mark.parametrize("stat", [{}, {"local_pooling": "mean"}])
 def test_loss_gradients(stat, videos, captions):
-    model = make(stat)
-    names, values = zip(*model.named_parameters(), strict=True)
-
-    def total(*values):
-        state = {f"model.{name}": value for name, value in zip(names, values, strict=True)}
-        return torch.func.functional_call(Total(model), state, (videos, captions))
-
-    assert torch.autograd.gradcheck(total, [value.detach().clone().requires_grad_() for value in values], fast_mode=True)
-
-
-class Total(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, videos, captions):
-        return self.model.loss(videos, captions).total
+    check_loss_gradients(make(stat), videos, captions)
 
 
 def test_a_batch_equals_its_items(videos, captions):

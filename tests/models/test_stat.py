@@ -8,6 +8,7 @@ import pathlib
 import pytest
 import torch
 
+from gradients import check_loss_gradients
 from raising import error_of
 from stap.decoding.beam import beam_search
 from stap.decoding.greedy import greedy
@@ -404,23 +405,7 @@ SMALL = {
 
 @pytest.mark.parametrize("name", SMALL)
 def test_loss_gradients(name, videos, captions):
-    model = make("stat-mm17" if name == "stat-mm17" else "stat", stat=SMALL[name]).eval()
-    names, values = zip(*model.named_parameters(), strict=True)
-
-    def total(*values):
-        state = {f"model.{name}": value for name, value in zip(names, values, strict=True)}
-        return torch.func.functional_call(Total(model), state, (videos, captions))
-
-    assert torch.autograd.gradcheck(total, [value.detach().clone().requires_grad_() for value in values], fast_mode=True)
-
-
-class Total(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, videos, captions):
-        return self.model.loss(videos, captions).total
+    check_loss_gradients(make("stat-mm17" if name == "stat-mm17" else "stat", stat=SMALL[name]).eval(), videos, captions)
 
 
 @pytest.mark.parametrize("name", ["stat", "masked", "averaged", "spatial only", "local only"])

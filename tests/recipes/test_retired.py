@@ -28,7 +28,7 @@ def with_setting(dotted: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dotted", RETIRED)
 def test_a_config_may_hold_it_at_the_value_that_changes_nothing(dotted: str) -> None:
-    assert recipe_from_config(with_setting(dotted, RETIRED[dotted]), "config.json") == Recipe()
+    assert recipe_from_config(with_setting(dotted, RETIRED[dotted].value), "config.json") == Recipe()
 
 
 @pytest.mark.parametrize("dotted", RETIRED)

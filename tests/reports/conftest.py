@@ -17,6 +17,7 @@ from stap.reports.clip import ClipReport
 from stap.reports.places import Grid
 from stap.text.vocabulary import Vocabulary
 from stap.video import write_video
+from vocabularies import vocabulary_of
 
 SENTENCES = ["a man is running", "a dog runs in the park", "two women are singing"]
 
@@ -44,7 +45,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vocabulary() -> Vocabulary:
     """The words of a few sentences."""
-    return Vocabulary.build(SENTENCES)
+    return vocabulary_of(SENTENCES)
 
 
 @pytest.fixture(scope="session")

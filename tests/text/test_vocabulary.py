@@ -14,6 +14,7 @@ from stap.errors import CheckpointError, CorpusError
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from stap.text.words import split_characters, tokenize
+from vocabularies import vocabulary_of
 
 
 @pytest.mark.parametrize(
@@ -65,24 +66,24 @@ def test_words_of_words_are_the_same(caption: str) -> None:
 
 
 def test_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
-    vocabulary = Vocabulary.build(["b a c", "b c", "d B."])
+    vocabulary = vocabulary_of(["b a c", "b c", "d B."])
     assert vocabulary.words == ("<pad>", "<bos>", "<eos>", "<unk>", "b", "c", "a", "d")
     assert [vocabulary.words[number] for number in (PAD, BOS, EOS, UNK)] == list(SPECIAL_WORDS)
     assert len(vocabulary) == 8
-    assert Vocabulary.build(["b a c", "b c", "d B."], size=3).words[4:] == ("b", "c", "a")
-    assert Vocabulary.build(["b a c", "b c", "d B."], min_count=2).words[4:] == ("b", "c")
+    assert vocabulary_of(["b a c", "b c", "d B."], size=3).words[4:] == ("b", "c", "a")
+    assert vocabulary_of(["b a c", "b c", "d B."], min_count=2).words[4:] == ("b", "c")
     assert Vocabulary.from_counts({"a": 1, "B": 2}).words[4:] == ("B", "a")
 
 
 def test_captions_without_frequent_words_are_refused() -> None:
-    assert error_of(CorpusError, Vocabulary.build, ["a b", "c"], min_count=2) == (
+    assert error_of(CorpusError, vocabulary_of, ["a b", "c"], min_count=2) == (
         "the captions hold no word that is seen 2 times or more (3 words in all). "
         "Check the captions of the training split and text.min_count."
     )
 
 
 def test_encode_cuts_long_captions_and_ends_all() -> None:
-    vocabulary = Vocabulary.build(["a b b"])
+    vocabulary = vocabulary_of(["a b b"])
     assert vocabulary.words[4:] == ("b", "a")
     assert vocabulary.encode(["a", "b", "zebra"], 30) == [5, 4, UNK, EOS]
     assert vocabulary.encode(["a", "b", "zebra"], 2) == [5, 4, EOS]
@@ -90,14 +91,14 @@ def test_encode_cuts_long_captions_and_ends_all() -> None:
 
 
 def test_decode_stops_at_the_end() -> None:
-    vocabulary = Vocabulary.build(["a b b"])
+    vocabulary = vocabulary_of(["a b b"])
     assert vocabulary.decode([BOS, 5, 4, UNK, EOS, 4, PAD]) == ["a", "b", "<unk>"]
     assert vocabulary.decode([5, 4]) == ["a", "b"]
 
 
 @given(strategies.lists(strategies.text(min_size=1), min_size=1).filter(lambda texts: any(map(tokenize, texts))))
 def test_json_and_back(captions: list[str]) -> None:
-    vocabulary = Vocabulary.build(captions)
+    vocabulary = vocabulary_of(captions)
     assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
     for caption in captions:
         assert vocabulary.decode(vocabulary.encode(tokenize(caption), 1000)) == tokenize(caption)
@@ -131,6 +132,6 @@ def test_unusable_vocabularies_are_refused(content: str, message: str) -> None:
 def test_size_of_the_vocabulary_of_msvd() -> None:
     lines = (Path(os.environ["STAP_DATA"]) / "msvd/AllVideoDescriptions.txt").read_text(encoding="utf-8").split("\n")
     captions = [line.partition(" ")[2] for line in lines if line and not line.startswith("#")]
-    vocabulary = Vocabulary.build(captions)
+    vocabulary = vocabulary_of(captions)
     assert 12_000 < len(vocabulary) < 14_500  # "about 14k" (paper, section 4.1)
     assert vocabulary.words[4:7] == ("a", "is", "the")

@@ -13,7 +13,7 @@ from stap.models.inputs import InputStage
 from stap.models.losses import caption_losses, select_words
 from stap.models.lrcn import LRCN
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import SentenceEncoder, matching_loss
+from stap.models.matching import SentenceEncoder, caption_matching_loss
 from stap.models.word_dropout import WordDropout
 from stap.recipes.settings import ModelSettings
 
@@ -84,7 +84,8 @@ class EncoderDecoder(CaptionModel):
             parts["attention"] = penalty = self._attention_penalty(memory, attention, captions)
             total = total + weight * penalty
         if self.sentence_encoder is not None:
-            parts["matching"] = matching = self._matching_loss(memory, batch, captions)
+            sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
+            parts["matching"] = matching = caption_matching_loss(memory.embedding, sentences, batch, captions, self.settings)
             total = total + self.settings.matching_weight * matching
         return Losses(total, parts)
 
@@ -92,11 +93,3 @@ class EncoderDecoder(CaptionModel):
         if not self.settings.penalty_on_padding:
             attention = attention.masked_fill(captions.is_padding.unsqueeze(-1), 0)
         return attention_penalty({"frames": attention.sum(dim=1)}, {"frames": memory.positions.is_padding}, memory.size)
-
-    def _matching_loss(self, memory: Memory, batch: VideoBatch, captions: CaptionBatch) -> Tensor:
-        assert self.sentence_encoder is not None
-        sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
-        numbers, settings = batch.video_numbers.repeat_interleave(captions.captions_per_video), self.settings
-        return matching_loss(
-            memory.embedding, sentences, batch.video_numbers, numbers, settings.margin, negatives=settings.negatives
-        )

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.gathering import gathered, is_shared
 from stap.models.lstap import LSTAP, Pooled
+from stap.recipes.settings import ModelSettings
 
-__all__ = ["Negatives", "SentenceEncoder", "cosine_similarity", "matching_loss", "ranking_loss"]
+__all__ = ["Negatives", "SentenceEncoder", "caption_matching_loss", "cosine_similarity", "matching_loss", "ranking_loss"]
 
 Negatives = Literal["hardest", "all", "violations"]
 NEAR_ZERO = 1e-6
@@ -40,6 +42,15 @@ class SentenceEncoder(nn.Module):
 def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:
     """(B, H), (N, H) -> (B, N)."""
     return normalize(videos, dim=1) @ normalize(sentences, dim=1).T
+
+
+def caption_matching_loss(
+    videos: Tensor, sentences: Tensor, batch: VideoBatch, captions: CaptionBatch, settings: ModelSettings
+) -> Tensor:
+    """Equation (27) for the captions of a batch: videos (B, H) and encoded captions (B * K, H)."""
+    numbers = batch.video_numbers
+    sentence_numbers = numbers.repeat_interleave(captions.captions_per_video)
+    return matching_loss(videos, sentences, numbers, sentence_numbers, settings.margin, negatives=settings.negatives)
 
 
 def matching_loss(

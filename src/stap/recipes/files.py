@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from stap.errors import ConfigError
 from stap.files import one_line, read_bytes
-from stap.recipes.retired import RETIRED, SUCCESSORS, without_retired
+from stap.recipes.retired import RETIRED, without_retired
 from stap.recipes.settings import Recipe, section_of
 from stap.recipes.yaml_text import parse_yaml
 
@@ -204,8 +204,9 @@ def _holds(settings: Any, location: Sequence[int | str]) -> bool:
 def _problem(location: tuple[int | str, ...], kind: str, message: str, given: object) -> str:
     dotted = ".".join(str(part) for part in location)
     if kind == "extra_forbidden" and dotted in RETIRED:
-        successor = f"its successor is {SUCCESSORS[dotted]}; train again with it" if dotted in SUCCESSORS else "leave it out"
-        return f"{dotted}: this setting was deleted (given {json.dumps(given, default=str)}); {successor}"
+        successor = RETIRED[dotted].successor
+        advice = f"its successor is {successor}; train again with it" if successor else "leave it out"
+        return f"{dotted}: this setting was deleted (given {json.dumps(given, default=str)}); {advice}"
     if kind == "extra_forbidden":
         *sections, name = (str(part) for part in location)
         return f"{dotted}: no such setting{_nearest(name, _keys_of(sections))}"

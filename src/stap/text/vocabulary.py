@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from stap.errors import CheckpointError, CorpusError
 from stap.files import parse_json
 from stap.text.special_ids import BOS, EOS, PAD, UNK
-from stap.text.words import tokenize
 
 __all__ = ["SPECIAL_WORDS", "Vocabulary"]
 
@@ -36,11 +35,6 @@ class Vocabulary:
         if twice:
             raise CheckpointError(f"a vocabulary must hold each word once; this one repeats {', '.join(sorted(twice)[:5])}.")
         object.__setattr__(self, "_ids", {word: number for number, word in enumerate(self.words)})
-
-    @classmethod
-    def build(cls, captions: Iterable[str], size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """The vocabulary of captions, tokenized by `tokenize`; see `from_counts`."""
-        return cls.from_counts(Counter(word for caption in captions for word in tokenize(caption)), size, min_count)
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], size: int | None = None, min_count: int = 1) -> Vocabulary:

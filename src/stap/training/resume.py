@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from stap.captioning.model_folder import read_tensors, write_tensors
 from stap.errors import CheckpointError, ConfigError
-from stap.files import parse_json
+from stap.files import one_line, parse_json
 from stap.recipes.settings import Recipe
 from stap.recipes.streams import differences
 
@@ -102,9 +102,8 @@ def load_state(
         model.load_state_dict(_under("model.", tensors))
         optimizer.load_state_dict(_optimizer_state(tensors) | {"param_groups": optimizer.state_dict()["param_groups"]})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: not a training state of this model ({reason}). Begin again in another folder."
+            f"{path}: not a training state of this model ({one_line(error)}). Begin again in another folder."
         ) from error
     return progress
 

@@ -6,12 +6,10 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 
 import stap.experiments.demo
 from raising import error_of
@@ -20,52 +18,15 @@ from stap.errors import CorpusError
 from stap.experiments.demo import FULL, QUICK, DemoResult, SceneSize, run_demo
 from stap.experiments.reproduce import scenes
 from stap.recipes.files import load_recipe
+from tiny_scenes import TINY, Lines
 
-TINY = SceneSize(
-    "demo/quick",
-    videos=40,
-    overrides=(
-        "features.backbone=test_resnet",
-        "features.backbone_options={}",
-        "features.image_size=48",
-        "features.frames=4",
-        "pretraining.epochs=2",
-        "pretraining.batch_size=8",
-        "pretraining.frames_per_video=2",
-        "pretraining.joint_size=16",
-        "model.hidden_size=16",
-        "training.epochs=2",
-        "training.validate_every=1",
-        "decoding.beam_width=2",
-    ),
-)
-
-
-class Lines(list[str]):
-    """The lines of progress; the first that begins with `stop_at` interrupts the demo."""
-
-    def __init__(self, stop_at: str | None = None) -> None:
-        super().__init__()
-        self.stop_at = stop_at
-
-    def __call__(self, line: str) -> None:
-        self.append(line)
-        if self.stop_at and line.startswith(self.stop_at):
-            raise KeyboardInterrupt
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Finished(NamedTuple):
     out: Path
     result: DemoResult
     lines: Lines
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors this small only lose by more
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

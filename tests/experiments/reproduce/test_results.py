@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from stap.commands.shared.reads_and_writes import TABLES
 from stap.experiments.reproduce.results import Reproduction, RowResult, published_rows, write_tables
 from stap.experiments.reproduce.rows import METRICS
 from stap.experiments.reproduce.runs import Outcome
@@ -62,7 +63,17 @@ def test_the_files(tmp_path: Path) -> None:
     assert (stat["errors"], stat["mean"]["METEOR"]) == (["no <weights>."], None)
 
 
-def test_the_text_has_a_line_a_row_and_one_for_each_source() -> None:
+def test_the_files_may_be_replaced_and_so_may_those_of_an_earlier_stap(tmp_path: Path) -> None:
+    write_tables(tmp_path, FOUND)
+    page = tmp_path / "table.html"
+    assert all(kind.is_in(tmp_path / name) for name, kind in TABLES.items())
+    page.write_text(page.read_text().replace('<meta name="generator" content="stap">', ""))
+    assert TABLES["table.html"].is_in(page)
+    page.write_text("<!doctype html><title>my results</title>")
+    assert not TABLES["table.html"].is_in(page)
+
+
+def test_the_text_has_a_line_per_row_and_one_for_each_source() -> None:
     lines = str(FOUND).splitlines()
     assert lines[0].split() == list(METRICS)
     assert lines[2].split()[-7:] == ["84.0", "74.1", "64.5", "55.1", "35.4", "72.7", "86.7"]

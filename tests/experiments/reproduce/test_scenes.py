@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 
 from stap.cli import main
 from stap.errors import ConfigError
@@ -24,42 +22,14 @@ from stap.experiments.reproduce.runs import Outcome
 from stap.experiments.reproduce.scene_rows import ROWS, SceneSize
 from stap.experiments.reproduce.tables import TABLES, rows_named
 from stap.scenes import facts_recalled
+from tiny_scenes import TINY, Lines
 
-TINY = SceneSize(
-    "demo/quick",
-    videos=40,
-    overrides=(
-        "features.backbone=test_resnet",
-        "features.backbone_options={}",
-        "features.image_size=48",
-        "features.frames=4",
-        "pretraining.epochs=1",
-        "pretraining.batch_size=8",
-        "pretraining.frames_per_video=2",
-        "pretraining.joint_size=16",
-    ),
-)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY_ROW = (
-    "model.hidden_size=16",
     "model.attention_size=8",
-    "training.epochs=2",
     "training.best_by=log-likelihood",
-    "training.validate_every=1",
-    "decoding.beam_width=2",
 )
-
-
-class Lines(list[str]):
-    """The lines of progress; the first that begins with `stop_at` interrupts."""
-
-    def __init__(self, stop_at: str | None = None) -> None:
-        super().__init__()
-        self.stop_at = stop_at
-
-    def __call__(self, line: str) -> None:
-        self.append(line)
-        if self.stop_at and line.startswith(self.stop_at):
-            raise KeyboardInterrupt
 
 
 class Finished(NamedTuple):
@@ -73,14 +43,6 @@ class Finished(NamedTuple):
 
     def folder(self, key: str) -> Path:
         return self.request.out / "rows" / key / "seed-1"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors this small only lose by more
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from stap.features.grid import GridExtractor
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import CorpusSettings, FeatureSettings, Recipe, TextSettings
 from stap.text.rules import TextRules
-from stap.text.vocabulary import Vocabulary
 from stap.training.pretraining.captioned_images import CaptionedImages, random_crop
 from stap.training.pretraining.pretrain import PretrainingSummary, pretrain
 from stap.training.resume import epoch_seed
+from vocabularies import vocabulary_of
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (240, 240, 240), "black": (9, 9, 9)}
 
@@ -75,7 +75,7 @@ def images_of(root: Path, *, crops: bool) -> tuple[CaptionedImages, GridExtracto
     settings = FeatureSettings(backbone="test_resnet", weights="random", image_size=32, crop=0.8, frames=1)
     extractor = GridExtractor(settings)
     clips = load_corpus_with_files(CorpusSettings(kind="coco", root=root)).split("train")
-    vocabulary = Vocabulary.build([caption for clip in clips for caption in clip.captions], None, 1)
+    vocabulary = vocabulary_of([caption for clip in clips for caption in clip.captions], None, 1)
     return CaptionedImages.read(TextRules(TextSettings()).tokenized(clips), extractor, vocabulary, crops=crops), extractor
 
 

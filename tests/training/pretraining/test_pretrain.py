@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,13 @@ from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import Recipe, TextSettings
 from stap.scenes import write_scenes
 from stap.text.rules import TextRules
-from stap.text.vocabulary import Vocabulary
 from stap.training.pretraining.captioned_frames import CaptionedFrames
 from stap.training.pretraining.pretrain import FrameSentenceModel, PretrainingSummary, pretrain, recall_at
 from stap.training.processes import launch
 from stap.training.resume import epoch_seed, state_file
+from vocabularies import vocabulary_of
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors this small only lose by more
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +280,7 @@ def test_captions_follow_the_section_text(make_video: Any, tmp_path: Path) -> No
 def test_a_short_video_gives_frames_twice_and_a_clip_without_words_is_left_out(make_video: Any, tmp_path: Path) -> None:
     extractor = GridExtractor(recipe_of(tmp_path).features.model_copy(update={"weights": "random", "frames": 5}))
     path = make_video("two.mp4", [np.full((48, 48, 3), grey, dtype=np.uint8) for grey in (40, 200)])
-    vocabulary = Vocabulary.build(["a ball"], None, 1)
+    vocabulary = vocabulary_of(["a ball"], None, 1)
     clips = [Clip("two", path, "train", ("A ball.", "!?")), Clip("silent", path, "train", ("...",))]
     frames = CaptionedFrames.read(TextRules(TextSettings()).tokenized(clips), extractor, vocabulary)
     assert frames.images.shape == (1, 5, 48, 48, 3)

@@ -64,7 +64,8 @@ EVALUATION = _json("captions and scores", "model")
 CORPUS_REPORT = _json("a report of `stap prepare`", "name")
 CORPUS_RECIPE = _begins("a recipe of `stap prepare`", rb"((name|corpus|text):[^\n]*\n([ -][^\n]*\n)*)+\Z")
 FREQUENCIES = _begins("document frequencies", rb"\x1f\x8b")
-PAGE = _begins("a page of stap", rb'(?is)\s*<!doctype html>.*<meta name="generator" content="stap">')
+PAGE_START = rb"(?is)\s*<!doctype html>"
+PAGE = _begins("a page of stap", PAGE_START + rb'.*<meta name="generator" content="stap">')
 TABLE = _begins("a table of `stap reproduce`", rb"# ")
 FIGURES = {
     ".png": _begins("a PNG figure", rb"\x89PNG\r\n\x1a\n"),
@@ -80,7 +81,11 @@ MODEL_FOLDER = {
     "vocabulary.json": _json("a vocabulary of stap", "words"),
     **dict.fromkeys(("model.safetensors", "backbone.safetensors", "motion.safetensors", "regions.safetensors"), WEIGHTS),
 }
-TABLES = {"table.md": TABLE, "table.html": PAGE, "table.json": _json("a table of `stap reproduce`", "corpus")}
+# Tables that an earlier stap wrote do not name their generator.
+TABLE_PAGE = _begins(
+    "a table of `stap reproduce`", PAGE_START + rb'.*(<meta name="generator" content="stap">|\.scores td\.links)'
+)
+TABLES = {"table.md": TABLE, "table.html": TABLE_PAGE, "table.json": _json("a table of `stap reproduce`", "corpus")}
 DEMO = {"metrics.json": _json("the metrics of a demo", "recipe"), "report.html": PAGE}
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses, Positions
 from stap.models.inputs import InputStage
 from stap.models.lstap import LSTAP, Pooled
-from stap.models.matching import SentenceEncoder, matching_loss
+from stap.models.matching import SentenceEncoder, caption_matching_loss
 from stap.models.stat.decoder import STATAttention
 from stap.models.stat.model import PlaceProjection, STATMemory, STATModel
 from stap.recipes.settings import ModelSettings
@@ -77,13 +75,6 @@ class LSTAPSTAT(STATModel):
         losses = self._caption_losses(memory, captions)
         if self.sentence_encoder is None:
             return losses
-        matching = self._matching_loss(self.sentence_encoder, memory, batch, captions)
+        sentences = self.sentence_encoder(self.embed(captions.words), captions.is_padding)
+        matching = caption_matching_loss(memory.embedding, sentences, batch, captions, self.settings)
         return Losses(losses.total + self.settings.matching_weight * matching, losses.parts | {"matching": matching})
-
-    def _matching_loss(
-        self, sentence_encoder: SentenceEncoder, memory: STATMemory, batch: VideoBatch, captions: CaptionBatch
-    ) -> Tensor:
-        sentences = sentence_encoder(self.embed(captions.words), captions.is_padding)
-        numbers = batch.video_numbers.repeat_interleave(captions.captions_per_video)
-        margin, negatives = self.settings.margin, self.settings.negatives
-        return matching_loss(memory.embedding, sentences, batch.video_numbers, numbers, margin, negatives=negatives)
