@@ -6,24 +6,27 @@ Nothing in such a file is run, and none can point to data outside itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stap.errors import FeatureError
-from stap.files import files_below, one_line
+from stap.files import files_below, regular_file
+from stap.importers.numpy_files import npz_names, read_npy, read_npz
 from stap.importers.pickles import load_arrays_pickle
-
-if TYPE_CHECKING:
-    import h5py
+from stap.importers.strangers import MOST_EXPANDED, reading
 
 __all__ = ["FILES_OF_A_VIDEO", "FoundArray", "find_files", "list_arrays", "read_array"]
 
 HDF5, PICKLES = (".h5", ".hdf5", ".hdf"), (".pkl", ".pickle", ".p")
 FILES_OF_A_VIDEO = (".npy", ".npz")
+NUMBERS = "fiu"  # kinds of NumPy's types
+SMALL = 1 << 20  # bytes that a dataset may have without being stored
+COPY_AGAIN = "Copy or write the file again."
 SUFFIXES = (*HDF5, *FILES_OF_A_VIDEO, *PICKLES)
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,12 +56,12 @@ def find_files(sources: Sequence[Path]) -> list[tuple[str, Path]]:
             found += [(path.relative_to(source).as_posix(), path) for path in inside]
             if not inside:
                 raise FeatureError(f"{source}: no file of features in this folder. Expected {', '.join(SUFFIXES)}.")
-        elif not source.is_file():
+        elif not source.exists():
             raise FeatureError(f"{source}: no such file or folder. Name the features to import.")
         elif source.suffix.lower() not in SUFFIXES:
             raise FeatureError(f"{source}: features are not read from '{source.suffix}' files. Expected {', '.join(SUFFIXES)}.")
         else:
-            found.append((source.name, source))
+            found.append((source.name, regular_file(source, FeatureError, "Name the features to import.")))
     return found
 
 
@@ -97,7 +100,7 @@ def read_array(found: FoundArray) -> Array:
         raise FeatureError(
             f"{found}: its rows have different lengths ({error}). Expected an array of numbers for each video."
         ) from error
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in NUMBERS:
         raise FeatureError(f"{found}: holds {array.dtype} values. Expected an array of numbers for each video.")
     return array
 
@@ -111,30 +114,32 @@ def _dataset_names(file: Path) -> list[str]:
         if isinstance(item, h5py.Dataset):
             names.append(name)
 
-    with _opened(file) as content:
+    with _reading(file), h5py.File(file, "r") as content:
         content.visititems(visit)
     return sorted(names)
 
 
 def _read_dataset(found: FoundArray) -> Array:
-    with _opened(found.file) as content:
+    import h5py
+
+    with _reading(found.file), h5py.File(found.file, "r") as content:
         dataset = content[found.key]
-        if dataset.is_virtual or dataset.external:
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
             raise FeatureError(f"{found}: its values are in another file. Write a file that holds them itself.")
-        try:
-            values: Array = dataset[()]
-        except OSError as error:
-            raise _damaged(found.file, error) from error
+        if dataset.dtype.kind not in NUMBERS:
+            raise FeatureError(f"{found}: holds {dataset.dtype} values. Expected an array of numbers for each video.")
+        stored = dataset.id.get_storage_size()  # before decompression; parts that were never written take nothing
+        if dataset.nbytes > MOST_EXPANDED * stored + SMALL or stored > found.file.stat().st_size:
+            raise FeatureError(
+                f"{found}: is said to have the shape {dataset.shape}, {dataset.nbytes:,} bytes, of which {stored:,} are stored. "
+                f"{COPY_AGAIN}"
+            )
+        values: Array = dataset[()]
         return values
 
 
-def _opened(file: Path) -> h5py.File:
-    import h5py
-
-    try:
-        return h5py.File(file, "r")
-    except OSError as error:
-        raise _damaged(file, error) from error
+def _reading(file: Path) -> AbstractContextManager[None]:
+    return reading(file, FeatureError, "cannot be read", COPY_AGAIN)
 
 
 @lru_cache(maxsize=1)  # a whole corpus is in one file
@@ -146,8 +151,7 @@ def _pickled(file: Path) -> dict[str, Any]:
 
 
 def _only_array(file: Path) -> FoundArray:
-    with _loaded(file) as archive:
-        names = list(archive.files)
+    names = npz_names(file, _reading)
     if len(names) != 1:
         raise FeatureError(
             f"{file}: holds {len(names)} arrays ({', '.join(names[:5])}). Expected one in the file of each video; write that one alone."
@@ -156,24 +160,6 @@ def _only_array(file: Path) -> FoundArray:
 
 
 def _read_numpy(found: FoundArray) -> Array:
-    content = _loaded(found.file)
     if found.key is None:
-        array: Array = content
-        return array
-    with content:
-        try:
-            archived: Array = content[found.key]
-        except Exception as error:  # zipfile, zlib and NumPy each have their own families of errors
-            raise _damaged(found.file, error) from error
-        return archived
-
-
-def _loaded(file: Path) -> Any:
-    try:
-        return np.load(file, allow_pickle=False)
-    except Exception as error:  # as above
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> FeatureError:
-    return FeatureError(f"{file}: cannot be read ({one_line(error)}). Copy or write the file again.")
+        return read_npy(found.file, _reading)
+    return read_npz(found.file, [found.key], _reading)[found.key]

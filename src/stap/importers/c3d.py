@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from stap.errors import CheckpointError
-from stap.files import one_line
+from stap.importers.numpy_files import read_npy
+from stap.importers.strangers import reading
 from stap.importers.weights import read_weights
 
 __all__ = ["MEAN", "read_c3d", "read_mean"]
@@ -61,18 +63,18 @@ def read_mean(path: Path) -> Tensor:
 
     Raises CheckpointError.
     """
-    try:
-        with path.open("rb") as file:
-            cube = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a .npy array ({one_line(error)}). Save the mean with numpy.save."
-        ) from error
+    cube = read_npy(path, _reading)
+    if cube.dtype.kind not in "fiu":
+        raise CheckpointError(f"{path}: the mean holds {cube.dtype} values, and numbers were expected.")
     if cube.shape not in (MEAN_SHAPE, (1, *MEAN_SHAPE)):
         raise CheckpointError(
             f"{path}: the mean has the shape {list(cube.shape)}, and {list(MEAN_SHAPE)} (channels, frames, height, width) was expected."
         )
     return torch.from_numpy(cube.reshape(MEAN_SHAPE).astype(np.float32))
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return reading(path, CheckpointError, "cannot be read as a .npy array", "Save the mean with numpy.save.")
 
 
 def _renamed(name: str, ours: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 import numpy as np
 
 from stap.errors import FeatureError, StapError
-from stap.files import one_line
+from stap.importers.strangers import reading
 
 __all__ = ["load_arrays_pickle", "load_plain_pickle"]
 
@@ -291,12 +291,8 @@ def load_plain_pickle(path: Path) -> Any:
 
 
 def _load(path: Path, kind: _Kind) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _Unpickler(file, kind).read_whole()
-    except OSError as error:
-        raise kind.error_type(f"{path}: cannot be read ({error.strerror or error}). Name a pickle file.") from error
-    except Exception as error:  # a damaged pickle fails in many ways
-        raise kind.error_type(
-            f"{path}: not a pickle of {kind.what} ({one_line(error)}). Expected {kind.holds}; nothing was run. {kind.advice}"
-        ) from error
+    if not path.exists():
+        raise kind.error_type(f"{path}: cannot be read (No such file or directory). Name a pickle file.")
+    advice = f"Expected {kind.holds}; nothing was run. {kind.advice}"
+    with reading(path, kind.error_type, f"not a pickle of {kind.what}", advice), path.open("rb") as file:
+        return _Unpickler(file, kind).read_whole()

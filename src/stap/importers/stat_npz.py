@@ -7,6 +7,7 @@ the end of a sentence is 0 there and EOS here, and <unk> is 1 there and UNK here
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from stap.errors import CheckpointError
 from stap.files import one_line, read_json
+from stap.importers.numpy_files import npz_names, read_npz
 from stap.importers.pickles import load_plain_pickle
+from stap.importers.strangers import reading
 from stap.text.special_ids import EOS
 from stap.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
@@ -108,19 +111,15 @@ def read_stat_npz(file: Path, words: Path) -> StatCheckpoint:
 
 
 def _read_npz(file: Path) -> Arrays:
-    try:
-        with file.open("rb") as stream:  # NumPy does not close what it cannot read
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not an archive of several")
-            return {name: archive[name] for name in archive.files if name not in NOT_PARAMETERS}
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file}: no such file. Name the .npz that the authors of STAT released.") from error
-    except Exception as error:  # zipfile, zlib and NumPy each have their own families of errors
-        raise CheckpointError(
-            f"{file}: cannot be read as .npz of plain arrays ({one_line(error)}). Expected the file that the authors of STAT released; "
-            "copy it again."
-        ) from error
+    if not file.exists():
+        raise CheckpointError(f"{file}: no such file. Name the .npz that the authors of STAT released.")
+    names = npz_names(file, _reading)
+    return read_npz(file, [name for name in names if name not in NOT_PARAMETERS], _reading)
+
+
+def _reading(file: Path) -> AbstractContextManager[None]:
+    advice = "Expected the file that the authors of STAT released; copy it again."
+    return reading(file, CheckpointError, "cannot be read as .npz of plain arrays", advice)
 
 
 def _checked_sizes(file: Path, arrays: Arrays) -> dict[str, int]:

@@ -21,13 +21,16 @@ import google_crc32c
 import numpy as np
 
 from stap.errors import CheckpointError
+from stap.files import read_bytes
 from stap.importers.protobuf import fields, read_varint
+from stap.importers.strangers import reading
 
 __all__ = ["TensorFlowCheckpoint", "Variable", "is_tensorflow_checkpoint", "masked_crc32c"]
 
 _MASK_DELTA = 0xA282EAD8
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES, _TRAILER_BYTES = 48, 5  # the trailer of a block: its compression and its checksum
+LONGEST_NAME = 4096  # bytes of a variable's name: each may repeat all of the one before
 _UNCOMPRESSED = 0
 _BIG_ENDIAN = 1
 _DTYPES = {
@@ -74,19 +77,12 @@ class TensorFlowCheckpoint:
         """path: the prefix as TensorFlow calls it ('.../model.ckpt'), or either file. Raises CheckpointError."""
         self._prefix = path.with_name(_SUFFIX.sub("", path.name))
         self.index_file = _index_file(path)
-        try:
-            entries = list(_table(memoryview(self.index_file.read_bytes())))
+        advice = "Give the path without its ending, for example .../model.ckpt, with both files, .index and .data-00000-of-00001, in one folder."
+        content = read_bytes(self.index_file, CheckpointError, advice, "cannot be read (No such file or directory)")
+        with reading(self.index_file, CheckpointError, "not a whole index of a TensorFlow checkpoint", "Fetch it again."):
+            entries = list(_table(memoryview(content)))
             self._shards = _shards(entries)
             self.variables = {key.decode(): _variable(entry) for key, entry in entries if key}
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.index_file}: cannot be read ({error.strerror}). Give the path without its ending, for example .../model.ckpt, "
-                "with both files, .index and .data-00000-of-00001, in one folder."
-            ) from error
-        except (ValueError, IndexError, UnicodeDecodeError) as error:
-            raise CheckpointError(
-                f"{self.index_file}: not a whole index of a TensorFlow checkpoint ({error}). Fetch it again."
-            ) from error
 
     def read(self, name: str) -> np.ndarray:
         """The values of a variable, in their own type. Raises CheckpointError that names the file and the variable."""
@@ -133,8 +129,12 @@ def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         raise ValueError("its last bytes are not those of such a file")
     _, at = _handle(footer, 0)  # of the block about blocks, which is empty here
     (offset, size), _ = _handle(footer, at)
+    end = 0
     for _, handle in _entries(_block(data, offset, size)):
         (offset, size), _ = _handle(handle, 0)
+        if offset < end:
+            raise ValueError("its blocks overlap")
+        end = offset + size
         yield from _entries(_block(data, offset, size))
 
 
@@ -165,6 +165,8 @@ def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         length, at = read_varint(block, at)
         if shared > len(key) or at + own + length > end:
             raise ValueError("an entry runs over the end")
+        if shared + own > LONGEST_NAME:
+            raise ValueError(f"a name has more than {LONGEST_NAME} bytes")
         key = key[:shared] + bytes(block[at : at + own])
         yield key, block[at + own : at + own + length]
         at += own + length

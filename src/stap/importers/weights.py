@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from stap.errors import CheckpointError
-from stap.files import one_line
 from stap.importers import vsepp
+from stap.importers.strangers import reading
 from stap.importers.tensorflow_checkpoint import TensorFlowCheckpoint, is_tensorflow_checkpoint
 
 __all__ = ["read_weights"]
@@ -28,6 +28,8 @@ WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the 
 HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
 # What TensorFlow's optimisers keep for each variable, and the counter of their steps.
 OPTIMISER = ("/Momentum", "/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Adagrad")
+MOST_REPEATED = 10  # times the size of the file: tied weights are one array under several names
+FETCH_AGAIN = "Fetch or write it again."
 STEP_COUNTER = "global_step"
 
 
@@ -45,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: Caffe's files are not read. Give a PyTorch port of the network; C3D's are in DavideA/c3d-pytorch, "
             "jfzhang95/pytorch-video-recognition and mmaction2."
         )
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"{path}: there is no such weights file. Give 'pretrained' or a .safetensors, .pth, .pt, .bin or .pth.tar file."
         )
@@ -54,7 +56,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix in PICKLE_SUFFIXES:
         loaded = _read_pickle(path)
         if vsepp.is_checkpoint(loaded):
-            return vsepp.image_network(loaded, path)
+            weights = vsepp.image_network(loaded, path)
+            _check_memory(weights, path)
+            return weights
         return _without_module_prefix(_unwrapped(loaded, path))
     raise CheckpointError(
         f"{path}: weights are read from .safetensors, .pth, .pt, .bin or .pth.tar files, not from '{path.suffix}' files. "
@@ -74,44 +78,43 @@ def _read_tensorflow(path: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path, CheckpointError, "not a whole safetensors file", FETCH_AGAIN):
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({one_line(error)}). Fetch or write it again.") from error
 
 
 def _read_pickle(path: Path) -> Any:
-    _compare_checksums(path)
-    try:
-        with torch.serialization.safe_globals(HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise CheckpointError(
-                f"{path}: wants to build {wanted[1]} on reading, and such a file could run any code; refused. "
-                "Where you trust it, save its tensors as .safetensors and give that file."
-            ) from error
-        raise _damaged(path, error) from error
-    except Exception as error:  # a damaged pickle fails in many ways
-        raise _damaged(path, error) from error
+    with reading(path, CheckpointError, "cannot be read as PyTorch weights", FETCH_AGAIN):
+        _compare_checksums(path)
+        try:
+            with torch.serialization.safe_globals(HARMLESS):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
+                raise CheckpointError(
+                    f"{path}: wants to build {wanted[1]} on reading, and such a file could run any code; refused. "
+                    "Where you trust it, save its tensors as .safetensors and give that file."
+                ) from error
+            raise _first_line(error) from error
+        except RuntimeError as error:
+            raise _first_line(error) from error
 
 
 def _compare_checksums(path: Path) -> None:
     """Compare the checksums that torch.save writes, which torch.load does not: a changed byte would be a changed weight."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.file_size > member.compress_size for member in archive.infolist()):
+                raise ValueError("it is compressed, and PyTorch writes none that is")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError):
         return  # older than PyTorch 1.6, without checksums, or cut short, which torch.load says better
     if damaged:
-        raise CheckpointError(f"{path}: '{damaged}' in it does not match its checksum. Fetch or write it again.")
+        raise CheckpointError(f"{path}: '{damaged}' in it does not match its checksum. {FETCH_AGAIN}")
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    first_line = str(error).strip().partition("\n")[0].rstrip(".")  # PyTorch's further lines are advice to run the file
-    return CheckpointError(
-        f"{path}: cannot be read as PyTorch weights ({first_line or type(error).__name__}). Fetch or write it again."
-    )
+def _first_line(error: Exception) -> ValueError:
+    """PyTorch's further lines are advice to run the file."""
+    return ValueError(str(error).strip().partition("\n")[0] or type(error).__name__)
 
 
 def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
@@ -125,7 +128,19 @@ def _unwrapped(loaded: Any, path: Path) -> dict[str, Tensor]:
             f"{path}: holds no weights by name. Expected a dictionary of tensors, on its own or under "
             f"{' or '.join(repr(key) for key in WRAPPERS)}."
         )
-    return {str(key): value for key, value in loaded.items()}
+    weights = {str(key): value for key, value in loaded.items()}
+    _check_memory(weights, path)
+    return weights
+
+
+def _check_memory(weights: Mapping[str, Tensor], path: Path) -> None:
+    """A file of a few bytes can hold a view that repeats one number 10**12 times, which a copy would make real."""
+    dense = [tensor.layout == torch.strided and not tensor.is_quantized for tensor in weights.values()]
+    size = path.stat().st_size
+    if not all(dense) or sum(tensor.nbytes for tensor in weights.values()) > MOST_REPEATED * size:
+        raise CheckpointError(
+            f"{path}: holds tensors that are no plain arrays, or repeat their values beyond the size of the file. {FETCH_AGAIN}"
+        )
 
 
 def _without_module_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
