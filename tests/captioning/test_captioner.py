@@ -16,7 +16,7 @@ import stap
 from raising import error_of
 from stap.captioning import captioner as captioner_module
 from stap.captioning.captioner import Captioner, load
-from stap.captioning.captions import caption_clips
+from stap.captioning.captions import caption_clips, caption_streams
 from stap.captioning.model_folder import Run, load_run, model_for, save_description, save_weights
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
@@ -29,6 +29,7 @@ from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
 from stap.recipes.streams import StreamSpec
+from stap.text.special_ids import UNK
 from stap.video import write_video
 from vocabularies import vocabulary_of
 
@@ -107,7 +108,7 @@ def test_what_comes_with_a_caption(captioner: Captioner, videos: list[Path]) -> 
     caption = captioner.caption(str(videos[0]))
     assert caption.path == videos[0]
     assert caption.caption == " ".join(caption.words)
-    assert set(caption.words) <= set(" ".join(SENTENCES).split()) | {"<unk>"}
+    assert set(caption.words) <= set(" ".join(SENTENCES).split())
     assert caption.attention.shape == (len(caption.words), 6)
     torch.testing.assert_close(caption.attention.sum(dim=1), torch.ones(len(caption.words)))
     np.testing.assert_allclose(caption.times_seconds, (np.arange(6) * 2 + 1) / 12, atol=1e-6)
@@ -171,6 +172,26 @@ def test_an_error_that_nobody_foresaw_is_one_files_too(
     assert failed == [f"{videos[1]}: AttributeError: codec_tag. Check that it plays, or get it again."]
     with pytest.raises(VideoError, match="AttributeError: codec_tag"):
         list(captioner.caption_many(videos))
+
+
+def test_captions_for_people_have_no_unknown_word(
+    captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although it is the most probable word at every step; captions to be scored have it."""
+    sound = captioner.model.step
+
+    def unknowing(*state):
+        said = sound(*state)
+        said.logits[:, UNK] += 50
+        return said
+
+    monkeypatch.setattr(captioner.model, "step", unknowing)
+    for beam_width in (1, 3):
+        assert "<unk>" not in captioner.caption(videos[0], beam_width).words
+        assert [one.words.count("<unk>") for one in captioner.caption_many(videos, beam_width=beam_width)] == [0, 0, 0]
+    streams = captioner._streams(videos[0], captioner._features(videos[0], captioner._read(videos[0])))
+    _, scored = caption_streams(captioner.model, streams, captioner.run.recipe.decoding)
+    assert set(scored.words) == {UNK}
 
 
 def test_without_on_error_the_first_bad_file_is_raised(captioner: Captioner, videos: list[Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from raising import error_of
+from stap.captioning.model_card import model_card
 from stap.captioning.model_folder import (
     WEIGHTS_FILES,
     check_features,
@@ -272,6 +273,15 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, recipe: Recipe) -> N
         f"{tmp_path / 'run/config.json'}: cannot be written (File exists). What was there before is kept; "
         "make room or choose another folder, and run again."
     )
+
+
+def test_model_card_shows_html_of_strangers_as_text(recipe: Recipe) -> None:
+    hostile = "a\n<script>alert(1)</script> \x1b[31m & &lt; <b"
+    named = recipe.model_copy(update={"name": hostile, "description": hostile})
+    card = model_card(named, {})
+    shown = "&lt;script&gt;alert(1)&lt;/script&gt; \\x1b[31m & &amp;lt; &lt;b"
+    assert f"\n# a {shown}\n\na\n{shown}\n" in card
+    assert "<" not in card
 
 
 def test_model_card_says_what_it_is_and_how_to_use_it(folder: Path) -> None:

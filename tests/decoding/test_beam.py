@@ -17,7 +17,7 @@ from stap.errors import CheckpointError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import Attention, CaptionModel, DecoderState, Losses, Memory, Positions, Step
 from stap.recipes.settings import DecodingSettings
-from stap.text.special_ids import BOS, EOS, PAD
+from stap.text.special_ids import BOS, EOS, PAD, UNK
 
 
 class Tables(CaptionModel):
@@ -304,6 +304,18 @@ def test_no_ngram_comes_twice() -> None:
     assert greedy(model, memory, max_words=6, no_repeat_ngram=1)[0].words == (5, 3, 4, 6)  # then only EOS is left
     assert greedy(model, memory, max_words=6, no_repeat_ngram=2)[0].words == (5, 5, 3, 5, 4, 5)
     assert greedy(model, memory, max_words=6, no_repeat_ngram=3)[0].words == (5, 5, 5, 3, 5, 5)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_unknown_word_may_be_forbidden(width: int) -> None:
+    tables = torch.zeros(1, 7, 7, dtype=torch.float64)
+    tables[:, :, UNK], tables[:, :, 5], tables[:, :, EOS] = 9.0, 1.0, -50.0
+    model, memory = Tables(tables, wobble=0.0), memory_of(torch.tensor([0]))
+    settings = DecodingSettings(beam_width=width, max_words=3)
+    assert best_captions(model, memory, settings)[0].words == (UNK, UNK, UNK)
+    [best] = best_captions(model, memory, settings.model_copy(update={"forbid_unknown": True}))
+    assert best.words == (5, 5, 5)
+    assert best.score == pytest.approx(3 * float(tables[0, 0].log_softmax(0)[5]))  # the others are not renormalised
 
 
 def test_forbid_leaves_other_probabilities_alone() -> None:

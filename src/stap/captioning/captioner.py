@@ -91,6 +91,7 @@ class Captioner:
         self.device = device
         self.model = run.model.to(device).eval()
         _refuse_imported(run)
+        self.decoding = run.recipe.decoding.model_copy(update={"forbid_unknown": True})  # captions for people
         self.extractors = build_extractors(run.recipe, device)
         check_features(run, specs_of(self.extractors))
 
@@ -101,7 +102,7 @@ class Captioner:
         return found
 
     def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
-        """The caption of a video file. Raises VideoError if no frame of it decodes."""
+        """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes."""
         return self._describe(Path(path), self._read(Path(path)), beam_width)
 
     def caption_many(
@@ -160,7 +161,7 @@ class Captioner:
     def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
         features = self._features(path, videos)
         streams = self._streams(path, features)
-        memory, best = caption_streams(self.model, streams, self.run.recipe.decoding, beam_width=beam_width, device=self.device)
+        memory, best = caption_streams(self.model, streams, self.decoding, beam_width=beam_width, device=self.device)
         positions = best.attention.positions
         by_extractor = zip(self.extractors, features, strict=True)
         attended = next(found for extractor, found in by_extractor if positions.stream == extractor.spec.stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stap.files import markdown_text
 from stap.recipes.settings import Recipe
 
 __all__ = ["model_card"]
@@ -31,7 +32,7 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     """
     best = metrics.get("best") or {}
     parts = [
-        HEADER + f"# {recipe.name}",
+        HEADER + f"# {' '.join(recipe.name.split())}",
         recipe.description,
         f"A video-captioning model: {KINDS[recipe.model.kind].format(pooling=recipe.model.pooling)}, on {_input_features(recipe)}, "
         f"trained on a corpus in the layout of {recipe.corpus.kind}, seed {recipe.seed}.",
@@ -41,7 +42,7 @@ def model_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         "training data, captions are fluent but wrong. `config.json` holds every setting and the software versions, `features.json` the "
         "fingerprints of the features, `metrics.json` the training history.",
     ]  # fmt: skip
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return markdown_text("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _input_features(recipe: Recipe) -> str:

@@ -95,7 +95,7 @@ def save_description(
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     write_json(folder / "config.json", {"recipe": settings, "versions": versions}, CheckpointError)
     write_json(folder / "features.json", {name: dict(spec.fingerprint) for name, spec in streams.items()}, CheckpointError)
-    write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode(), CheckpointError)
+    write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode("utf-8", "backslashreplace"), CheckpointError)
 
 
 def save_weights(folder: Path, model: nn.Module) -> None:

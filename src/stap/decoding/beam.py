@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ __all__ = ["beam_search", "best_captions", "choose", "rank"]
 
 def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[Hypothesis]:
     """The best caption of each video as a recipe says; a beam width of 1 is greedy. The model should be in eval mode."""
-    limits = {"max_words": settings.max_words, "no_repeat_ngram": settings.no_repeat_ngram}
+    limits: dict[str, Any] = {name: getattr(settings, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}
     if settings.beam_width == 1:
         return greedy(model, memory, **limits)
     found = beam_search(
@@ -47,6 +48,7 @@ def beam_search(
     max_words: int = 30,
     length_normalisation: float = 0.0,
     no_repeat_ngram: int = 0,
+    forbid_unknown: bool = False,
     shrinking: bool = False,
 ) -> list[list[Hypothesis]]:
     """The best `width` captions found for each video, best first. The model should be in eval mode (dropout off).
@@ -57,7 +59,7 @@ def beam_search(
     unfinished, and ranks after all finished ones; fewer than `width` come back where there are no more captions.
 
     length_normalisation: rank by score / length ** this, where length counts the EOS; 0 is off. `score` is never divided.
-    no_repeat_ngram: no sequence of this many words comes twice; 0 is off.
+    no_repeat_ngram: no sequence of this many words comes twice; 0 is off.   forbid_unknown: no <unk>.
     shrinking: the rule of STAT's released code (and of Yao et al. 2015 before it). Each finished caption takes a place of the beam for
     good; a video is done when all `width` are taken, although what was pruned could have been better; and a caption that
     `max_words` cuts off is ranked among the finished ones, by its score alone. So it favours short captions even more.
@@ -73,7 +75,7 @@ def beam_search(
 
     for _ in range(max_words):
         following = step(model, memory, rows)
-        forbid(following.log_probabilities, rows.words, no_repeat_ngram)
+        forbid(following.log_probabilities, rows.words, no_repeat_ngram, unknown=forbid_unknown)
         free = [width - len(found) if shrinking else 2 * width for found in finished]
         rows, ended, videos = choose(rows, following, width, torch.tensor(free, device=rows.scores.device))
         keep(ended, videos)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stap.errors import CheckpointError
 from stap.models.caption_model import Attention, CaptionModel, DecoderState, Memory, Positions
-from stap.text.special_ids import BOS, EOS, PAD
+from stap.text.special_ids import BOS, EOS, PAD, UNK
 
 __all__ = ["IMPOSSIBLE", "Hypothesis", "NextWord", "Rows", "check_numbers", "check_positive", "forbid", "hypotheses", "step"]
 
@@ -88,12 +88,12 @@ def step(model: CaptionModel, memory: Memory, rows: Rows) -> NextWord:
     return NextWord(logits.log_softmax(dim=1), said.state, said.attention.weights)
 
 
-def forbid(log_probabilities: Tensor, words: Tensor, no_repeat_ngram: int = 0) -> None:
+def forbid(log_probabilities: Tensor, words: Tensor, no_repeat_ngram: int = 0, *, unknown: bool = False) -> None:
     """Rule out, in place, PAD, BOS and each word that would repeat an n-gram of its row; the rest keeps its probability.
 
-    log_probabilities: (N, V).   words: (N, l), what each row has so far.
+    log_probabilities: (N, V).   words: (N, l), what each row has so far.   unknown: rule out UNK too.
     """
-    log_probabilities[:, [PAD, BOS]] = IMPOSSIBLE
+    log_probabilities[:, [PAD, BOS, UNK] if unknown else [PAD, BOS]] = IMPOSSIBLE
     if 0 < no_repeat_ngram <= words.shape[1]:
         ngrams = words.unfold(1, no_repeat_ngram, 1)  # (N, l - n + 1, n)
         ending = words[:, words.shape[1] - no_repeat_ngram + 1 :]  # (N, n - 1), the beginning of the next n-gram

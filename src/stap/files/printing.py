@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["json_text", "one_line", "printable", "unforeseen"]
+__all__ = ["html_bytes", "json_text", "markdown_text", "one_line", "printable", "unforeseen"]
 
 # What a terminal obeys or a line cannot hold: control characters, marks that turn the direction of text, line separators, and the
 # surrogates that stand for the bytes of a name that is not UTF-8.
@@ -17,6 +17,17 @@ def json_text(content: Any) -> str:
     """Indented JSON that a terminal shows and UTF-8 holds: letters stay, unprintable characters are escaped (see `printable`)."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+
+
+def markdown_text(text: str) -> str:
+    """A page in Markdown: HTML that strangers put into names and captions is shown, and is no element of the page."""
+    without_entities = re.sub(r"&(?=#?\w+;)", "&amp;", printable(text, keep="\n"))
+    return without_entities.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def html_bytes(text: str) -> bytes:
+    """A page in HTML, made with escaping, as a file: unprintable characters in it are escaped too."""
+    return printable(text, keep="\n\r\t").encode()
 
 
 def one_line(error: BaseException) -> str:

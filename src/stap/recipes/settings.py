@@ -467,6 +467,9 @@ class DecodingSettings(Section):
     max_words: int = Field(30, ge=1, le=1000, description="words of the longest caption")
     length_normalisation: float = Field(0.0, ge=0, description="power of the length that divides the log-probability; 0: off")
     no_repeat_ngram: int = Field(0, ge=0, description="words of the n-grams that a caption may not repeat; 0: off")
+    forbid_unknown: bool = Field(
+        False, description="no <unk> in captions; `stap caption` never writes one, and the papers' evaluations allow it"
+    )
     shrinking_beam: bool = Field(
         False, description="finished captions leave the beam smaller, and the search ends when it is empty (STAT)"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from stap.errors import ShapeError
-from stap.files import write_atomically
+from stap.files import html_bytes, write_atomically
 from stap.reports.clip import ClipReport
 from stap.reports.clip_view import clip_views
 from stap.reports.curves import Curve, charts, curves_figure, description
@@ -77,7 +77,7 @@ def write_report(path: str | Path, report: Report) -> None:
             charts=[_ChartView(_data_uri(curves_figure(chart)), description(chart)) for chart in charts(report.curves)],
         )
     )
-    write_atomically(Path(path), html.encode())
+    write_atomically(Path(path), html_bytes(html))
 
 
 @dataclass(frozen=True)

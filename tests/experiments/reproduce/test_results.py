@@ -23,6 +23,20 @@ FAILED = RowResult(STAT, "msvd/stat", errors=("no <weights>.",))
 FOUND = Reproduction("msvd", (DONE, FAILED), ("3 clips <are> missing.",), {"Seeds": "1, 2"})
 
 
+HOSTILE = '<img src=x onerror="a()"> | a\n\x1b[31m\udce9'
+
+
+def test_html_and_cells_of_strangers_stay_text(tmp_path: Path) -> None:
+    row = RowResult(LSTAP, HOSTILE, (outcome(1, 0.5),), ("rows/a|b/seed-1",), errors=(HOSTILE,))
+    write_tables(tmp_path, Reproduction("msvd", (row,), (HOSTILE,), {HOSTILE: HOSTILE}))
+    table = (tmp_path / "table.md").read_text()
+    assert "<img" not in table
+    assert "\x1b" not in table
+    assert "rows/a\\|b/seed-1" in table
+    for file in ("table.md", "table.html"):
+        assert [tag for tag in re.findall(r"<(\w+)", (tmp_path / file).read_text()) if tag == "img"] == []
+
+
 def test_mean_and_the_sample_s_deviation() -> None:
     assert DONE.mean("CIDEr") == 0.53
     assert abs((DONE.deviation("CIDEr") or 0) - 0.06 / 2**0.5) < 1e-12
@@ -40,8 +54,8 @@ def test_markdown_has_the_published_line_under_ours_and_links() -> None:
     assert lines[place + 1] == (
         "| *published* | *84.0* | *74.1* | *64.5* | *55.1* | *35.4* | *72.7* | *86.7* |  |  |  |  | *Francis & Huet 2019 (L-STAP), Table 1* |"
     )
-    assert "**3 clips <are> missing.**" in lines
-    assert "- STAT, released code: not finished. no <weights>." in lines
+    assert "**3 clips &lt;are&gt; missing.**" in lines
+    assert "- STAT, released code: not finished. no &lt;weights&gt;." in lines
 
 
 def test_the_page_says_the_same_and_escapes_it() -> None:

@@ -14,7 +14,7 @@ from stap import reports
 from stap.experiments.reproduce.rows import ATTENTION_COLUMNS, GROUPS, METRICS, CorpusName, Published, Row
 from stap.experiments.reproduce.runs import CAPTIONS_FILE, RECIPE_FILE, REPORT_FILE, Outcome
 from stap.experiments.reproduce.tables import TABLES, Table
-from stap.files import write_atomically, write_json
+from stap.files import html_bytes, markdown_text, write_atomically, write_json
 from stap.reports.page import ScoresRow
 from stap.reports.text_table import text_table
 
@@ -119,7 +119,7 @@ class Reproduction:
         if others := [_line((name, *_published_cells(one, columns), one.source)) for name, one in self.table.others]:
             parts += ["## Others, as published", "\n".join([*_head("system", columns, "source"), *others])]
         parts += ["## How it was made", "\n".join(f"- {name}: {value}" for name, value in self.made.items())]
-        return "\n\n".join(parts) + "\n"
+        return markdown_text("\n\n".join(parts) + "\n")
 
     def groups(self) -> Iterator[tuple[str, list[RowResult]]]:
         """The rows under their headings, those without rows left out."""
@@ -178,7 +178,7 @@ def write_tables(out: Path, found: Reproduction) -> None:
     """table.md, table.html and table.json, each whole or as it was."""
     write_json(out / JSON_FILE, found.to_json())
     write_atomically(out / TABLE_FILE, found.to_markdown().encode())
-    write_atomically(out / PAGE_FILE, found.to_html().encode())
+    write_atomically(out / PAGE_FILE, html_bytes(found.to_html()))
 
 
 def published_rows(row: Row, corpus: CorpusName) -> tuple[ScoresRow, ...]:
@@ -229,8 +229,11 @@ def _head(first: str, columns: Sequence[str], *last: str) -> list[str]:
     return [_line((first, *columns, *last)), _line(["---", *["---:"] * len(columns), *["---"] * len(last)])]
 
 
+BAR = r"\|"  # in a cell of a table
+
+
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', BAR) for cell in cells)} |"
 
 
 def _short(source: str) -> str:
