@@ -1,6 +1,8 @@
 """Results on disk: found again, computed again when damaged, a warning where nothing can be written."""
 
 import logging
+import pwd
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,18 @@ def test_what_is_written_is_read(folder):
     cache.write("tokens", key, content)
     assert cache.read("tokens", key) == content
     assert [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()] == [Path("tokens") / f"{key}.json"]
+
+
+def test_without_a_home_folder_it_is_one_of_the_process(monkeypatch):
+    for name in ("STAP_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["nobody of this number"])
+    folder = cache.cache_folder()
+    assert folder == cache.cache_folder()
+    assert folder.is_relative_to(tempfile.gettempdir())
+    assert folder.parents[1].stat().st_mode & 0o077 == 0  # nobody else can put results there
+    cache.write("tokens", "a", [1])
+    assert cache.read("tokens", "a") == [1]
 
 
 def test_keys_tell_contents_apart():

@@ -6,6 +6,7 @@ print(captioner.caption("clip.mp4").caption)
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def _refuse_imported(run: Run) -> None:
 
 
 def _model_folder(name: str | Path) -> Path:
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 -- pathlib's raises where there is no home folder
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -1,15 +1,19 @@
 """Results on disk between runs: tokenized captions and METEOR's answers, under a hash of their inputs.
 
-The folder is `$STAP_CACHE`, or else `$XDG_CACHE_HOME/stap`, or else `~/.cache/stap`. All of it may be deleted at any time. A
-file is complete or absent, and holds a checksum: the content of a damaged one is computed again.
+The folder is `$STAP_CACHE`, or else `$XDG_CACHE_HOME/stap`, or else `~/.cache/stap`; without a home folder it is a temporary one of this process.
+All of it may be deleted at any time. A file is complete or absent, and holds a checksum: the content of a damaged one is computed again.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import logging
 import os
+import shutil
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,15 @@ def cache_folder() -> Path:
         return Path(named)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "stap"
-    return Path("~/.cache/stap").expanduser()
+    home = os.path.expanduser("~")  # noqa: PTH111 -- "~" itself where neither HOME nor the user's entry says it, as in some containers
+    return (_folder_of_this_process() if home == "~" else Path(home)) / ".cache" / "stap"
+
+
+@lru_cache(maxsize=1)
+def _folder_of_this_process() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="stap-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def digest(content: Any) -> str:
