@@ -26,6 +26,7 @@ from stap.features.grid import GridExtractor
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.files import one_line, unforeseen
+from stap.recipes.settings import VideoLimits
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
@@ -83,8 +84,10 @@ class VideoCaption:
 class Captioner:
     """A trained model and the extractors of its features."""
 
-    def __init__(self, run: Run, device: torch.device) -> None:
+    def __init__(self, run: Run, device: torch.device, limits: VideoLimits | None = None) -> None:
         """Build the extractors of the run's recipe.
+
+        limits: what a video file may cost; None for the defaults. Those of training play no part.
 
         Raises FeatureError if their features differ from those of training, or if training used precomputed features.
         """
@@ -93,7 +96,7 @@ class Captioner:
         self.model = run.model.to(device).eval()
         _refuse_imported(run)
         self.decoding = run.recipe.decoding.model_copy(update={"forbid_unknown": True})  # captions for people
-        self.extractors = build_extractors(run.recipe, device)
+        self.extractors = build_extractors(run.recipe, device, limits or VideoLimits())
         check_features(run, specs_of(self.extractors))
 
     @property
@@ -180,13 +183,15 @@ class Captioner:
         )
 
 
-def load(folder_or_hub_id: str | Path, device: str = "auto") -> Captioner:
+def load(folder_or_hub_id: str | Path, device: str = "auto", limits: VideoLimits | None = None) -> Captioner:
     """The captioner of a model folder, or of 'user/name' on the Hugging Face Hub.
+
+    limits: what a video file may cost; None for the defaults.
 
     Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be extracted.
     """
     chosen = choose_device(device)
-    return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen)
+    return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen, limits)
 
 
 def _refuse_imported(run: Run) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stap.commands.shared.console import complain, interruptible, warn
+from stap.commands.shared.limits import LimitOptions
+from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import DeviceOption, ModelOption, UnusedSeedOption
 from stap.commands.shared.outputs import JSON_LIST, LINES, growing_rows
 from stap.errors import StapError
@@ -27,9 +29,11 @@ class Format(StrEnum):
     json = "json"
 
 
+@with_option_groups
 def caption(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders to search for them.")],
     model: ModelOption,
+    limits: LimitOptions,
     output_format: Annotated[
         Format,
         typer.Option(
@@ -45,6 +49,7 @@ def caption(
 
     A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
+    allowed = limits.limits()
     failures: list[Path] = []
 
     def report(path: Path, error: StapError) -> None:
@@ -58,7 +63,7 @@ def caption(
         if videos:
             from stap.captioning.captioner import load
 
-            for caption in load(model, device).caption_many(videos, beam_width=beam, on_error=report):
+            for caption in load(model, device, allowed).caption_many(videos, beam_width=beam, on_error=report):
                 for sentence in caption.warnings:
                     warn(sentence)
                 rows.add(_line(caption) if form is LINES else _entry_of_list(caption))

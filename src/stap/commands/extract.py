@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
+from stap.commands.shared.limits import AllowPlaylistsOption, with_playlists
 from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
 
 
@@ -17,6 +18,7 @@ def extract(
         int,
         typer.Option(min=1, help="Threads that decode videos. PyTorch computes in the cores that they leave, at least one."),
     ] = 2,
+    allow_playlists: AllowPlaylistsOption = False,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
@@ -27,7 +29,7 @@ def extract(
     """
     from stap.recipes.files import load_recipe
 
-    settings = load_recipe(recipe, with_seed(overrides, seed))
+    settings = load_recipe(recipe, with_playlists(with_seed(overrides, seed), allow_playlists))
 
     from stap.corpora.loading import load_corpus_with_files
     from stap.features.device import choose_device

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
+from stap.commands.shared.limits import AllowPlaylistsOption, with_playlists
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import OverridesArgument, UnusedDeviceOption, UnusedSeedOption
 from stap.commands.shared.outputs import result_file
@@ -92,6 +93,7 @@ class CorpusOptions:
     other_counts: Annotated[
         bool, typer.Option("--other-counts", help="Accept counts other than the published ones.", rich_help_panel=CORPUS)
     ] = False
+    allow_playlists: AllowPlaylistsOption = False
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _recipe(name: str, overrides: list[str], options: CorpusOptions) -> Recipe:
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import CorpusSettings
 
-    base = load_recipe(BASES.get(name, OTHER_BASE), overrides)
+    base = load_recipe(BASES.get(name, OTHER_BASE), with_playlists(overrides, options.allow_playlists))
     given = {
         "kind": name,
         "root": options.root,

@@ -117,7 +117,7 @@ def check_corpus(
         _check_unused(here, corpus.videos or corpus.root, problems)
     report_same_files(here, problems, may_leak=corpus.kind != "folder")
     if frames:
-        probe_videos(here, problems, frames=frames, workers=workers, on_progress=on_progress)
+        probe_videos(here, problems, frames=frames, workers=workers, limits=corpus.limits, on_progress=on_progress)
     return CorpusReport(annotations.name, splits, words, len(here) if frames else 0, tuple(problems))
 
 

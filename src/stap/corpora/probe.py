@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem
 from stap.errors import StapError
 from stap.files import unforeseen
+from stap.recipes.settings import VideoLimits
 
 __all__ = ["probe_videos", "report_same_files"]
 
@@ -27,17 +29,20 @@ def probe_videos(
     *,
     frames: int,
     workers: int,
+    limits: VideoLimits | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> None:
     """Take a few frames of every video as the extraction would; what is wrong with a file goes to `on_problem`.
 
-    frames: spread over the whole of each video.   workers: threads, each with one video and little memory at a time.
+    frames: spread over the whole of each video.   limits: what each may cost; None for their defaults.   workers: threads, each with one video and little memory at a time.
     A video without a frame is an error; one that gives frames but is damaged or cut short is a warning.
     """
     from stap.video.threads import decoding_threads
 
     with decoding_threads(workers, "probe") as pool:
-        for done, (clip, problems) in enumerate(_probed(clips, frames, pool, AHEAD * workers), start=1):
+        for done, (clip, problems) in enumerate(
+            _probed(clips, partial(_probe, frames=frames, limits=limits), pool, AHEAD * workers), start=1
+        ):
             for problem in problems:
                 on_problem(problem)
             if on_progress:
@@ -63,24 +68,26 @@ def report_same_files(clips: Iterable[Clip], on_problem: OnProblem, *, may_leak:
             on_problem(Problem("same video", sentence, is_error=leaks and not may_leak))
 
 
-def _probed(clips: Iterable[Clip], frames: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[Clip, list[Problem]]]:
+def _probed(
+    clips: Iterable[Clip], probe: Callable[[Path], list[Problem]], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[Clip, list[Problem]]]:
     """The clips in their order, while the pool is at work on those that follow."""
     waiting: deque[tuple[Clip, Future[list[Problem]]]] = deque()
     todo = iter(clips)
     while True:
         for clip in islice(todo, ahead - len(waiting)):
-            waiting.append((clip, pool.submit(_probe, clip.path, frames)))
+            waiting.append((clip, pool.submit(probe, clip.path)))
         if not waiting:
             return
         clip, future = waiting.popleft()
         yield clip, future.result()
 
 
-def _probe(path: Path, frames: int) -> list[Problem]:
+def _probe(path: Path, frames: int, limits: VideoLimits | None) -> list[Problem]:
     from stap.video import sample_frames
 
     try:
-        found = sample_frames(path, frames, short_side=SMALL_SIDE, threads=1)
+        found = sample_frames(path, frames, short_side=SMALL_SIDE, threads=1, limits=limits)
     except StapError as error:
         return [Problem("video", str(error))]
     except Exception as error:  # a decoder's unforeseen failure on one file must not hide the state of ten thousand others

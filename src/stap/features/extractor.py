@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stap.errors import ConfigError
-from stap.recipes.settings import Recipe
+from stap.recipes.settings import Recipe, VideoLimits
 from stap.recipes.streams import StreamSpec
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ SECTIONS = {stream: section for section, streams in STREAMS.items() for stream i
 class Extractor(Protocol):
     """From a video file to the arrays that are stored of it.
 
+    limits: what a video file may cost; the defaults unless they are set.
     One that can have weights that mean nothing yet says so in a further attribute, `has_random_weights`: they are never stored.
     """
+
+    limits: VideoLimits
 
     @property
     def spec(self) -> StreamSpec:
@@ -86,13 +89,18 @@ class PackingExtractor(TwoStepExtractor, Protocol):
         """The features of a video as they are stored; `finish` does these three steps for one video."""
 
 
-def build_extractors(recipe: Recipe, device: torch.device | str = "cpu") -> tuple[Extractor, ...]:
+def build_extractors(
+    recipe: Recipe, device: torch.device | str = "cpu", limits: VideoLimits | None = None
+) -> tuple[Extractor, ...]:
     """The extractors of a recipe's sections `features`, `motion` and `regions`, less those whose stream is imported.
 
-    An imported grid, or imported frames, take the place of the section `features`. Raises ConfigError, CheckpointError or
+    limits: what a video file may cost; None for the recipe's. An imported grid, or imported frames, take the place of the section `features`. Raises ConfigError, CheckpointError or
     FeatureError, as their constructors do.
     """
-    return tuple(build_extractor(section, getattr(recipe, section), device) for section in sections_to_extract(recipe))
+    extractors = tuple(build_extractor(section, getattr(recipe, section), device) for section in sections_to_extract(recipe))
+    for extractor in extractors:
+        extractor.limits = limits or recipe.corpus.limits
+    return extractors
 
 
 def sections_to_extract(recipe: Recipe) -> tuple[str, ...]:

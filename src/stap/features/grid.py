@@ -13,7 +13,7 @@ from stap.errors import ConfigError, FeatureError, ShapeError
 from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout, last_map, own_preprocessing
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
-from stap.recipes.settings import FeatureSettings
+from stap.recipes.settings import FeatureSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
 from stap.video import Frames, sample_frames
 
@@ -42,7 +42,7 @@ class GridExtractor:
             raise ConfigError(
                 "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
             )
-        self.device = torch.device(device)
+        self.device, self.limits = torch.device(device), VideoLimits()
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
         self.has_random_weights = settings.weights == "random"  # as pretraining may begin
         self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
@@ -99,7 +99,7 @@ class GridExtractor:
 
         threads: of the decoder; None for one per core.
         """
-        frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads)
+        frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads, limits=self.limits)
         return PreparedVideo(self.cropped(frames), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
     def cropped(self, frames: Frames) -> Tensor:

@@ -17,7 +17,7 @@ from stap.features.motion_networks import build_motion_network
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.files import one_line
-from stap.recipes.settings import MotionSettings
+from stap.recipes.settings import MotionSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
 from stap.video.clips import FrameStream
 
@@ -43,7 +43,7 @@ class MotionExtractor:
 
     def __init__(self, settings: MotionSettings, device: torch.device | str = "cpu") -> None:
         """Build the network and load its weights. Raises ConfigError or CheckpointError."""
-        self.device = torch.device(device)
+        self.device, self.limits = torch.device(device), VideoLimits()
         self.settings = settings
         self.has_random_weights = settings.weights == "random"
         self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
@@ -80,7 +80,9 @@ class MotionExtractor:
     def read(self, path: str | Path, *, threads: int | None = None) -> StreamedVideo:
         """Decode, resize and crop the frames of a video; of a long one, only list them. Raises VideoError."""
         preprocessing = self.network.preprocessing
-        stream = FrameStream(path, self.network.frame_rate, short_side=preprocessing.short_side, threads=threads)
+        stream = FrameStream(
+            path, self.network.frame_rate, short_side=preprocessing.short_side, threads=threads, limits=self.limits
+        )
         frames = map(preprocessing.cropped, stream)
         return StreamedVideo(stream, list(frames) if len(stream) <= DECODED_AHEAD else frames)
 

@@ -15,7 +15,7 @@ from stap.errors import FeatureError
 from stap.features.networks.faster_rcnn import CATEGORIES, build_detector, fc7_size
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
-from stap.recipes.settings import RegionSettings
+from stap.recipes.settings import RegionSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
 from stap.video import sample_frames
 
@@ -55,7 +55,7 @@ class RegionExtractor:
 
     def __init__(self, settings: RegionSettings, device: torch.device | str = "cpu") -> None:
         """Build the detector and load its weights. Raises CheckpointError."""
-        self.device = torch.device(device)
+        self.device, self.limits = torch.device(device), VideoLimits()
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
         self.has_random_weights = settings.weights == "random"
         self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
@@ -99,7 +99,7 @@ class RegionExtractor:
 
         threads: of the decoder; None for one per core.
         """
-        frames = sample_frames(path, self.settings.frames, short_side=self.short_side, threads=threads)
+        frames = sample_frames(path, self.settings.frames, short_side=self.short_side, threads=threads, limits=self.limits)
         return DecodedVideo(torch.from_numpy(frames.rgb_uint8), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
     def finish(self, video: DecodedVideo, *, name: str) -> VideoFeatures:

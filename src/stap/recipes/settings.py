@@ -27,6 +27,7 @@ __all__ = [
     "STATSettings",
     "TextSettings",
     "TrainingSettings",
+    "VideoLimits",
     "section_of",
 ]
 
@@ -66,6 +67,20 @@ def section_of(field: FieldInfo) -> type[Section] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
+class VideoLimits(Section):
+    """What one video file may cost, and whether it may name others. A file that would cost more is refused."""
+
+    seconds: float = Field(300, gt=0, description="time to read and decode a file")
+    pixels: int = Field(40_000_000, ge=1, description="pixels of a picture, as stored and as resized (8K has 33 million)")
+    aspect: float = Field(32, ge=1, description="longer side of a picture over its shorter side")
+    frames: int = Field(5_000_000, ge=1, description="frames of a file (46 hours at 30 a second)")
+    memory_mib: int = Field(4096, ge=1, description="memory for the pictures that are taken from a file, in MiB")
+    playlists: bool = Field(
+        False,
+        description="read playlists (HLS, DASH, concat scripts); the files that they name must be in their folder or below it",
+    )
+
+
 class CorpusSettings(Section):
     """The dataset: clips with reference captions."""
 
@@ -93,6 +108,7 @@ class CorpusSettings(Section):
         (0.8, 0.1, 0.1), description="folder: shares of train, validation and test videos, if the table has no splits"
     )
     split_seed: int = Field(0, ge=0, description="folder: random seed of that split")
+    limits: VideoLimits = VideoLimits()
 
     @field_validator("captions", mode="before")
     @classmethod
@@ -533,8 +549,9 @@ class Recipe(Section):
     decoding: DecodingSettings = DecodingSettings()
 
     def without_places(self) -> dict[str, Any]:
-        """All settings, JSON-able, except paths, which do not change what is computed: digests of captions and fingerprints of features do."""
-        settings = self.model_dump(mode="json")
+        """All settings, JSON-able, except paths and limits, which do not change what is computed: digests of captions and fingerprints of
+        features do."""
+        settings = self.model_dump(mode="json", exclude={"corpus": {"limits"}})
         for section, names in _PLACES.items():
             for name in names if settings[section] else ():
                 del settings[section][name]

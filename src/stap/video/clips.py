@@ -12,6 +12,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
+from stap.recipes.settings import VideoLimits
+from stap.video.budget import Budget
 from stap.video.fetching import fetch_as_counted, fetch_by_time, fetch_from_inventory
 from stap.video.inventory import read_inventory
 from stap.video.picture import PictureMaker
@@ -31,25 +33,34 @@ class FrameStream:
     """
 
     def __init__(
-        self, path: str | Path, frame_rate: float | None, *, short_side: int | None = None, threads: int | None = None
+        self,
+        path: str | Path,
+        frame_rate: float | None,
+        *,
+        short_side: int | None = None,
+        threads: int | None = None,
+        limits: VideoLimits | None = None,
     ) -> None:
         """List the frames without decoding them, unless the clock of the file is wrong: then all are decoded.
 
         short_side: pixels of the shorter side of the pictures; None for the size as shown.   threads: of the decoder; None for one a
-        core. Raises VideoError if the file cannot be read, or lists no frame.
+        core.   limits: what the file may cost each time it is read; None for their defaults.
+        Raises VideoError if the file cannot be read, lists no frame or is over its limits.
         """
         if frame_rate is not None and not frame_rate > 0:
             raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames per second, or None, was expected.")
         self.path = Path(path)
-        self._threads = threads
-        with open_source(self.path, threads=1) as source:
+        self._threads, self._limits = threads, limits
+        budget = Budget(self.path, limits)
+        with open_source(self.path, threads=1, budget=budget) as source:
             self._timeline = read_timeline(source)
-            self._make_picture = PictureMaker(short_side, source.pixel_aspect, source.first_frame)
+            self._make_picture = PictureMaker(short_side, source.pixel_aspect, budget, source.first_frame)
             self._remarks = [*remarks_on_shape(source), *remarks_on_times(source, self._timeline)]
             if not len(self._timeline):
                 raise no_frame_error(source)
-        self._inventory = read_inventory(self.path, self._timeline) if self._timeline.clock_is_wrong else None
+        self._inventory = read_inventory(budget, self._timeline) if self._timeline.clock_is_wrong else None
         shown: ShownFrames = self._inventory or self._timeline
+        budget.check_frames(_count(shown, frame_rate))
         self._targets = _targets(shown, frame_rate)  # ticks
         self.duration_seconds = shown.duration_seconds
         self.times_seconds = np.array([shown.seconds(target) for target in self._targets])
@@ -79,18 +90,19 @@ class FrameStream:
         places = _places(self._timeline.pts, self._targets)
         wanted = sorted(set(places))
         fetch = fetch_by_time if self._timeline.has_own_times else fetch_as_counted
-        with open_source(self.path, self._threads) as source:
+        with open_source(self.path, self._threads, Budget(self.path, self._limits)) as source:
             yield from self._pictures(fetch(source, self._timeline, wanted), places)
 
     def _what_comes(self, skipped: int) -> Iterator[np.ndarray]:
         """The pictures after the first `skipped` ones, from the frames that can be decoded."""
-        inventory = self._inventory or read_inventory(self.path, self._timeline)
+        budget = Budget(self.path, self._limits)
+        inventory = self._inventory or read_inventory(budget, self._timeline)
         in_order = inventory.orders == np.maximum.accumulate(inventory.orders)  # any other would come too late to be shown
         inventory = replace(inventory, pts=inventory.pts[in_order], orders=inventory.orders[in_order])
         places = _places(inventory.pts, self._targets)[skipped:]
         self._remark(remarks_on_inventory(self.path, self._timeline, inventory, len(self)))
         try:
-            with open_source(self.path, threads=1) as source:
+            with open_source(self.path, threads=1, budget=budget) as source:
                 frames = fetch_from_inventory(source, self._timeline, inventory, sorted(set(places)))
                 yield from self._pictures(frames, places)
         except TimelineMismatchError:
@@ -114,13 +126,19 @@ class FrameStream:
         self._remarks += [remark for remark in remarks if remark not in self._remarks]
 
 
+def _count(shown: ShownFrames, frame_rate: float | None) -> int:
+    if frame_rate is None:
+        return len(shown)
+    return max(1, round((shown.end - shown.start) * shown.tick_seconds * Fraction(str(frame_rate))))
+
+
 def _targets(timeline: ShownFrames, frame_rate: float | None) -> list[int]:
     """The times, in whole ticks. A time is at or after a frame's exactly when its whole part is."""
     if frame_rate is None:
         return [int(pts) for pts in timeline.pts]
     rate = Fraction(str(frame_rate))
     ticks = 1 / (rate * timeline.tick_seconds)  # between two frames
-    count = max(1, round((timeline.end - timeline.start) / ticks))
+    count = _count(timeline, frame_rate)
     return [timeline.start + int((2 * k + 1) * ticks / 2) for k in range(count)]
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from stap.errors import VideoError
+from stap.recipes.settings import VideoLimits
+from stap.video.budget import Budget
 from stap.video.fetching import (
     fetch_as_counted,
     fetch_by_seeking,
@@ -52,6 +54,7 @@ def sample_frames(
     short_side: int | None = None,
     strategy: Strategy = "auto",
     threads: int | None = None,
+    limits: VideoLimits | None = None,
 ) -> Frames:
     """Take `count` frames spread evenly over the time of a video: those shown at (k + 0.5) * duration / count seconds.
 
@@ -63,9 +66,10 @@ def sample_frames(
     Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that decode, and warnings.
     """
     _check_arguments(count, short_side, strategy, threads)
-    with open_source(Path(path), threads=1) as source:
+    budget = Budget(Path(path), limits)
+    with open_source(budget.path, threads=1, budget=budget) as source:
         timeline = read_timeline(source)
-        reading = _Reading(Path(path), PictureMaker(short_side, source.pixel_aspect, source.first_frame))
+        reading = _Reading(budget, PictureMaker(short_side, source.pixel_aspect, budget, source.first_frame))
         remarks = [*remarks_on_shape(source), *remarks_on_times(source, timeline)]
     if len(timeline) == 1:
         remarks.append(f"{path}: the video has a single frame, so there is no motion to describe.")
@@ -73,10 +77,10 @@ def sample_frames(
     shown: ShownFrames = timeline
     rgb = _take_as_listed(reading, timeline, places, strategy, threads)
     if rgb is None:
-        shown = inventory = read_inventory(reading.path, timeline)
+        shown = inventory = read_inventory(budget, timeline)
         places = choose_frames(inventory.pts.tolist(), inventory.start, inventory.end, count)
         rgb = _take_from_inventory(reading, timeline, inventory, places)
-        remarks += remarks_on_inventory(reading.path, timeline, inventory, len(places))
+        remarks += remarks_on_inventory(budget.path, timeline, inventory, len(places))
     times_seconds = np.array([shown.seconds(int(stamp)) for stamp in shown.pts[places]])
     return Frames(rgb, times_seconds, shown.duration_seconds, tuple(remarks))
 
@@ -85,17 +89,18 @@ def sample_frames(
 class _Reading:
     """What stays the same each time the file is opened."""
 
-    path: Path
+    budget: Budget
     make_picture: PictureMaker
 
     def collect(self, fetch: _Fetch, places: Sequence[int], threads: int | None) -> np.ndarray:
         """The pictures (len(places), height, width, 3) of the frames that `fetch` gives, in the order of `places`."""
         rows = {place: row for row, place in enumerate(places)}
         pictures: np.ndarray | None = None
-        with open_source(self.path, threads) as source:
+        with open_source(self.budget.path, threads, self.budget) as source:
             for place, frame in fetch(source):
                 picture = self.make_picture(frame)
                 if pictures is None:
+                    self.budget.check_memory(len(places), picture.nbytes)
                     pictures = np.empty((len(places), *picture.shape), dtype=np.uint8)
                 pictures[rows[place]] = picture
         assert pictures is not None, "a fetch that gives no frame raises TimelineMismatchError"
@@ -129,7 +134,7 @@ def _take_from_inventory(reading: _Reading, timeline: Timeline, inventory: Inven
     try:
         return reading.collect(lambda source: fetch_from_inventory(source, timeline, inventory, places), places, threads=1)
     except TimelineMismatchError:
-        raise VideoError(f"{reading.path}: the file changed while it was read. Try again when it is complete.") from None
+        raise VideoError(f"{reading.budget.path}: the file changed while it was read. Try again when it is complete.") from None
 
 
 def _check_arguments(count: int, short_side: int | None, strategy: str, threads: int | None) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
+from stap.video.budget import Budget
 from stap.video.clock import FINER, RepairedClock, repair_clock
 from stap.video.source import Source, no_frame_error, open_source
 from stap.video.timeline import ShownFrames, Timeline
@@ -32,12 +32,12 @@ class Inventory(ShownFrames):
     clock: RepairedClock | None = None
 
 
-def read_inventory(path: Path, timeline: Timeline) -> Inventory:
+def read_inventory(budget: Budget, timeline: Timeline) -> Inventory:
     """Open the file again and take the inventory. One thread, so that damaged pictures are repaired alike each time.
 
     Raises VideoError if no frame can be decoded.
     """
-    with open_source(path, threads=1) as source:
+    with open_source(budget.path, threads=1, budget=budget) as source:
         inventory = take_inventory(source, timeline)
         if not len(inventory):
             raise no_frame_error(source)

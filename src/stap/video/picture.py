@@ -8,6 +8,8 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from stap.video.budget import Budget
+
 __all__ = ["PictureMaker", "display_size", "orient"]
 
 # The frame's own name of its matrix (ITU-T H.273, table 4) -> the converter's. A frame that names none takes FFmpeg's default,
@@ -31,9 +33,13 @@ class PictureMaker:
     short_side: pixels of the shorter side, None for the size at which the video is shown.
     pixel_aspect: width of a stored pixel over its height; the pixels of the pictures are square.
     first_frame: of the video, which says how its pictures are turned; None if any frame says so.
+    budget: of the file; a picture beyond its limits raises VideoError.
     """
 
-    def __init__(self, short_side: int | None, pixel_aspect: Fraction, first_frame: VideoFrame | None = None) -> None:
+    def __init__(
+        self, short_side: int | None, pixel_aspect: Fraction, budget: Budget, first_frame: VideoFrame | None = None
+    ) -> None:
+        self._budget = budget
         self._short_side = short_side
         self._pixel_aspect = pixel_aspect
         self._converter = VideoReformatter()
@@ -45,6 +51,7 @@ class PictureMaker:
         """The frame as (height, width, 3) uint8."""
         if self._size is None:
             self._size = display_size(frame.width, frame.height, self._pixel_aspect, self._short_side)
+            self._budget.check_size(*self._size)
             self._matrix = _display_matrix(self._first_frame or frame)
         width, height = self._size
         rgb = self._converter.reformat(

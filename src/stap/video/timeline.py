@@ -100,6 +100,7 @@ def read_timeline(source: Source) -> Timeline:
         if not (packet.is_discard or is_hidden(packet, source.codec)):
             stamps.add(position, packet)
         position += 1
+        source.budget.check_frames(position)
     states_pts = _states_times(source, stamps)
     times, tick_seconds = stamps.times(source.stream, states_pts)
     order = np.argsort(times, kind="stable")

@@ -95,7 +95,7 @@ class CaptionedImages:
     def _show(self, image: int, seed: list[int]) -> Tensor:
         if not self._crops:
             return _centre(self.paths[image], self._extractor)
-        picture = torch.from_numpy(sample_frames(self.paths[image], 1, threads=1).rgb_uint8[0])
+        picture = torch.from_numpy(sample_frames(self.paths[image], 1, threads=1, limits=self._extractor.limits).rgb_uint8[0])
         return random_crop(picture, self._extractor.image_size, np.random.default_rng(seed))
 
 

@@ -165,6 +165,7 @@ class _Pretraining:
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
         self.extractor = GridExtractor(features, processes.device)
+        self.extractor.limits = recipe.corpus.limits
         self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
         rate = f"pretraining.optimizer.learning_rate={settings.optimizer.learning_rate}"
         self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
