@@ -1,4 +1,4 @@
-"""What is published about the sizes of the corpora, to compare a copy with."""
+"""Published sizes of the corpora, to compare a copy with."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ __all__ = ["looks_like"]
 
 
 def looks_like(content: Any, *, other_than: str) -> str:
-    """A sentence with a space before it that says of which corpus this is and what to do; empty if nobody knows.
+    """A sentence, after a space, that names the corpus of this file and how to read it; empty if it is unknown.
 
     other_than: the kind of corpus that this was expected to be.
     """

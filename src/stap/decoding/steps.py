@@ -1,4 +1,4 @@
-"""What greedy and beam search share: hypotheses, a `step` of the model, and `forbid`, which rules words out.
+"""Shared parts of greedy and beam search: hypotheses, a `step` of the model, and `forbid`, which rules words out.
 
 Rows are grouped as in `CaptionModel`: rows b * K ... b * K + K - 1 continue video b. The memory is never copied for them.
 """
@@ -45,7 +45,7 @@ class Rows:
 
     @classmethod
     def start(cls, model: CaptionModel, memory: Memory, width: int) -> Rows:
-        """`width` rows per video, of which only the first counts, because all are the same. Raises ValueError if width < 1."""
+        """`width` equal rows per video; only the first counts. Raises ValueError if width < 1."""
         check_positive(width=width)
         rows, positions = memory.size * width, memory.positions.indices.shape[1]
         dtype = torch.promote_types(memory.start.h.dtype, torch.float32)

@@ -90,7 +90,7 @@ def build_backbone(
 
 @dataclass(frozen=True)
 class OwnPreprocessing:
-    """How the images looked that a network was trained on."""
+    """The preprocessing of a network's training images."""
 
     image_size: int | None  # side in pixels; None where they were not square
     crop: float  # part of the shorter side kept by the centre crop
@@ -106,7 +106,7 @@ def own_preprocessing(network: nn.Module) -> OwnPreprocessing:
 
 
 def last_map(network: nn.Module, images: Tensor) -> Any:
-    """What the network computes before its pooling and classifier.   images: (N, 3, S, S)."""
+    """The last feature map, before pooling and classifier. images: (N, 3, S, S)."""
     return network.forward_features(images)  # type: ignore[operator]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a video as motion networks want them: resized, cropped, and normalised clip by clip."""
+"""Preprocessing for motion networks: frames resized, cropped, and normalised clip by clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ClipPreprocessing:
-    """How the pictures looked that a network was trained on.
+    """The preprocessing of a network's training frames.
 
     resize: pixels of the shorter side, or (height, width) whatever the proportions.   image_size: side of the central crop.
     crop_rounding: of the crop's corner, where it lies between two pixels.   mean, std: of red, green and blue in 0..1.

@@ -1,4 +1,4 @@
-"""Where networks run: the processor, or a GPU that is really there."""
+"""The device that networks run on: the CPU, or an available GPU."""
 
 from __future__ import annotations
 

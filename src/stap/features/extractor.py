@@ -1,4 +1,4 @@
-"""What makes features of a video file: the contract of every extractor, and the extractors that a recipe names."""
+"""Feature extractors: their contract, and the extractors of a recipe."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Extractor(Protocol):
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream that it makes; its name is a key of SECTIONS. Further arrays (times_seconds, boxes ...) are kept for people."""
+        """The extracted stream; its name is a key of SECTIONS. Further arrays (times_seconds, boxes ...) are kept for people."""
 
     @property
     def weights_file(self) -> Path | None:
-        """The file of one's own that the weights came from, for a model folder to carry; None for published weights."""
+        """The local weights file, to be copied into model folders; None for published weights."""
 
     def extract(self, path: str | Path) -> VideoFeatures:
         """Features of one video file. Raises VideoError, or FeatureError where they cannot be stored."""
@@ -65,7 +65,7 @@ class TwoStepExtractor(Extractor, Protocol):
     """An extractor whose work on a file can begin in another thread: `extract(path)` is `finish(read(path), name=str(path))`."""
 
     def read(self, path: str | Path, *, threads: int | None = None) -> Any:
-        """What needs no network: decoding, resizing. Raises VideoError. threads: of the decoder; None for one per core."""
+        """The part without the network: decoding and resizing. Raises VideoError. threads: of the decoder; None for one per core."""
 
     def finish(self, video: Any, *, name: str) -> VideoFeatures:
         """The rest. name: how errors call the video."""

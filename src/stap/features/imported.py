@@ -1,6 +1,5 @@
-"""Features made by others, brought into a feature store of their own.
-
-The fingerprint of such a store says nothing of how the features were made, which nobody here knows; only what was imported.
+"""Precomputed features, imported into a feature store. The fingerprint of such a store identifies the imported files; how their
+features were extracted is unknown.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ LONGEST_NAME = 255  # bytes, on the usual file systems
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """What an extractor found in one video.
+    """The features of one video.
 
     arrays: by name: streams in the stored type, such as 'grid' (T, R, D), and what is kept for people: 'times_seconds' (T,)
     float32, boxes ...
@@ -44,7 +44,7 @@ class VideoFeatures:
 
 
 class FeatureStore:
-    """Features of many videos, all made in one way. Several processes and machines may fill one store at the same time.
+    """Features of many videos with one fingerprint. Several processes and machines may fill one store at the same time.
 
     Nothing is created until `begin` or the first `write`; `open` and `at` are for reading.
     """

@@ -27,7 +27,7 @@ class FeatureStreams:
 
     @property
     def digest(self) -> dict[str, str]:
-        """What tells these streams from others: the name of each one's folder, a hash of its fingerprint."""
+        """The identity of these streams: the name of each one's folder, a hash of its fingerprint."""
         return {name: store.folder.name for name, store in self.stores.items()}
 
     def read(self, video_id: str) -> dict[str, Tensor]:

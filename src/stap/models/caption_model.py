@@ -145,7 +145,7 @@ class Losses:
 
 
 class CaptionModel(nn.Module, ABC):
-    """What decoding and training need of a model, and all they need.
+    """The interface that decoding and training use.
 
     Rows of a decoder state are grouped by video: with B videos in memory and N rows, row n belongs to video n // (N / B).
     A beam and several captions of one video both fit, and memory is never copied for them.
@@ -153,7 +153,7 @@ class CaptionModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, batch: VideoBatch) -> Memory:
-        """What the decoder needs of the videos."""
+        """Encode the videos for the decoder."""
 
     def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
         """The memory's start state, once for each row: B * rows_per_video rows."""

@@ -1,4 +1,4 @@
-"""What the other processes that train on the same batch hold of it: for losses that compare all with all."""
+"""Gather the parts of a batch from all training processes, for losses that compare all videos with all sentences."""
 
 from __future__ import annotations
 

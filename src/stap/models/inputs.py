@@ -1,4 +1,4 @@
-"""What every model with a grid reads of it: places and times marked, changes next to features, shifts. In no paper."""
+"""The input stage of models over a grid: place and time embeddings, frame differences and shifts. Not in the papers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class InputStage(nn.Module):
     """From a grid of features to what an encoder reads. The default settings pass the grid on, as in the papers.
 
     In this order: in training the grid is shifted; the differences to the previous frame are appended; a learned
-    vector is added to each place, and one to each frame. Without these two the equations treat all places alike, and a model can
-    tell left from right only as far as the backbone's features betray their place (zero padding does, a little).
+    vector is added to each place, and one to each frame. Without these two the equations treat all places alike, and only the backbone's features can reveal a place
+    (zero padding does, a little).
 
     size: the values of a place that come out.
     """
@@ -109,7 +109,7 @@ def shifted(grid: Tensor, grid_size: tuple[int, ...], down: Tensor, right: Tenso
 
 @torch.no_grad()
 def smooth_maps(grid_size: tuple[int, ...], count: int, deviation: float) -> Tensor:
-    """Random plane waves over a grid: neighbouring places begin alike, so what is learned of one is known of the next.
+    """Random plane waves over a grid: neighbouring places start with similar values, so what is learned at one transfers to the next.
 
     Map n is sin(k (y cos a + x sin a)) with x and y from -1 to 1 over the columns and rows, a direction a in [0, 2 pi) and a wave
     number k in [0, 1.5) drawn from torch's global generator, then brought to mean 0 and the standard deviation over the places.

@@ -1,4 +1,4 @@
-"""The cross-entropy of captions, over their words only: what is padding never reaches an output layer."""
+"""The cross-entropy of captions, over their words only: padding never reaches an output layer."""
 
 from __future__ import annotations
 

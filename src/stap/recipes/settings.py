@@ -267,7 +267,7 @@ class RegionSettings(Section):
 
 
 class STATSettings(Section):
-    """STAT's attention (kinds stat, stat-mm17 and lstap-stat). Defaults: the authors' released code, but for the sizes in `model`:
+    """STAT's attention (kinds stat, stat-mm17 and lstap-stat). Defaults: the authors' released code, except the sizes in `model`:
     hidden_size 1024, attention_size 1024 and embedding_size 512 there.
     """
 
@@ -306,7 +306,7 @@ class STATSettings(Section):
 
 
 class InputSettings(Section):
-    """Changes of the grid before the model reads it, in neither paper. The defaults change nothing."""
+    """Changes of the grid before the model reads it, not in the papers. All are off by default."""
 
     place_embedding: float = Field(
         0.0,

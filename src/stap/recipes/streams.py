@@ -1,4 +1,4 @@
-"""Streams of features: what is known of one before a video is read.
+"""Streams of features: their description before a video is read.
 
 It lives here because features make streams and models read them, and neither room imports the other.
 """

@@ -1,4 +1,4 @@
-"""A clip as people see it: its caption, the frames that the model saw, and the attention of each word."""
+"""A clip for the report: its caption, the frames that the model saw, and the attention for each word."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _attention(
 
 
 def _places(spec: StreamSpec, kept: Mapping[str, Tensor], order: npt.NDArray[np.int64]) -> Places | None:
-    """What the places are; None where nobody knows, as of imported regions without their boxes."""
+    """The cells or boxes of the places; None if unknown, as for imported regions without boxes."""
     if spec.grid is not None and len(spec.grid) == 2:
         return Grid(*spec.grid)
     if "boxes" not in kept:

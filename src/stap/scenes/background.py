@@ -1,4 +1,4 @@
-"""What lies under and over the objects of a scene: a drifting texture, and camera noise.
+"""The background of a scene and its noise: a drifting texture, and camera noise.
 
 A picture is kept as rows of red, green, blue, red ... in 16-bit whole numbers: noise may leave 0..255 until the end, and the
 innermost loops of NumPy run along whole rows.

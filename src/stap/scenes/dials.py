@@ -1,4 +1,4 @@
-"""What can be turned on the generated corpus: the share of each difficulty, and the size of the videos."""
+"""The settings of the generated corpus: the share of each difficulty, and the size of the videos."""
 
 from __future__ import annotations
 

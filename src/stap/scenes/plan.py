@@ -1,4 +1,4 @@
-"""What happens in each scene: who, what, in which order, and which combinations are kept for the test.
+"""The content of each scene: objects, events and their order, and the combinations held out for the test.
 
 A combination is (colour, shape, event). For every event each colour loses one shape, so that a seventh of all combinations
 (a fifth where only five shapes can spin) is kept for the test: see `held_out_combinations`.

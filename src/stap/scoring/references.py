@@ -1,4 +1,4 @@
-"""References from files: of a published corpus, or of one's own."""
+"""References from files of a published corpus, or your own."""
 
 from __future__ import annotations
 

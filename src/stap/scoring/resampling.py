@@ -1,4 +1,4 @@
-"""How sure a score is, and whether one system is better than another: by resampling the videos.
+"""Confidence intervals of scores and comparisons of two systems, by resampling the videos.
 
 Intervals are the percentile bootstrap over videos (Efron & Tibshirani 1993, chapter 13; for BLEU, Koehn 2004): a test set of the
 same size is drawn with replacement many times, and the middle 95 % of its scores is the interval. Two systems are compared on

@@ -1,1 +1,1 @@
-"""Batches, the training loop, the run folder and pretraining."""
+"""Batches, the training loop, optimisers, resumption and pretraining."""

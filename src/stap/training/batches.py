@@ -1,4 +1,4 @@
-"""Training batches: which captions of which videos an epoch shows together."""
+"""Training batches: the videos and captions of each step of an epoch."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Group:
-    """One video in a batch: its number in the split, and the numbers of its captions shown there."""
+    """One video in a batch: its number in the split, and the numbers of its captions in the batch."""
 
     video: int
     captions: tuple[int, ...]
 
 
 def tokenized_corpus(corpus: Corpus, text: TextSettings) -> tuple[list[TokenizedClip[Clip]], Vocabulary]:
-    """All that training needs of a corpus's captions, in one call of the tokenizer: the clips with a usable caption, and the vocabulary.
+    """The captions for training, in one call of the tokenizer: the clips with a usable caption, and the vocabulary.
 
     Test captions are tokenized only if the vocabulary counts them. Raises CorpusError if no training clip has a usable caption.
     """

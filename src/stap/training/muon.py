@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # they bring singular values near 1 th
 
 
 def matrices(model: nn.Module) -> list[nn.Parameter]:
-    """What Muon moves: two-dimensional weights, and those of convolutions, a row for each output channel; in the model's order.
+    """The weights that Muon updates: two-dimensional weights, and those of convolutions, a row for each output channel; in the model's order.
 
     Not among them are embeddings and the layers named `output`, whose rows are words, and the parameters named `place_embedding` and
     `time_embedding`, whose rows are places and times: tables rather than maps from one space to another.
@@ -42,7 +42,7 @@ def move_matrices(weights: Iterable[nn.Parameter], state: MutableMapping[Tensor,
         average = 0.95 average + 0.05 gradient
         step = 0.2 sqrt(max(rows, columns)) orthogonalised(0.95 average + 0.05 gradient)
 
-    That is torch.optim.Muon with adjust_lr_fn="match_rms_adamw" but for rounding: PyTorch computes in bfloat16, which on
+    That is torch.optim.Muon with adjust_lr_fn="match_rms_adamw" up to rounding: PyTorch computes in bfloat16, which on
     processors without matrix units takes several times as long.
 
     state: of each weight, as of an optimiser. A weight without a gradient stays.

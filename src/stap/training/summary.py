@@ -1,4 +1,4 @@
-"""What a training reports: a summary of every epoch, the result, and TensorBoard's curves."""
+"""Reports of a training: a summary of every epoch, the result, and TensorBoard's curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effective number of frames and of places that attention covers: whether it has learned to choose."""
+"""The effective number of frames and of places that attention covers (perplexity)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows of a table are trained on: the papers' corpora, checked and extracted, or generated scenes."""
+"""The training data of a table's rows: the papers' corpora, checked and extracted, or generated scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that the rows' features come from: where their weights are, and the extraction of what rows share."""
+"""The networks of the rows' features: their weights, and the extraction of shared features."""
 
 from __future__ import annotations
 

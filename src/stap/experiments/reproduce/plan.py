@@ -1,4 +1,4 @@
-"""What a reproduction would do, what is missing and where to get it."""
+"""The plan of a reproduction: its work, missing files and where to get them."""
 
 from __future__ import annotations
 

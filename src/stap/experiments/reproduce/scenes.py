@@ -1,4 +1,4 @@
-"""What comes before a model on generated scenes: the videos, the image encoder and the features."""
+"""The shared stages before models on generated scenes: the videos, the image encoder and the features."""
 
 from __future__ import annotations
 

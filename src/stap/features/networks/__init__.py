@@ -1,1 +1,1 @@
-"""The few networks that no library keeps, and readers and importers of their published weights."""
+"""Networks for features, and loaders of their published weights."""

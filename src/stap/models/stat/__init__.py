@@ -1,1 +1,1 @@
-"""STAT: `decoder` is a word's way, `model` what surrounds it, `streams` what it reads, `keys` what is computed once a video."""
+"""STAT: `decoder` computes a word, `model` the loss and the memory, `streams` the inputs, `keys` the projections once per video."""

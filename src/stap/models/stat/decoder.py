@@ -1,4 +1,4 @@
-"""A word's way through STAT: spatial attention, temporal attention, fusion, gate, LSTM, output layer.
+"""One word of STAT: spatial attention, temporal attention, fusion, gate, LSTM, output layer.
 
 The computation of the authors' released code (Tu et al. 2017; Yan et al. 2020). `STATDecoder.step` reads one word, `STATDecoder.teach`
 whole captions; both go through `_advance`, which calls `STATAttention`, and `_predict`.

@@ -1,4 +1,4 @@
-"""What STAT's attention reads of the videos, computed once a video instead of once a word."""
+"""The values and keys of STAT's attention, computed once per video instead of once per word."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["LSTAPSTAT"]
 
 
 class LSTAPSTAT(STATModel):
-    """STAT's decoder behind L-STAP's encoder; in neither paper. STAT's temporal attention reads L-STAP's states, its spatial
+    """STAT's decoder behind L-STAP's encoder; not in the papers. STAT's temporal attention reads L-STAP's states, its spatial
     attention the cells of the grid. The decoder starts from L-STAP's last state. L-STAP's matching loss is added.
 
     Streams: 'grid' (B, T, R, D); 'motion' (B, M) where the settings give motion_size. All frames are kept, padding is masked.
