@@ -56,7 +56,7 @@ def test_everything_is_there(finished: Finished) -> None:
         "Captioning and scoring 5 test videos of combinations that training never showed ...",
         f"Writing {out / 'report.html'} ...",
     ]
-    assert sum(line.startswith("  epoch ") for line in lines) == 5
+    assert sum(line.startswith("  epoch ") for line in lines) == 6
 
 
 @pytest.mark.slow
