@@ -42,11 +42,9 @@ SECTIONS = {stream: section for section, streams in STREAMS.items() for stream i
 class Extractor(Protocol):
     """From a video file to the arrays that are stored of it.
 
-    limits: what a video file may cost; the defaults unless they are set.
-    One that can have weights that mean nothing yet says so in a further attribute, `has_random_weights`: they are never stored.
+    Further attributes: `has_random_weights`, of one that can have weights that mean nothing yet, which are never stored; `limits`, what
+    a video file may cost, set by `build_extractors`.
     """
-
-    limits: VideoLimits
 
     @property
     def spec(self) -> StreamSpec:
@@ -97,7 +95,9 @@ def build_extractors(
     limits: what a video file may cost; None for the recipe's. An imported grid, or imported frames, take the place of the section `features`. Raises ConfigError, CheckpointError or
     FeatureError, as their constructors do.
     """
-    extractors = tuple(build_extractor(section, getattr(recipe, section), device) for section in sections_to_extract(recipe))
+    extractors: tuple[Any, ...] = tuple(
+        build_extractor(section, getattr(recipe, section), device) for section in sections_to_extract(recipe)
+    )
     for extractor in extractors:
         extractor.limits = limits or recipe.corpus.limits
     return extractors
