@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -81,7 +80,7 @@ def extract(
     store.begin()
     tally = _Tally(len(items), on_progress)
     todo = list(_not_yet_stored(items, store, tally))
-    with decoding_threads(workers, "decode") as pool, _threads_of_torch((os.cpu_count() or 1) - workers):
+    with decoding_threads(workers, "decode") as pool:
         videos = _without_failures(_decoded_ahead(todo, extractor, pool, workers), tally)
         if isinstance(extractor, PackingExtractor):
             made = _in_packs(videos, extractor, tally)
@@ -95,20 +94,6 @@ def extract(
     place = {video_id: index for index, (video_id, _) in enumerate(items)}
     failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
     return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
-
-
-@contextmanager
-def _threads_of_torch(count: int) -> Iterator[None]:
-    """PyTorch computes in so many threads, at least one: the cores that decoding leaves.
-
-    With more, a small network waits for cores that are busy.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(before, max(1, count)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_distinct(items: Sequence[tuple[str, Path]]) -> None:

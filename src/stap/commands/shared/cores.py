@@ -18,7 +18,7 @@ from pathlib import Path
 __all__ = ["polite_threads"]
 
 POLL_SECONDS = 0.5
-BUSY, IDLE = 0.2, 0.05  # seconds that this process's threads waited for a core, a second
+BUSY, IDLE = 0.5, 0.05  # seconds that this process's threads waited for a core, a second
 SECONDS_HELD = 10.0  # before the cores are tried again
 
 
