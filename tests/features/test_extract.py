@@ -16,7 +16,7 @@ from stap.errors import FeatureError, VideoError
 from stap.features.extract import ExtractionReport, extract
 from stap.features.grid import GridExtractor, PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
-from stap.recipes.settings import FeatureSettings
+from stap.recipes.settings import FeatureSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
 
 
@@ -25,6 +25,7 @@ class CountingExtractor:
 
     spec = StreamSpec("grid", 3)
     weights_file = None
+    limits = VideoLimits()
     images_per_call = 10
     has_random_weights = False
 
@@ -150,26 +151,6 @@ def test_what_is_there_is_left_alone_and_what_is_damaged_made_again(store: Featu
     assert (report.written, report.already_there) == (2, 2)
     assert sorted(extractor.read_names) == ["2.mp4", "4.mp4"]
     assert seen == [(1, 4, "v1"), (2, 4, "v3"), (3, 4, "v2"), (4, 4, "v4")]
-
-
-def test_torch_leaves_the_decoders_their_cores(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-
-    class Watching(CountingExtractor):
-        def __call__(self, images: Tensor) -> Tensor:
-            seen.append(torch.get_num_threads())
-            return super().__call__(images)
-
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(6)
-        for cores, workers in ((8, 2), (8, 5), (2, 2), (1, 2)):
-            monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-            extract([(f"{cores} {workers}", Path("3.mp4"))], Watching(), store, workers=workers)
-            assert torch.get_num_threads() == 6
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [6, 3, 1, 1]
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_done(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
