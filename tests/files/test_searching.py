@@ -18,11 +18,12 @@ def test_linked_folders_are_entered_once_and_broken_links_are_listed(tmp_path: P
         "b": root / "a",
         "loop": root,
         "broken": root / "none",
+        "self": root / "self",
         "4": outside / "deep" / "3",
     }
     for name, target in links.items():
         (root / name).symlink_to(target)
     found = [path.relative_to(root).as_posix() for path in files_below(root)]
-    assert found == ["0-linked/deep/3", "4", "a/1", "broken"]
+    assert found == ["0-linked/deep/3", "4", "a/1", "broken", "self"]
     with pytest.raises(FileNotFoundError):
         files_below(root / "none")

@@ -16,7 +16,7 @@ from typing import Any
 from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
-from stap.files import parse_json, read_bytes
+from stap.files import is_folder, parse_json, read_bytes
 
 __all__ = [
     "check_folder",
@@ -167,7 +167,7 @@ def find_video_files(clips: Sequence[Clip], on_problem: OnProblem = refuse) -> t
 
 
 def _files_in(folders: Iterable[Path]) -> set[Path]:
-    return {Path(entry) for folder in folders if folder.is_dir() for entry in os.scandir(folder) if not entry.is_dir()}
+    return {Path(entry) for folder in folders if folder.is_dir() for entry in os.scandir(folder) if not is_folder(entry)}
 
 
 def _without_video_suffix(path: Path) -> Path:

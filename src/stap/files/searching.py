@@ -6,7 +6,7 @@ import os
 from collections import deque
 from pathlib import Path
 
-__all__ = ["files_below"]
+__all__ = ["files_below", "is_folder"]
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -31,7 +31,15 @@ def files_below(folder: Path) -> list[Path]:
                 raise
             found.append(current)
             continue
-        links += sorted(current / entry.name for entry in entries if entry.is_symlink() and entry.is_dir())
+        links += sorted(current / entry.name for entry in entries if entry.is_symlink() and is_folder(entry))
         folders += [current / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        found += [current / entry.name for entry in entries if not entry.is_dir()]
+        found += [current / entry.name for entry in entries if not is_folder(entry)]
     return sorted(found)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder, or a link to one; not where that cannot be found out, as of a link to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
