@@ -253,7 +253,7 @@ def test_a_playlist_of_the_field(stap_data):
 def test_limits_of_the_command_line():
     assert LimitOptions().limits() == VideoLimits()
     assert LimitOptions(True, ["seconds=9", "pixels=1000"]).limits() == VideoLimits(playlists=True, seconds=9, pixels=1000)
-    names = "seconds, pixels, aspect, frames, memory_mib, playlists"
+    names = "seconds, pixels, aspect, frames, memory_mib, playlists, isolate"
     advice = f"Expected one of {names} and a number, for example --limit seconds=600."
     assert error_of(ConfigError, LimitOptions(False, ["second=9"]).limits) == (
         f"--limit second=9: Extra inputs are not permitted. {advice}"

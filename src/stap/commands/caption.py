@@ -49,7 +49,7 @@ def caption(
 
     A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
-    allowed = limits.limits()
+    allowed = limits.limits(paths)
     failures: list[Path] = []
 
     def report(path: Path, error: StapError) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
-from stap.commands.shared.limits import AllowPlaylistsOption, with_playlists
+from stap.commands.shared.limits import MANY_FILES, AllowPlaylistsOption, IsolateOption, with_playlists
 from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
 
 
@@ -19,6 +19,7 @@ def extract(
         typer.Option(min=1, help="Threads that decode videos. PyTorch computes in the cores that they leave, at least one."),
     ] = 2,
     allow_playlists: AllowPlaylistsOption = False,
+    isolate: IsolateOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = None,
 ) -> None:
@@ -43,7 +44,9 @@ def extract(
         return
     corpus = load_corpus_with_files(settings.corpus)
     items = [(clip.id, clip.path) for clip in corpus.clips]
-    extractors = build_extractors(settings, choose_device(device))
+    limits = settings.corpus.limits
+    isolated = limits.isolate or len(items) >= MANY_FILES if isolate is None else isolate
+    extractors = build_extractors(settings, choose_device(device), limits.model_copy(update={"isolate": isolated}))
     done = []
     for extractor in extractors:
         of_what = f" {extractor.spec.stream}" if len(extractors) > 1 else ""

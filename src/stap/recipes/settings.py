@@ -79,6 +79,10 @@ class VideoLimits(Section):
         False,
         description="read playlists (HLS, DASH, concat scripts); the files that they name must be in their folder or below it",
     )
+    isolate: bool = Field(
+        False,
+        description="decode in a process of its own, which may die of a file and is killed at the limits; costs a few percent of time",
+    )
 
 
 class CorpusSettings(Section):

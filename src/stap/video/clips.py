@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from stap.recipes.settings import VideoLimits
 from stap.video.budget import Budget
 from stap.video.fetching import fetch_as_counted, fetch_by_time, fetch_from_inventory
 from stap.video.inventory import read_inventory
+from stap.video.isolated import Answers, ask
 from stap.video.picture import PictureMaker
 from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
 from stap.video.source import TimelineMismatchError, no_frame_error, open_source
@@ -51,6 +52,14 @@ class FrameStream:
             raise ValueError(f"frame_rate is {frame_rate}, and more than 0 frames per second, or None, was expected.")
         self.path = Path(path)
         self._threads, self._limits = threads, limits
+        self._answers: Answers | None = None
+        if limits and limits.isolate:
+            self._request = {"is_stream": True, "frame_rate": frame_rate, "short_side": short_side, "threads": threads}
+            self._answers = ask(self.path, limits, self._request)
+            told, _ = next(self._answers)
+            self.duration_seconds, self.times_seconds = told["duration_seconds"], np.array(told["times_seconds"])
+            self._remarks = list(told["warnings"])
+            return
         budget = Budget(self.path, limits)
         with open_source(self.path, threads=1, budget=budget) as source:
             self._timeline = read_timeline(source)
@@ -67,7 +76,7 @@ class FrameStream:
 
     def __len__(self) -> int:
         """Number of pictures."""
-        return len(self._targets)
+        return len(self.times_seconds)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -76,6 +85,9 @@ class FrameStream:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The pictures. Where the file does not follow its timeline, the rest is the last good frame before each time."""
+        if self._limits and self._limits.isolate:
+            yield from self._from_elsewhere(self._limits)
+            return
         given = 0
         try:
             for picture in self._as_listed():
@@ -83,6 +95,14 @@ class FrameStream:
                 given += 1
         except TimelineMismatchError:
             yield from self._what_comes(given)
+
+    def _from_elsewhere(self, limits: VideoLimits) -> Iterator[np.ndarray]:
+        """The pictures, from the process that listed them or, the second time, from another."""
+        answers, self._answers = self._answers or ask(self.path, limits, self._request), None
+        for told, picture in answers:
+            self._remark(told.get("warnings", ()))
+            if picture is not None:
+                yield picture
 
     def _as_listed(self) -> Iterator[np.ndarray]:
         if self._inventory:
@@ -122,7 +142,7 @@ class FrameStream:
         for _ in frames:  # to its end, where fetching compares the numbers of frames
             pass
 
-    def _remark(self, remarks: Iterator[str]) -> None:
+    def _remark(self, remarks: Iterable[str]) -> None:
         self._remarks += [remark for remark in remarks if remark not in self._remarks]
 
 

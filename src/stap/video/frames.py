@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -19,6 +19,7 @@ from stap.video.fetching import (
     is_cheaper_to_seek,
 )
 from stap.video.inventory import Inventory, read_inventory
+from stap.video.isolated import ask
 from stap.video.picture import PictureMaker
 from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_on_times
 from stap.video.sampling import choose_frames
@@ -66,6 +67,8 @@ def sample_frames(
     Raises VideoError if the file gives no frame. One that is damaged in places gives the frames that decode, and warnings.
     """
     _check_arguments(count, short_side, strategy, threads)
+    if limits and limits.isolate:
+        return _sample_elsewhere(Path(path), limits, count=count, short_side=short_side, strategy=strategy, threads=threads)
     budget = Budget(Path(path), limits)
     with open_source(budget.path, threads=1, budget=budget) as source:
         timeline = read_timeline(source)
@@ -83,6 +86,12 @@ def sample_frames(
         remarks += remarks_on_inventory(budget.path, timeline, inventory, len(places))
     times_seconds = np.array([shown.seconds(int(stamp)) for stamp in shown.pts[places]])
     return Frames(rgb, times_seconds, shown.duration_seconds, tuple(remarks))
+
+
+def _sample_elsewhere(path: Path, limits: VideoLimits, **arguments: Any) -> Frames:
+    [(told, rgb)] = ask(path, limits, {"is_stream": False, **arguments})
+    assert rgb is not None, "the last answer holds the pictures"
+    return Frames(rgb, np.array(told["times_seconds"]), told["duration_seconds"], tuple(told["warnings"]))
 
 
 @dataclass(frozen=True)
