@@ -23,7 +23,7 @@ ISOLATED = VideoLimits(isolate=True)
 @pytest.fixture(autouse=True, scope="module")
 def no_process_stays():
     yield
-    isolated._end_idle()
+    isolated.end_idle()
 
 
 def idle_process() -> int:
@@ -65,7 +65,7 @@ def test_warnings_and_errors_come_through(make_video, tmp_path):
 def test_names_relative_paths_and_the_current_folder(make_video, tmp_path, monkeypatch):
     path = make_video(os.fsdecode(b"a \xff name.mp4"))
     (tmp_path / "json.py").write_text("raise SystemExit('the current folder is no place for modules')")
-    isolated._end_idle()
+    isolated.end_idle()
     monkeypatch.chdir(tmp_path)
     assert len(sample_frames(Path(path.name), 3, limits=ISOLATED).times_seconds) == 3
 

@@ -27,7 +27,7 @@ from stap.errors import VideoError
 from stap.recipes.settings import VideoLimits
 from stap.video.files import check_file
 
-__all__ = ["Answers", "ask"]
+__all__ = ["Answers", "ask", "end_idle"]
 
 Answers = Iterator[tuple[dict[str, Any], np.ndarray | None]]
 
@@ -169,6 +169,7 @@ def _worker() -> Iterator[_Worker]:
 
 
 @atexit.register
-def _end_idle() -> None:
+def end_idle() -> None:
+    """End the processes that wait for a file."""
     while _idle:
         _idle.pop().kill()
