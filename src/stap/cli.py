@@ -9,7 +9,8 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -36,6 +37,8 @@ from stap.commands.train import train
 from stap.errors import StapError
 
 __all__ = ["app", "main"]
+
+OFFLINE = "HF_HUB_OFFLINE"  # see stap.features.offline, whose room is heavy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,15 +81,38 @@ def stap(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing; say what is missing. Also after a command, or HF_HUB_OFFLINE=1.")
+    ] = False,
 ) -> None:
     """Captions for videos, by learned spatio-temporal pooling (L-STAP), from a video file to a sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    with safe_streams(), Interruption() as interruption:
-        status = _run(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with safe_streams(), Interruption() as interruption, _offline_if_asked(words):
+        status = _run(words)
     return INTERRUPTED if interruption.has_come else status
+
+
+@contextmanager
+def _offline_if_asked(words: list[str]) -> Iterator[None]:
+    """Take --offline out of the words, wherever it stands, and tell the run, and the processes that it starts, by the environment."""
+    own = words[: words.index("--")] if "--" in words else words
+    if "--offline" not in own:
+        yield
+        return
+    words[: len(own)] = [word for word in own if word != "--offline"]
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before
 
 
 def _run(arguments: Sequence[str] | None) -> int:

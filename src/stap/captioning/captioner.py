@@ -23,6 +23,7 @@ from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.device import choose_device
 from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of
 from stap.features.grid import GridExtractor
+from stap.features.offline import hub_as_told, is_offline
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.files import one_line, unforeseen
@@ -222,8 +223,14 @@ def _from_hub(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
+        with hub_as_told():
+            return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES), local_files_only=is_offline()))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
+        if is_offline():
+            raise CheckpointError(
+                f"{repository}: no such folder, and the cache of the Hugging Face Hub on this machine lacks it; nothing is fetched offline. "
+                "Run once with a network, or name a folder."
+            ) from error
         raise CheckpointError(
             f"{repository}: no such folder, and no such model on the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."

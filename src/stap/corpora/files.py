@@ -16,7 +16,7 @@ from typing import Any
 from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
-from stap.files import is_folder, parse_json, read_bytes
+from stap.files import is_folder, parse_json, read_bytes, shortened
 
 __all__ = [
     "check_folder",
@@ -108,7 +108,7 @@ def read_rows(
         _check_separator(path, header, separator)
         missing = [name for name in columns if name not in header]
         if missing:
-            found = ", ".join(header[:10]) or "nothing"
+            found = shortened(", ".join(header[:10])) or "nothing"
             raise CorpusError(
                 f"{path}: no column {' and no column '.join(missing)} (the first line: {found}). Expected {expected}."
             )
@@ -225,7 +225,7 @@ def _check_separator(path: Path, header: Sequence[str], separator: str) -> None:
     other = next((mark for mark in SEPARATORS if len(header) == 1 and mark != separator and mark in header[0]), None)
     if other is not None:
         raise CorpusError(
-            f"{path}: the first line, {header[0]!r}, has {SEPARATORS[other]} between its columns. "
+            f"{path}: the first line, {shortened(header[0])!r}, has {SEPARATORS[other]} between its columns. "
             f"Expected {SEPARATORS[separator]} in a {path.suffix} file. Save the table with {SEPARATORS[separator]}."
         )
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from stap.errors import FeatureError
 from stap.features.shapes import check_array
 from stap.features.store import EXTRACTOR_FILE, FeatureStore, VideoFeatures
-from stap.files import read_bytes, sha256_of_file
+from stap.files import read_bytes, sha256_of_file, shortened
 from stap.importers.array_files import FILES_OF_A_VIDEO, FoundArray, find_files, list_arrays, read_array
 from stap.recipes.streams import AXES, StreamSpec
 
@@ -119,7 +119,7 @@ def read_mapping(file: Path) -> dict[str, str]:
     for number, words in enumerate(lines, start=1):
         if len(words) != 2 or words[0] in ids:
             raise FeatureError(
-                f"{file}, line {number}: {' '.join(words)!r}. Expected 'source id, space, new id', each source id once."
+                f"{file}, line {number}: {shortened(' '.join(words))!r}. Expected 'source id, space, new id', each source id once."
             )
         ids[words[0]] = words[1]
     return ids

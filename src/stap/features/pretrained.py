@@ -12,14 +12,17 @@ from urllib.request import getproxies
 import huggingface_hub
 import timm
 import torch
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from stap.errors import CheckpointError
+from stap.features.offline import hub_as_told, is_offline
 from stap.files import one_line
 
 __all__ = ["create_pretrained", "fetch_torchvision"]
 
+NOT_HERE = "they are not in this machine's cache, and nothing is fetched offline"
 CACHED_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -27,7 +30,8 @@ def create_pretrained(name: str, options: Mapping[str, Any]) -> nn.Module:
     """The network without classifier, with timm's weights. Raises CheckpointError where they cannot be had, TypeError for options."""
     _check_available(name)
     try:
-        network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0, **options)
+        with hub_as_told():
+            network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0, **options)
     except TypeError:
         raise
     except Exception as error:  # the Hub's client, its transport and timm each have their own families of errors
@@ -42,8 +46,10 @@ def fetch_torchvision(weights: WeightsEnum, *, name: str, setting: str) -> dict[
     Raises CheckpointError where they cannot be had.
     """
     host = str(urlparse(weights.url).hostname)
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlparse(weights.url).path).name
+    cached = _torch_file(weights.url)
     try:
+        if not cached.is_file() and is_offline():
+            raise ConnectionError(NOT_HERE)
         if not cached.is_file() and not getproxies():
             socket.getaddrinfo(host, 443)  # says at once what the download says after a while
         tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -63,6 +69,8 @@ def _check_available(name: str) -> None:
         raise CheckpointError(
             f"{name}: timm has no pretrained weights of it. Give a file: features.weights=/path/to/weights.safetensors."
         )
+    if is_offline() and not _is_here(settings):
+        raise CheckpointError(_unavailable(name, NOT_HERE))
     if not settings.hf_hub_id or _is_cached(settings.hf_hub_id) or getproxies():
         return
     host = urlparse(huggingface_hub.constants.ENDPOINT).hostname
@@ -70,6 +78,17 @@ def _check_available(name: str) -> None:
         socket.getaddrinfo(host, 443)
     except OSError as error:
         raise CheckpointError(_unavailable(name, f"{host} cannot be reached: {error.strerror}")) from error
+
+
+def _is_here(settings: PretrainedCfg) -> bool:
+    """Whether this machine has the weights, from the Hub or from the server that timm took them from before."""
+    if settings.hf_hub_id:
+        return _is_cached(settings.hf_hub_id)
+    return isinstance(settings.url, str) and _torch_file(settings.url).is_file()
+
+
+def _torch_file(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlparse(url).path).name
 
 
 def _is_cached(repository: str) -> bool:

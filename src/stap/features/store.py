@@ -161,6 +161,8 @@ class FeatureStore:
 
         Returns the file's metadata.
         """
+        if path.exists() and not path.is_file():
+            raise OSError(None, "it is no plain file", str(path))  # opening a named pipe would wait for ever
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
         owner = metadata.get("video_id")

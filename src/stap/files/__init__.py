@@ -1,7 +1,7 @@
 """Files: written whole or not at all, read only where they are plain files, folders with one writer, and text that is safe to show."""
 
 from stap.files.locks import folder_lock
-from stap.files.printing import html_bytes, json_text, markdown_text, one_line, printable, unforeseen
+from stap.files.printing import html_bytes, json_text, markdown_text, one_line, printable, shortened, unforeseen
 from stap.files.reading import parse_json, read_bytes, read_json, regular_file, sha256_of_file
 from stap.files.searching import files_below, is_folder
 from stap.files.writers import remove_leftovers
@@ -24,6 +24,7 @@ __all__ = [
     "remove_unfinished",
     "replacing",
     "sha256_of_file",
+    "shortened",
     "unforeseen",
     "write_atomically",
     "write_json",

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["html_bytes", "json_text", "markdown_text", "one_line", "printable", "unforeseen"]
+__all__ = ["html_bytes", "json_text", "markdown_text", "one_line", "printable", "shortened", "unforeseen"]
 
 # What a terminal obeys or a line cannot hold: control characters, marks that turn the direction of text, line separators, and the
 # surrogates that stand for the bytes of a name that is not UTF-8.
@@ -40,6 +40,11 @@ def printable(text: object, keep: str = "") -> str:
     return _UNPRINTABLE.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), str(text)
     )
+
+
+def shortened(text: str, longest: int = 200) -> str:
+    """Text of a file for a message: its beginning, if it is long."""
+    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text):,} characters)"
 
 
 def unforeseen(path: object, error: Exception) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
-from stap.files import parse_json, read_bytes
+from stap.files import parse_json, read_bytes, shortened
 
 __all__ = ["entries", "entries_of_lines", "fields", "lines", "read_json", "read_text", "texts", "unwrap"]
 
@@ -57,7 +57,7 @@ def fields(path: Path) -> Iterator[tuple[str, str]]:
         if number == 1 and name.strip().lower() in ID_KEYS and caption.strip().lower() in CAPTION_KEYS:
             continue
         if not tab or not name.strip():
-            raise ScoringError(f"{path}, line {number}: {line!r} is not a video id, a tab and a caption.")
+            raise ScoringError(f"{path}, line {number}: {shortened(line)!r} is not a video id, a tab and a caption.")
         yield name.strip(), caption
 
 

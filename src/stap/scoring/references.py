@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stap.errors import ScoringError
+from stap.files import shortened
 from stap.scoring.files import entries, entries_of_lines, fields, lines, read_json, texts, unwrap
 from stap.scoring.matching import distinct_ids, video_id
 
@@ -135,5 +136,5 @@ def _chosen(
 def _two_fields(path: Path, number: int, line: str) -> tuple[str, str]:
     first, space, rest = line.partition(" ")
     if not first or not space:
-        raise ScoringError(f"{path}, line {number}: {line!r} is not a clip name, a space and a caption.")
+        raise ScoringError(f"{path}, line {number}: {shortened(line)!r} is not a clip name, a space and a caption.")
     return first, rest
