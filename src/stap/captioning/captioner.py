@@ -23,7 +23,7 @@ from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.device import choose_device
 from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of
 from stap.features.grid import GridExtractor
-from stap.features.offline import hub_as_told, is_offline
+from stap.features.offline import is_offline
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.files import one_line, unforeseen
@@ -223,8 +223,9 @@ def _from_hub(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        with hub_as_told():
-            return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES), local_files_only=is_offline()))
+        if is_offline():
+            return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES), local_files_only=True))
+        return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         if is_offline():
             raise CheckpointError(
