@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stap.files import replacing
+from stap.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,8 +30,10 @@ def save_figure(path: Path, figure: Figure) -> None:
     """
     import matplotlib
 
-    with replacing(path) as temporary, matplotlib.rc_context(_RC):
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=_UNDATED[path.suffix.lower()])
+    kind, content = path.suffix.lower(), io.BytesIO()  # in memory: on a full disk Matplotlib fails with errors of its own
+    with matplotlib.rc_context(_RC):
+        figure.savefig(content, format=kind[1:], dpi=DOTS_PER_INCH, metadata=_UNDATED[kind])
+    write_atomically(path, content.getvalue())
 
 
 def svg_bytes(figure: Figure) -> bytes:
