@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tests.torture.clocks import bits_of_ts
 
 from stap.video import sample_frames
 from stap.video.clips import FrameStream
@@ -201,6 +202,50 @@ def test_a_start_inside_a_group_of_pictures_is_no_damage(make_video, number_show
     frames = sample_frames(path, 4)
     assert shown(frames, number_shown) == [25, 35, 45, 55]
     assert frames.times_seconds[0] == pytest.approx(0.2)
+    assert frames.warnings == ()
+
+
+def with_later_clock(path: Path, ticks: int) -> None:
+    """Add to every time stamp and clock reference of a transport stream, in its 33 bits."""
+    data = bytearray(path.read_bytes())
+    bits = [bit for _, bit in bits_of_ts(bytes(data))]
+    for first in range(0, len(bits), 33):
+        stamp = bits[first : first + 33]
+        value = sum((data[bit // 8] >> 7 - bit % 8 & 1) << 32 - k for k, bit in enumerate(stamp))
+        for k, bit in enumerate(stamp):
+            mask = 0x80 >> bit % 8
+            data[bit // 8] = data[bit // 8] & ~mask | (mask if ((value + ticks) % 2**33) >> 32 - k & 1 else 0)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("frame_rate", "frames", "lead_seconds"), [(25, 100, 2), (1, 100, 80)])
+def test_a_transport_stream_whose_clock_wraps_around(make_video, number_shown, frame_rate, frames, lead_seconds):
+    path = make_video("clip.ts", frames, frame_rate=frame_rate, options=X264)
+    with av.open(str(path)) as container:
+        start = container.streams.video[0].start_time
+    with_later_clock(path, 2**33 - start - 90_000 * lead_seconds)
+    sampled = sample_frames(path, 10)
+    assert shown(sampled, number_shown) == list(range(5, 100, 10))
+    assert sampled.duration_seconds == pytest.approx(frames / frame_rate)
+    assert sampled.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mkv", "clip.nut"])
+def test_empty_packets_show_the_frame_before_for_longer(make_video, number_shown, tmp_path, name):
+    whole = make_video(f"whole{Path(name).suffix}", 40, codec="mpeg4")
+    path = tmp_path / name
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in (packet for packet in source.demux(video=0) if packet.size):
+            for k, content in enumerate((bytes(packet), b"")):
+                copy = av.Packet(content) if content else av.Packet(0)
+                copy.pts = copy.dts = 2 * packet.pts + k * packet.duration
+                copy.duration, copy.time_base, copy.stream = packet.duration, packet.time_base, stream
+                copy.is_keyframe = packet.is_keyframe and bool(content)
+                target.mux(copy)
+    frames = sample_frames(path, 4)
+    assert shown(frames, number_shown) == [4, 14, 24, 34]
+    assert frames.duration_seconds == pytest.approx(3.16)
     assert frames.warnings == ()
 
 

@@ -61,9 +61,13 @@ def _on_clock(path: Path, clock: RepairedClock, frames: int, duration_seconds: f
 def _on_length(source: Source, timeline: Timeline) -> Iterator[str]:
     """Whether the file is shorter than its header says: in frames or, in containers that count none, in seconds."""
     announced_frames, announced_seconds = source.stream.frames, (source.container.duration or 0) / av.time_base
-    # Headers count from the clock's zero or from the first frame; the later of the two ends raises no false alarm.
-    end_seconds = float(timeline.end * timeline.tick_seconds)
-    if timeline.packets < announced_frames:
+    # Headers count from the clock's zero or from the first frame (the clock of one that wraps around begins below zero); the later of
+    # the two ends raises no false alarm.
+    end_seconds = float(max(timeline.end, timeline.end - timeline.start) * timeline.tick_seconds)
+    # An AVI counts empty frames too, which FFmpeg passes over. Each lasts a tick, as the others do.
+    has_empty = source.container.format.name == "avi" and timeline.end > timeline.packets
+    there = announced_frames if has_empty and timeline.end >= _WHOLE * announced_frames else timeline.packets
+    if there < announced_frames:
         yield (
             f"{source.path}: only {timeline.packets} of the {announced_frames} frames that its header announces are in the file; "
             "the samples are taken from those."
