@@ -1,5 +1,6 @@
 """Files that are damaged, cut short, or no videos at all: what is taken, and what is said."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,12 @@ def test_nothing_is_printed(make_video, noisy):
     code = "import sys\nfrom stap.video import sample_frames\nfor path in sys.argv[1:]: sample_frames(path, 20)"
     done = subprocess.run([sys.executable, "-c", code, spoilt, short], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_animated_webp_is_refused_with_advice_that_works(stap_data, tmp_path, monkeypatch):
+    path = Path(shutil.copy(stap_data / "field/captions/a.webp", tmp_path))
+    start, _, program = message(path).partition(': python -c "')
+    assert start.endswith("Animated WebP is decoded by Pillow")
+    monkeypatch.chdir(tmp_path)
+    exec(program.removesuffix('"'))
+    assert len(sample_frames(tmp_path / "out.gif", 3).times_seconds) == 3

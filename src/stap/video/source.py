@@ -225,13 +225,10 @@ def no_frame_error(source: Source) -> VideoError:
     """The error for a file none of whose frames can be decoded."""
     limit = (
         ""
-        if source.stream.codec_context.width
+        if source.stream.codec_context.width or source.codec == "webp"
         else f", or all have more than {source.budget.limits.pixels:,} pixels, which is the limit"
     )
-    return VideoError(
-        f"{source.path}: no frame could be decoded (codec '{source.codec}'){limit}. "
-        f"Re-encode it, for example: ffmpeg -i {source.path.name} out.mp4"
-    )
+    return VideoError(f"{source.path}: no frame could be decoded (codec '{source.codec}'){limit}. " + _re_encode(source))
 
 
 def _unreadable(path: Path, problem: Exception) -> VideoError:
@@ -248,3 +245,11 @@ def _not_a_video(path: Path) -> VideoError:
         f"{path}: this is not a video that FFmpeg can read, or its header or index is missing (a download cut short, "
         "or another kind of file). Check that it plays, or get it again."
     )
+
+
+def _re_encode(source: Source) -> str:
+    """Advice that works for this codec."""
+    if source.codec == "webp":  # FFmpeg knows pictures in WebP, and no films
+        convert = f"Image.open({source.path.name!r}).save('out.gif', save_all=True)"
+        return f'Animated WebP is decoded by Pillow: python -c "from PIL import Image; {convert}"'
+    return f"Re-encode it, for example: ffmpeg -i {source.path.name} out.mp4"
