@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -146,15 +147,17 @@ def test_many_in_order_and_a_bad_one_does_not_stop_the_others(captioner: Caption
     failed: list[tuple[Path, StapError]] = []
     paths = [videos[1], bad, videos[0], videos[2]]
     captions = list(captioner.caption_many(paths, on_error=lambda path, error: failed.append((path, error))))
-    assert [caption.to_json() for caption in captions] == [
-        captioner.caption(path).to_json() for path in (videos[1], videos[0], videos[2])
-    ]
+    for caption, alone in zip(captions, map(captioner.caption, (videos[1], videos[0], videos[2])), strict=True):
+        assert (caption.path, caption.words, caption.warnings) == (alone.path, alone.words, alone.warnings)
+        assert caption.score == pytest.approx(alone.score, abs=1e-4)
+        torch.testing.assert_close(caption.attention, alone.attention, rtol=0, atol=1e-4)
+        assert torch.equal(caption.times_seconds, alone.times_seconds)
     [(path, error)] = failed
     assert path == bad
     assert isinstance(error, VideoError)
 
 
-@pytest.mark.parametrize("step", ["_read", "_features"])
+@pytest.mark.parametrize("step", ["_read", "_streams"])
 def test_an_error_that_nobody_foresaw_is_one_files_too(
     captioner: Captioner, videos: list[Path], step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +177,23 @@ def test_an_error_that_nobody_foresaw_is_one_files_too(
         list(captioner.caption_many(videos))
 
 
+def test_files_that_are_ready_share_a_batch(captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [(path, captioner._read(path)) for path in [*videos, *videos]]
+    sizes = [len(captioner._streams(path, captioner._features([(path, read)])[0])["grid"]) for path, read in files]
+    encode, seen = captioner.model.encode, []
+
+    def counting(batch):
+        seen.append(batch.size)
+        assert not any(padding.any() for padding in batch.is_padding.values())
+        return encode(batch)
+
+    monkeypatch.setattr(captioner.model, "encode", counting)
+    captions = captioner._captions(files, None)
+    assert sorted(seen) == sorted(Counter(sizes).values())
+    assert max(seen) > 1
+    assert [caption.words for caption in captions] == [captioner.caption(path).words for path, _ in files]
+
+
 def test_captions_for_people_have_no_unknown_word(
     captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,8 +209,8 @@ def test_captions_for_people_have_no_unknown_word(
     for beam_width in (1, 3):
         assert "<unk>" not in captioner.caption(videos[0], beam_width).words
         assert [one.words.count("<unk>") for one in captioner.caption_many(videos, beam_width=beam_width)] == [0, 0, 0]
-    streams = captioner._streams(videos[0], captioner._features(videos[0], captioner._read(videos[0])))
-    _, scored = caption_streams(captioner.model, streams, captioner.run.recipe.decoding)
+    streams = captioner._streams(videos[0], captioner._features([(videos[0], captioner._read(videos[0]))])[0])
+    _, [scored] = caption_streams(captioner.model, [streams], captioner.run.recipe.decoding)
     assert set(scored.words) == {UNK}
 
 
@@ -303,7 +323,8 @@ def test_all_extractors_of_a_model_are_rebuilt_from_its_folder(two_streams: Path
         assert "of motion." in caption.warnings
         scores.add(round(caption.score, 3))
     assert len(scores) == 3
-    assert [caption.score for caption in captioner.caption_many(videos)] == [captioner.caption(path).score for path in videos]
+    together = [caption.score for caption in captioner.caption_many(videos)]
+    assert together == pytest.approx([captioner.caption(path).score for path in videos], abs=1e-4)
 
 
 def test_other_motion_than_in_training_is_refused(two_streams: Path) -> None:
@@ -342,7 +363,7 @@ def test_the_times_are_those_of_the_attended_frames(copy: Path, monkeypatch: pyt
     times = {"frames": torch.arange(6) / 10, "regions": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])}
     found = [SimpleNamespace(arrays={"times_seconds": times[name]}, warnings=()) for name in times]
     monkeypatch.setattr(captioner, "extractors", [SimpleNamespace(spec=streams[name]) for name in times])
-    monkeypatch.setattr(captioner, "_features", lambda path, videos: found)
+    monkeypatch.setattr(captioner, "_features", lambda files: [found])
     monkeypatch.setattr(
         captioner, "_streams", lambda path, features: {"frames": torch.randn(6, 3), "regions": torch.randn(5, 2, 3)}
     )

@@ -187,6 +187,9 @@ def test_an_interrupted_run_is_finished_by_the_next(store: FeatureStore) -> None
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         run(todo, CountingExtractor(0.001), store, on_progress=interrupt)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:  # nothing waits for a decoder that is at work
+        time.sleep(0.01)
     assert threading.active_count() == before
     assert sorted(store.video_ids()) == ["v0", "v1", "v2"]
     assert not list(store.folder.glob("*.tmp"))

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from stap.captioning.batches import read_ahead
 from stap.captioning.captions import caption_streams
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
+from stap.decoding.steps import Hypothesis
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.device import choose_device
-from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of
+from stap.features.extractor import PackingExtractor, TwoStepExtractor, build_extractors, features_of_pictures, specs_of
 from stap.features.grid import GridExtractor
 from stap.features.offline import is_offline
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.files import one_line, unforeseen
 from stap.recipes.settings import VideoLimits
+from stap.video.threads import decoding_threads
 
 __all__ = ["Captioner", "VideoCaption", "load"]
 
@@ -41,6 +45,11 @@ MODEL_FILES = (
     "model.safetensors",
     "vocabulary.json",
 )
+
+DECODERS = 2  # threads; each decodes a file
+FILES_AHEAD = 16  # decoded, or being decoded, before the networks take them: bounds the memory
+
+Decoded: TypeAlias = list[Any]  # what each extractor read of a file
 
 GET_IT_AGAIN = "Check that it plays, or get it again."
 
@@ -108,7 +117,8 @@ class Captioner:
 
     def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
         """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes."""
-        return self._describe(Path(path), self._read(Path(path)), beam_width)
+        [caption] = self._describe([(Path(path), self._read(Path(path)))], beam_width)
+        return caption
 
     def caption_many(
         self,
@@ -117,42 +127,88 @@ class Captioner:
         beam_width: int | None = None,
         on_error: Callable[[Path, StapError], None] | None = None,
     ) -> Iterator[VideoCaption]:
-        """Yield the captions in order, each as soon as it is ready; a thread decodes the next file meanwhile.
+        """Yield the captions in order. Threads decode the next files meanwhile, and those that are ready share a batch of the networks.
 
         A file that cannot be captioned, for whatever reason, is passed to `on_error` and skipped; without `on_error` its error is
         raised, an unexpected one as a VideoError.
         """
-        for path, videos in read_ahead(self._read_or_error, map(Path, paths), depth=1):
-            try:
-                if isinstance(videos, Exception):
-                    raise videos
-                caption = self._describe(path, videos, beam_width)
-            except Exception as problem:  # a decoder's unforeseen failure on one file must not stop ten thousand others
+        for files in self._decoded(map(Path, paths)):
+            for (path, _), caption in zip(files, self._captions(files, beam_width), strict=True):
+                if isinstance(caption, VideoCaption):
+                    yield caption
+                    continue
                 error = (
-                    problem if isinstance(problem, StapError) else VideoError(f"{unforeseen(path, problem)}. {GET_IT_AGAIN}")
+                    caption if isinstance(caption, StapError) else VideoError(f"{unforeseen(path, caption)}. {GET_IT_AGAIN}")
                 )
                 if on_error is None:
-                    raise error from problem
+                    raise error from caption
                 on_error(path, error)
-            else:
-                yield caption
 
-    def _read(self, path: Path) -> list[Any]:
-        """The decoded file of each extractor; None for extractors of one step."""
-        return [extractor.read(path) if isinstance(extractor, TwoStepExtractor) else None for extractor in self.extractors]
+    def _decoded(self, paths: Iterator[Path]) -> Iterator[list[tuple[Path, Decoded | Exception]]]:
+        """The files in order, as many at a time as are ready. The first ones alone, so that the first caption comes soon."""
+        waiting: deque[tuple[Path, Future[Decoded]]] = deque()
+        threads = max(1, (os.cpu_count() or 1) // DECODERS)
+        most = DECODERS
+        with decoding_threads(DECODERS, "decode") as pool:
+            while True:
+                waiting.extend((path, pool.submit(self._read, path, threads)) for path in islice(paths, most - len(waiting)))
+                if not waiting:
+                    return
+                ready = [waiting.popleft()]
+                while waiting and waiting[0][1].done():
+                    ready.append(waiting.popleft())
+                yield [(path, _result(future)) for path, future in ready]
+                most = min(2 * most, FILES_AHEAD)
 
-    def _read_or_error(self, path: Path) -> tuple[Path, list[Any] | Exception]:
-        try:
-            return path, self._read(path)
-        except Exception as error:  # raised again in its place
-            return path, error
-
-    def _features(self, path: Path, videos: list[Any]) -> list[VideoFeatures]:
-        """The features of each extractor, rounded to the stored type as in training."""
+    def _read(self, path: Path, threads: int | None = None) -> Decoded:
+        """The decoded file for each extractor; None for extractors of one step.   threads: of the decoder; None for one per core."""
         return [
-            extractor.finish(video, name=str(path)) if isinstance(extractor, TwoStepExtractor) else extractor.extract(path)
-            for extractor, video in zip(self.extractors, videos, strict=True)
+            extractor.read(path, threads=threads) if isinstance(extractor, TwoStepExtractor) else None
+            for extractor in self.extractors
         ]
+
+    def _captions(
+        self, files: Sequence[tuple[Path, Decoded | Exception]], beam_width: int | None
+    ) -> list[VideoCaption | Exception]:
+        """The caption of each file, or the reason why it has none. Where a batch fails, each of its files is tried alone."""
+        sound = [(path, videos) for path, videos in files if not isinstance(videos, Exception)]
+        try:
+            captions: list[VideoCaption | Exception] = [*self._describe(sound, beam_width)]
+        except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
+            captions = [error] if len(sound) == 1 else [self._captions([file], beam_width)[0] for file in sound]
+        following = iter(captions)
+        return [videos if isinstance(videos, Exception) else next(following) for _, videos in files]
+
+    def _describe(self, files: Sequence[tuple[Path, Decoded]], beam_width: int | None) -> list[VideoCaption]:
+        """The captions of decoded files. Those with equally large streams share a batch, in which nothing is padded."""
+        features = self._features(files)
+        streams = [self._streams(path, found) for (path, _), found in zip(files, features, strict=True)]
+        batches: dict[Any, list[int]] = {}
+        for number, arrays in enumerate(streams):
+            batches.setdefault(tuple(array.shape for array in arrays.values()), []).append(number)
+        captions: dict[int, VideoCaption] = {}
+        for batch in batches.values():
+            memory, best = caption_streams(
+                self.model, [streams[number] for number in batch], self.decoding, beam_width=beam_width, device=self.device
+            )
+            for row, number in enumerate(batch):
+                pooling = None if memory.pooling_weights is None else memory.pooling_weights[row].float().cpu()
+                captions[number] = self._caption(files[number][0], features[number], best[row], pooling)
+        return [captions[number] for number in range(len(files))]
+
+    def _features(self, files: Sequence[tuple[Path, Decoded]]) -> list[list[VideoFeatures]]:
+        """The features of each file by each extractor, rounded to the stored type as in training."""
+        columns = []
+        for extractor, videos in zip(self.extractors, zip(*(videos for _, videos in files), strict=True), strict=False):
+            names = [str(path) for path, _ in files]
+            if isinstance(extractor, PackingExtractor):
+                parts = features_of_pictures(extractor, videos)
+                columns.append([extractor.package(*one[:2], name=one[2]) for one in zip(parts, videos, names, strict=True)])
+            elif isinstance(extractor, TwoStepExtractor):
+                columns.append([extractor.finish(video, name=name) for video, name in zip(videos, names, strict=True)])
+            else:
+                columns.append([extractor.extract(path) for path, _ in files])
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def _streams(self, path: Path, features: list[VideoFeatures]) -> dict[str, Tensor]:
         """The model's input streams, checked as in training."""
@@ -163,10 +219,7 @@ class Captioner:
             streams[extractor.spec.stream] = array
         return streams
 
-    def _describe(self, path: Path, videos: list[Any], beam_width: int | None) -> VideoCaption:
-        features = self._features(path, videos)
-        streams = self._streams(path, features)
-        memory, best = caption_streams(self.model, streams, self.decoding, beam_width=beam_width, device=self.device)
+    def _caption(self, path: Path, features: list[VideoFeatures], best: Hypothesis, pooling: Tensor | None) -> VideoCaption:
         positions = best.attention.positions
         by_extractor = zip(self.extractors, features, strict=True)
         attended = next(found for extractor, found in by_extractor if positions.stream == extractor.spec.stream)
@@ -179,7 +232,7 @@ class Captioner:
             positions.stream,
             best.attention.weights.float(),
             attended.arrays["times_seconds"][positions.indices[0]],
-            None if memory.pooling_weights is None else memory.pooling_weights[0].float().cpu(),
+            pooling,
             tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
         )
 
@@ -236,6 +289,13 @@ def _from_hub(repository: str) -> Path:
             f"{repository}: no such folder, and no such model on the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."
         ) from error
+
+
+def _result(future: Future[Decoded]) -> Decoded | Exception:
+    try:
+        return future.result()
+    except Exception as error:  # passed on as this file's
+        return error
 
 
 def _rounded(values: Tensor) -> list[float]:

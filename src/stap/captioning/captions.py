@@ -104,19 +104,18 @@ def _best_captions(
 @torch.inference_mode()
 def caption_streams(
     model: CaptionModel,
-    streams: Mapping[str, Tensor],
+    videos: Sequence[Mapping[str, Tensor]],
     decoding: DecodingSettings,
     *,
     beam_width: int | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[Memory, Hypothesis]:
-    """The model's memory of one video and its best caption. The model should be in eval mode.
+) -> tuple[Memory, list[Hypothesis]]:
+    """The model's memory of some videos, each given as its streams, and the best caption of each. The model should be in eval mode.
 
     beam_width: replaces the one of the settings.
     """
     if beam_width is not None:
         decoding = decoding.model_copy(update={"beam_width": beam_width})
-    batch = read_videos(lambda _: dict(streams), ["video"])
+    batch = read_videos(lambda number: dict(videos[int(number)]), [str(number) for number in range(len(videos))])
     memory = model.encode(batch.to(device))
-    [best] = best_captions(model, memory, decoding)
-    return memory, best
+    return memory, best_captions(model, memory, decoding)

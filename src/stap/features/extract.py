@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from stap.errors import FeatureError, StapError
-from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoStepExtractor
+from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoStepExtractor, features_of_pictures
 from stap.features.grid import PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.files import unforeseen
@@ -170,8 +170,7 @@ def _in_packs(
     videos: Iterable[tuple[str, Path, PreparedVideo]], extractor: PackingExtractor, tally: _Tally
 ) -> Iterator[tuple[str, VideoFeatures]]:
     for pack in _packed(videos, extractor.images_per_call):
-        images = torch.cat([video.images_uint8 for _, _, video in pack])
-        parts = torch.split(extractor(extractor.normalise(images)), [len(video.images_uint8) for _, _, video in pack])
+        parts = features_of_pictures(extractor, [video for _, _, video in pack])
         for (video_id, path, video), part in zip(pack, parts, strict=True):
             try:
                 yield video_id, extractor.package(part, video, name=str(path))

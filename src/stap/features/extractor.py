@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -24,6 +24,7 @@ __all__ = [
     "TwoStepExtractor",
     "build_extractor",
     "build_extractors",
+    "features_of_pictures",
     "sections_to_extract",
     "specs_of",
     "weights_files",
@@ -85,6 +86,14 @@ class PackingExtractor(TwoStepExtractor, Protocol):
 
     def package(self, features: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
         """The features of a video as they are stored; `finish` does these three steps for one video."""
+
+
+def features_of_pictures(extractor: PackingExtractor, videos: Sequence[PreparedVideo]) -> tuple[Tensor, ...]:
+    """What the network finds in the pictures of each video, from as few calls as they fit into."""
+    import torch
+
+    images = torch.cat([video.images_uint8 for video in videos])
+    return torch.split(extractor(extractor.normalise(images)), [len(video.images_uint8) for video in videos])
 
 
 def build_extractors(

@@ -157,7 +157,7 @@ def _attention(
     Shown is the attention that weighs places too, where there is one; otherwise the main one.
     """
     streams = {name: found[name] for name, found in arrays.items()}
-    memory, best = caption_streams(run.model, streams, run.recipe.decoding, beam_width=beam_width, device=device)
+    memory, [best] = caption_streams(run.model, [streams], run.recipe.decoding, beam_width=beam_width, device=device)
     if best.words:
         words = torch.tensor([best.words], dtype=torch.int64, device=device)
         for attention in attentions_of(run.model, memory, words).values():
