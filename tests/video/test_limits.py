@@ -231,6 +231,31 @@ def test_a_small_file_of_a_huge_canvas_is_refused(tmp_path, size):
     assert in_a_process(path).strip() != "frames"
 
 
+@pytest.mark.parametrize("table", ["stsz", "trun"])
+def test_a_small_file_that_claims_millions_of_frames_is_refused(make_video, table):
+    options = {"movflags": "frag_keyframe+empty_moov"} if table == "trun" else {}
+    path = make_video(options=X264, container_options=options)
+    data = bytearray(path.read_bytes())
+    at = data.index(table.encode()) + 4
+    if table == "stsz":
+        data[at + 4 : at + 12] = (1).to_bytes(4) + (100_000_000).to_bytes(4)  # all of one byte
+    else:
+        data[at : at + 8] = (0x1).to_bytes(4) + (100_000_000).to_bytes(4)  # no field for each
+    path.write_bytes(data)
+    assert in_a_process(path) == (
+        f"{path}: its index claims 100,000,000 frames, and the file has {len(data):,} bytes. It is damaged or made to do harm. "
+        "Get it again.\n"
+    )
+
+
+def test_a_header_that_announces_too_many_frames(make_video):
+    path = make_video()
+    assert (
+        error_of(VideoError, sample_frames, path, limits=VideoLimits(frames=3))
+        == f"{path}: it has more than 3 frames, {TRUST} 'frames'."
+    )
+
+
 @pytest.mark.parametrize("name", ["slow.gif", "tall.mkv", "cpriv.mp4", "cpipe.mp4"])
 def test_hostile_files_of_the_field(stap_data, tmp_path, name):
     path = tmp_path / name

@@ -19,6 +19,7 @@ from stap.errors import StapError, VideoError
 from stap.video.budget import Budget
 from stap.video.files import check_file
 from stap.video.formats import PLAYLISTS, SELF_CONTAINED, check_parts, is_playlist, opener_below
+from stap.video.mp4_claims import check_claims
 
 __all__ = ["Source", "TimelineMismatchError", "no_frame_error", "open_source"]
 
@@ -113,6 +114,7 @@ def open_source(path: Path, threads: int | None = None, budget: Budget | None = 
     try:
         with _open(budget) as container:
             stream = _picture_stream(budget, container)
+            budget.check_frames(stream.frames)  # that its header announces
             width, height = stream.codec_context.width, stream.codec_context.height
             if width and height:  # a GIF's are known with its first frame
                 budget.check_size(width, height)
@@ -140,6 +142,7 @@ def _open(budget: Budget) -> Iterator[InputContainer]:
     path = budget.path
     with ExitStack() as opened:
         try:
+            check_claims(path)
             open_container = _open_as_playlist if is_playlist(path) else _open_as_video
             container = opened.enter_context(budget.timed(open_container, budget, opened))
         except av.ExitError:
