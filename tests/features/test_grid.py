@@ -213,6 +213,24 @@ def test_a_device_without_enough_memory(settings: FeatureSettings, monkeypatch: 
     )
 
 
+def test_fewer_images_at_a_time_where_memory_runs_out(
+    settings: FeatureSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    extractor, images, sizes = GridExtractor(settings), torch.randn(5, 3, 64, 64), []
+    expected, forward = extractor(images), extractor.network.forward_features
+
+    def limited(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(part))
+        if len(part) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+        return forward(part)
+
+    monkeypatch.setattr(extractor.network, "forward_features", limited)
+    assert torch.allclose(extractor(images), expected, atol=1e-5)
+    assert sizes == [5, 3, 2, 1, 2]
+    assert caplog.messages[0] == "memory ran out: computing 3 at a time instead of 5, with the same result"
+
+
 @pytest.mark.slow
 def test_resnet152_at_224_gives_7x7x2048(settings: FeatureSettings, clip: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / "resnet152.safetensors"

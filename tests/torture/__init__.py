@@ -9,4 +9,6 @@ PARTS: dict[str, float] = {
     "readers": 0.05,
     "disk": 0.1,
     "names": 0.1,
+    "kills": 0.1,
+    "numbers": 0.1,
 }

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from stap.errors import ConfigError
 
-__all__ = ["choose_device", "describe_device", "empty_cache", "is_out_of_memory"]
+__all__ = ["choose_device", "describe_device", "empty_cache", "halved_without_memory", "is_out_of_memory"]
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 # How PyTorch says that the processor's memory, or that of a library on the GPU, does not suffice: plain RuntimeErrors.
 MEMORY_MESSAGES = ("DefaultCPUAllocator", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
@@ -42,6 +49,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(part in str(error) for part in MEMORY_MESSAGES)
+
+
+def halved_without_memory(compute: Callable[[Tensor], Result], items: Tensor) -> list[Result]:
+    """compute(items), in a list; where memory runs out, that of each half, and so on. The results of items must not depend on each other.
+
+    Raises what compute raises where memory runs out for a single item.
+    """
+    try:
+        return [compute(items)]
+    except (RuntimeError, MemoryError) as error:
+        if len(items) == 1 or not is_out_of_memory(error):
+            raise
+    empty_cache()
+    half = -(-len(items) // 2)
+    log.warning("memory ran out: computing %d at a time instead of %d, with the same result", half, len(items))
+    return [*halved_without_memory(compute, items[:half]), *halved_without_memory(compute, items[half:])]
 
 
 def empty_cache() -> None:

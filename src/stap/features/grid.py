@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stap.errors import ConfigError, FeatureError, ShapeError
 from stap.features.backbone import OwnPreprocessing, build_backbone, find_layout, last_map, own_preprocessing
+from stap.features.device import halved_without_memory, is_out_of_memory
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.recipes.settings import FeatureSettings, VideoLimits
@@ -123,12 +124,17 @@ class GridExtractor:
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 parts = torch.split(images, self.images_per_call)
-                return torch.cat([self.layout.grid(last_map(self.network, part)).float() for part in parts])
-        except torch.OutOfMemoryError as error:
+                return torch.cat([grid for part in parts for grid in halved_without_memory(self._grid, part)])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise FeatureError(
                 f"The memory of {self.device} does not hold {self.images_per_call} images of {self.image_size} pixels in this "
                 "backbone. Use features.precision=bfloat16, a smaller features.image_size, or another device."
             ) from error
+
+    def _grid(self, images: Tensor) -> Tensor:
+        return self.layout.grid(last_map(self.network, images)).float()
 
     def package(self, features: Tensor, video: PreparedVideo, *, name: str) -> VideoFeatures:
         """Features and times as they are stored.   features: (T, R, D). Raises FeatureError for values that the type cannot hold.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stap.errors import ConfigError, FeatureError
+from stap.features.device import halved_without_memory, is_out_of_memory
 from stap.features.motion_networks import build_motion_network
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
@@ -133,19 +134,22 @@ class MotionExtractor:
         bfloat16 = self.settings.precision == "bfloat16"
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-                clips = self.network.preprocessing.normalised(clips_uint8.to(self.device), self._mean_cube)
-                found: Tensor = self.network.module(clips, self.network.layer).float()
-                return found
-        except torch.OutOfMemoryError as error:
-            raise FeatureError(
-                f"The memory of {self.device} does not hold {len(clips_uint8)} x {frames} frames of {size} pixels in "
-                f"{self.settings.network}. Use a smaller motion.frames_per_pass, motion.precision=bfloat16, or another device."
-            ) from error
-        except (RuntimeError, AssertionError, ValueError) as error:
+                return torch.cat(halved_without_memory(self._features, clips_uint8))
+        except (RuntimeError, MemoryError, AssertionError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise FeatureError(
+                    f"The memory of {self.device} does not hold {len(clips_uint8)} x {frames} frames of {size} pixels in "
+                    f"{self.settings.network}. Use a smaller motion.frames_per_pass, motion.precision=bfloat16, or another device."
+                ) from error
             raise ConfigError(
                 f"{self.settings.network} cannot take clips of {frames} frames of {size} pixels ({one_line(error)}). "
                 "Leave motion.clip_frames and motion.image_size out."
             ) from error
+
+    def _features(self, clips_uint8: Tensor) -> Tensor:
+        clips = self.network.preprocessing.normalised(clips_uint8.to(self.device), self._mean_cube)
+        found: Tensor = self.network.module(clips, self.network.layer).float()
+        return found
 
     def _stored(self, features: Tensor, name: str) -> Tensor:
         largest = float(features.abs().max())

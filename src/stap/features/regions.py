@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from stap.errors import FeatureError
+from stap.features.device import halved_without_memory, is_out_of_memory
 from stap.features.networks.faster_rcnn import CATEGORIES, build_detector, fc7_size
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
@@ -130,8 +131,11 @@ class RegionExtractor:
         """The regions of each picture, on the CPU.   images_uint8: (T, height, width, 3)."""
         for part in torch.split(images_uint8, self.images_per_call):
             try:
-                yield from self._detect(part)
-            except torch.OutOfMemoryError as error:
+                for found in halved_without_memory(self._detect, part):
+                    yield from found
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise FeatureError(
                     f"The memory of {self.device} does not hold {len(part)} images of {self.short_side} pixels in this detector. "
                     "Use a smaller regions.image_size, another regions.detector, or another device."

@@ -63,12 +63,15 @@ def is_running(process: int, start: str) -> bool:
 
 
 def start_of(process: int) -> str:
-    """When a process started, in ticks since the machine did; '0' where the system does not say."""
+    """When a process started, in ticks since the machine did; '0' where the system does not say, 'dead' of one that only its parent keeps."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "0"
-    return status.rpartition(")")[2].split()[19]  # proc(5): field 22; the second is a name in parentheses, of any characters
+    state, *others = status.rpartition(")")[
+        2
+    ].split()  # proc(5): field 3 and on; the second is a name in parentheses, of any characters
+    return "dead" if state in "ZX" else others[18]  # field 22
 
 
 @cache
