@@ -30,8 +30,8 @@ from stap.commands.recipes import recipes
 from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
-from stap.commands.shared.console import complain, safe_streams
-from stap.commands.shared.interruption import INTERRUPTED, Interruption
+from stap.commands.shared.console import complain, safe_streams, say_interrupted
+from stap.commands.shared.interruption import INTERRUPTED, Interruption, has_been_said
 from stap.commands.shared.options import GroupedCommand
 from stap.commands.train import train
 from stap.errors import StapError
@@ -93,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     with safe_streams(), Interruption() as interruption, _offline_if_asked(words):
         status = _run(words)
+        if interruption.has_come and not has_been_said.is_set():  # before or after the command itself
+            say_interrupted("Run the same line again.")
     return INTERRUPTED if interruption.has_come else status
 
 
@@ -124,8 +126,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(str(error))
     except OSError as error:
         complain(_about_files(error))
-    except KeyboardInterrupt:  # before or after the command itself
-        complain("interrupted.")
+    except KeyboardInterrupt:
         return INTERRUPTED
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported

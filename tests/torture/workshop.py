@@ -107,7 +107,7 @@ def _work(
     sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding=encoding, line_buffering=True)
     sys.__stderr__ = sys.stderr
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     if setup is not None:
         setup()
     from stap.cli import main

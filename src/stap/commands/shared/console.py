@@ -11,10 +11,10 @@ from typing import Any, TextIO
 
 import typer
 
-from stap.commands.shared.interruption import INTERRUPTED, continued_by
+from stap.commands.shared.interruption import INTERRUPTED, continued_by, has_been_said
 from stap.files import printable
 
-__all__ = ["Report", "complain", "interruptible", "progress", "safe_streams", "say", "warn"]
+__all__ = ["Report", "complain", "interruptible", "progress", "safe_streams", "say", "say_interrupted", "warn"]
 
 Report = Callable[[int, int, str], None]  # done, total, what is being done
 
@@ -78,8 +78,14 @@ def interruptible(how_to_continue: str) -> Iterator[None]:
         with continued_by(how_to_continue):
             yield
     except KeyboardInterrupt:
-        complain(f"interrupted. {how_to_continue}")
+        say_interrupted(how_to_continue)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def say_interrupted(how_to_continue: str) -> None:
+    """The last sentence of a command that was interrupted."""
+    complain(f"interrupted. {how_to_continue}")
+    has_been_said.set()
 
 
 @contextmanager

@@ -21,12 +21,13 @@ from types import FrameType
 
 from stap.files import remove_unfinished
 
-__all__ = ["INTERRUPTED", "Interruption", "continued_by"]
+__all__ = ["INTERRUPTED", "Interruption", "continued_by", "has_been_said"]
 
 INTERRUPTED = 130  # the shell's exit status of a program stopped with Ctrl-C
 PATIENCE_SECONDS = 3.5
 
-_how_to_continue = [""]  # of the block that runs, innermost last
+has_been_said = threading.Event()  # that the command was interrupted, and how to continue
+_how_to_continue = ["Run the same line again."]  # of the block that runs, innermost last
 
 
 class Interruption:
@@ -45,6 +46,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         """Take the signals, and start the thread that waits for them."""
+        has_been_said.clear()
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
                 number = getattr(signal, name, None)
@@ -109,6 +111,6 @@ def _end_now() -> None:
         child.kill()
     remove_unfinished()
     with contextlib.suppress(OSError, ValueError):
-        if len(_how_to_continue) > 1:
+        if not has_been_said.is_set():
             os.write(sys.__stderr__.fileno(), f"stap: interrupted. {_how_to_continue[-1]}\n".encode())  # type: ignore[union-attr]
     os._exit(INTERRUPTED)

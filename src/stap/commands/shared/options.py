@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from stap.commands.shared.console import complain
-from stap.commands.shared.interruption import INTERRUPTED
+from stap.commands.shared.console import interruptible
 from stap.commands.shared.reads_and_writes import check_reads_and_writes
 
 __all__ = [
@@ -33,12 +32,9 @@ class GroupedCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, unless it would write over what it reads. Raises StapError."""
-        check_reads_and_writes(self.name or "", ctx.params)
-        try:
+        with interruptible("Run the same line again."):
+            check_reads_and_writes(self.name or "", ctx.params)
             return super().invoke(ctx)
-        except KeyboardInterrupt:  # of a command that has nothing to continue
-            complain("interrupted. Run the same line again.")
-            raise typer.Exit(INTERRUPTED) from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the options without a heading, and the others under theirs."""
