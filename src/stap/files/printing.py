@@ -48,5 +48,5 @@ def shortened(text: str, longest: int = 200) -> str:
 
 
 def unforeseen(path: object, error: Exception) -> str:
-    """What to say of an error that nobody foresaw, of one file among many, without a full stop."""
+    """The message of an unexpected error of one file among many, without a full stop."""
     return f"{path}: {type(error).__name__}: {one_line(error)}"

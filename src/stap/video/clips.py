@@ -56,9 +56,9 @@ class FrameStream:
         if limits and limits.isolate:
             self._request = {"is_stream": True, "frame_rate": frame_rate, "short_side": short_side, "threads": threads}
             self._answers = ask(self.path, limits, self._request)
-            told, _ = next(self._answers)
-            self.duration_seconds, self.times_seconds = told["duration_seconds"], np.array(told["times_seconds"])
-            self._remarks = list(told["warnings"])
+            header, _ = next(self._answers)
+            self.duration_seconds, self.times_seconds = header["duration_seconds"], np.array(header["times_seconds"])
+            self._remarks = list(header["warnings"])
             return
         budget = Budget(self.path, limits)
         with open_source(self.path, threads=1, budget=budget) as source:
@@ -99,8 +99,8 @@ class FrameStream:
     def _from_elsewhere(self, limits: VideoLimits) -> Iterator[np.ndarray]:
         """The pictures, from the process that listed them or, the second time, from another."""
         answers, self._answers = self._answers or ask(self.path, limits, self._request), None
-        for told, picture in answers:
-            self._remark(told.get("warnings", ()))
+        for header, picture in answers:
+            self._remark(header.get("warnings", ()))
             if picture is not None:
                 yield picture
 

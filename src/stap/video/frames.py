@@ -89,9 +89,9 @@ def sample_frames(
 
 
 def _sample_elsewhere(path: Path, limits: VideoLimits, **arguments: Any) -> Frames:
-    [(told, rgb)] = ask(path, limits, {"is_stream": False, **arguments})
+    [(header, rgb)] = ask(path, limits, {"is_stream": False, **arguments})
     assert rgb is not None, "the last answer holds the pictures"
-    return Frames(rgb, np.array(told["times_seconds"]), told["duration_seconds"], tuple(told["warnings"]))
+    return Frames(rgb, np.array(header["times_seconds"]), header["duration_seconds"], tuple(header["warnings"]))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ __all__ = ["decoding_threads"]
 
 @contextmanager
 def decoding_threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads. What they have not begun when the block ends is dropped; after an error nobody waits for what they do."""
+    """A pool of threads. What they have not begun when the block ends is dropped; after an error the running ones are not waited for."""
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     try:
         yield pool

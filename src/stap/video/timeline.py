@@ -32,7 +32,7 @@ class Key:
     size_bytes: int
 
     def is_of(self, packet: "Packet[VideoStream]") -> bool:
-        """Whether this very frame is in the packet. (Its decoding time may be told differently after a jump.)"""
+        """Whether this very frame is in the packet. (Its decoding time may differ after a jump.)"""
         return (packet.pts, packet.size) == (self.pts, self.size_bytes)
 
 

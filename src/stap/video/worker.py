@@ -26,7 +26,7 @@ _OWN_MIB = 2048
 
 
 def main() -> None:
-    """Answer until the input ends, which ends the process at once, also in the middle of a file: nobody waits for the answer."""
+    """Answer until the input ends, which ends the process at once, also in the middle of a file: no caller waits for the answer."""
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     output = os.fdopen(os.dup(1), "wb")
@@ -56,12 +56,12 @@ def _answer(request: dict[str, Any], output: Any) -> None:
 
 def _sample(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     frames = sample_frames(**request, limits=limits)
-    told = {
+    header = {
         "times_seconds": frames.times_seconds.tolist(),
         "duration_seconds": frames.duration_seconds,
         "warnings": frames.warnings,
     }
-    yield {**told, "is_last": True}, frames.rgb_uint8
+    yield {**header, "is_last": True}, frames.rgb_uint8
 
 
 def _stream(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
