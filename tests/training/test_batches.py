@@ -79,11 +79,13 @@ def video(frames: int, value: float, regions: int = 2) -> dict[str, Tensor]:
 
 
 def store_of(folder: Path, videos: dict[str, dict[str, Tensor]]) -> FeatureStreams:
-    """One store that holds two streams, and times that no model is given."""
-    store = FeatureStore(folder, {"kind": "made up"})
-    for video_id, arrays in videos.items():
-        store.write(video_id, VideoFeatures(arrays))
-    return FeatureStreams({"grid": store, "motion": store})
+    """Two stores, each with both streams and times that no model is given."""
+    sizes = {"grid": 3, "motion": 2}
+    stores = {name: FeatureStore(folder, {"kind": name, "feature_size": size}) for name, size in sizes.items()}
+    for store in stores.values():
+        for video_id, arrays in videos.items():
+            store.write(video_id, VideoFeatures(arrays))
+    return FeatureStreams(stores)
 
 
 def test_captions_follow_their_video(tmp_path: Path) -> None:
