@@ -1,9 +1,9 @@
-"""Every bit of every time stamp of a fragmented MP4 and of a transport stream, one at a time: the samples stay spread over the frames."""
+"""Every bit of every time stamp of MP4s and of a transport stream, one at a time: the samples stay spread over the frames."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.conftest import _make_video, _number_shown
@@ -19,9 +19,9 @@ X264 = {"preset": "ultrafast", "g": "10", "bf": "2", "b-adapt": "0"}
 def run(folder: Path, share: float, seed: int) -> Outcome:
     """Flip bits and sample; at least 7 of 8 samples must differ and ascend, with at most one warning."""
     outcome = Outcome()
-    for suffix, bits_of in (("mp4", bits_of_mp4), ("ts", bits_of_ts)):
-        path = folder / f"clip.{suffix}"
-        _make_video(path, FRAMES, options=X264, container_options=OPTIONS[suffix])
+    for name_of_file, (bits_of, muxing) in FILES.items():
+        path, suffix = folder / name_of_file, name_of_file.replace("clip.", "")
+        _make_video(path, FRAMES, options=X264, container_options=muxing)
         whole = path.read_bytes()
         cases = list(bits_of(whole))
         for name, bit in random.Random(seed).sample(cases, max(1, round(share * len(cases)))):
@@ -33,9 +33,6 @@ def run(folder: Path, share: float, seed: int) -> Outcome:
             if problem:
                 outcome.failures.append(f"{suffix}: bit {bit} ({name}): {problem}")
     return outcome
-
-
-OPTIONS = {"mp4": {"movflags": "frag_keyframe+empty_moov"}, "ts": {}}
 
 
 def problem_with(path: Path) -> str | None:
@@ -86,3 +83,19 @@ def bits_of_ts(data: bytes) -> Iterator[tuple[str, int]]:
             for k, name in enumerate(("presentation time", "decoding time")[: {0: 0, 2: 1, 3: 2}[stamps]]):
                 first = 8 * (at + 9 + 5 * k)
                 yield from ((name, first + bit) for bit in (4, 5, 6, *range(8, 23), *range(24, 39)))
+
+
+def bits_of_plain_mp4(data: bytes) -> Iterator[tuple[str, int]]:
+    """The tables of durations and of time offsets, and the edit list's duration."""
+    for box in (b"stts", b"ctts"):
+        at = data.find(box)
+        yield from ((box.decode(), 8 * (at + 12) + bit) for bit in range(64 * int.from_bytes(data[at + 8 : at + 12])))
+    at = data.find(b"elst")
+    yield from (("elst", 8 * (at + 12) + bit) for bit in range(32))
+
+
+FILES: dict[str, tuple[Callable[[bytes], Iterator[tuple[str, int]]], dict[str, str]]] = {
+    "fragments.mp4": (bits_of_mp4, {"movflags": "frag_keyframe+empty_moov"}),
+    "clip.mp4": (bits_of_plain_mp4, {}),
+    "clip.ts": (bits_of_ts, {}),
+}

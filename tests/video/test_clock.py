@@ -150,6 +150,38 @@ def test_frames_of_one_time_are_taken_by_their_order(make_video, number_shown):
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "place", "bit"),
+    [
+        (b"stts", 12, 1),
+        (b"stts", 12, 14),
+        (b"stts", 12, 24),
+        (b"stts", 12, 29),
+        (b"elst", 8, 5),
+        (b"elst", 8, 20),
+        (b"elst", 12, 22),
+    ],
+)
+def test_an_edit_list_that_contradicts_the_index_cuts_nothing_away(make_video, number_shown, table, place, bit):
+    """One bit of the ticks of a frame, of the length of the edit or of its start: the edit would leave a few frames, or none."""
+    path = make_video(frames=50, options=X264)
+    data = bytearray(path.read_bytes())
+    at = data.index(table) + 4 + place - 4
+    at += 4 if table == b"stts" else 0
+    value = int.from_bytes(data[at : at + 4]) ^ 1 << bit
+    data[at : at + 4] = value.to_bytes(4)
+    path.write_bytes(data)
+    frames = sample_frames(path, 10)
+    assert shown(frames, number_shown) == list(range(2, 50, 5)) or bit == 1
+    assert len(frames.times_seconds) == 10
+    assert len(frames.warnings) <= 1
+
+
+def test_an_edit_list_that_is_right_is_followed(stap_data):
+    frames = sample_frames(stap_data / "videos/discard_first_keyframe.mp4", 100)
+    assert (len(frames.times_seconds), frames.warnings) == (25, ())
+
+
 def test_a_clock_of_whole_seconds(make_video, number_shown, tmp_path):
     path = make_video("clip.mkv", 100, times=[1000 * (k // 25) for k in range(100)], options={"preset": "ultrafast", "bf": "0"})
     frames = sample_frames(path, 10)

@@ -25,6 +25,7 @@ _SHORT_STILL, _LONGEST_DOUBTFUL_STILL = 0.5, 10
 _USUAL_TIMES, _PART_OF_ALL = 10, 0.1
 # With more steps backward than this, the times say nothing.
 _MOST_BACKWARD = 0.25
+_DEFAULT_SECONDS = Fraction(1, 25)  # of a frame, where even the usual one cannot be right
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def repair_clock(
     backward = sum(step < 0 for step in steps)
     ties = len(stamps) - len(times)
     if not steps or backward > _MOST_BACKWARD * len(steps):
-        step = round(usual_ticks * FINER)
+        is_short = usual_ticks * tick_seconds <= _LONG_STILL
+        step = round((usual_ticks if is_short else _DEFAULT_SECONDS / tick_seconds) * FINER)
         return RepairedClock(tuple(range(0, step * len(stamps), step)), step * len(stamps), backward, ties, len(stamps) > 1)
     per_frame = [step / size for step, size in zip(steps, sizes[:-1], strict=True)]
     limit = longest_step(np.array([step for step in per_frame if step > 0]), tick_seconds, is_doubtful or backward > 0)

@@ -73,7 +73,7 @@ def sample_frames(
     with open_source(budget.path, threads=1, budget=budget) as source:
         timeline = read_timeline(source)
         reading = _Reading(budget, PictureMaker(short_side, source.pixel_aspect, budget, source.first_frame))
-        remarks = [*remarks_on_shape(source), *remarks_on_times(source, timeline)]
+        remarks, of_times = list(remarks_on_shape(source)), list(remarks_on_times(source, timeline))
     if len(timeline) == 1:
         remarks.append(f"{path}: the video has a single frame, so there is no motion to describe.")
     places = choose_frames(timeline.pts.tolist(), timeline.start, timeline.end, count)
@@ -84,8 +84,9 @@ def sample_frames(
         places = choose_frames(inventory.pts.tolist(), inventory.start, inventory.end, count)
         rgb = _take_from_inventory(reading, timeline, inventory, places)
         remarks += remarks_on_inventory(budget.path, timeline, inventory, len(places))
+        of_times = [] if inventory.clock else of_times  # of times that were replaced
     times_seconds = np.array([shown.seconds(int(stamp)) for stamp in shown.pts[places]])
-    return Frames(rgb, times_seconds, shown.duration_seconds, tuple(remarks))
+    return Frames(rgb, times_seconds, shown.duration_seconds, (*of_times, *remarks))
 
 
 def _sample_elsewhere(path: Path, limits: VideoLimits, **arguments: Any) -> Frames:

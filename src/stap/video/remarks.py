@@ -28,8 +28,15 @@ def remarks_on_shape(source: Source) -> Iterator[str]:
 
 
 def remarks_on_times(source: Source, timeline: Timeline) -> Iterator[str]:
-    """What the packets' times betray: a file that is shorter than its header says, or holes. Of a wrong clock they betray nothing."""
-    if not timeline.clock_is_wrong:
+    """What the packets' times betray: a header that cannot be right, a file that is shorter than it says, or holes.
+
+    Of a wrong clock they betray nothing.
+    """
+    if timeline.clock_is_wrong:
+        return
+    if "ignore_editlist" in source.container.container_options:
+        yield f"{source.path}: its edit list contradicts the rest of its index and is not followed; all its frames are shown."
+    else:
         yield from _on_length(source, timeline)
         yield from _on_holes(source.path, timeline)
 

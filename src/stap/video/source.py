@@ -19,7 +19,7 @@ from stap.errors import StapError, VideoError
 from stap.video.budget import Budget
 from stap.video.files import check_file
 from stap.video.formats import PLAYLISTS, SELF_CONTAINED, check_parts, is_playlist, opener_below
-from stap.video.mp4_claims import check_claims
+from stap.video.mp4_index import check_claims, has_wrong_edits
 
 __all__ = ["Source", "TimelineMismatchError", "no_frame_error", "open_source"]
 
@@ -114,7 +114,6 @@ def open_source(path: Path, threads: int | None = None, budget: Budget | None = 
     try:
         with _open(budget) as container:
             stream = _picture_stream(budget, container)
-            budget.check_frames(stream.frames)  # that its header announces
             width, height = stream.codec_context.width, stream.codec_context.height
             if width and height:  # a GIF's are known with its first frame
                 budget.check_size(width, height)
@@ -161,7 +160,11 @@ def _open_as_video(budget: Budget, opened: ExitStack, more: str = "", **how: Any
         f"file:{budget.path}",  # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol
         "r",
         options=_decoder_options(budget),  # for the first frames, which FFmpeg decodes to know the codec
-        container_options={"protocol_whitelist": "file", "format_whitelist": SELF_CONTAINED + more},
+        container_options={
+            "protocol_whitelist": "file",
+            "format_whitelist": SELF_CONTAINED + more,
+            **({"ignore_editlist": "1"} if has_wrong_edits(budget.path) else {}),
+        },
         metadata_errors="replace",
         timeout=budget.left_seconds,
         **how,
