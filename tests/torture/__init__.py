@@ -6,7 +6,7 @@ PARTS: dict[str, float] = {
     "clocks": 0.02,
     "folders": 0.15,
     "signals": 0.15,
-    "readers": 0.05,
+    "readers": 0.03,
     "disk": 0.1,
     "names": 0.1,
     "kills": 0.1,
