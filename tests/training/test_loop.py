@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from raising import error_of
 from stap.captioning.batches import read_videos
 from stap.captioning.captions import caption_clips
-from stap.captioning.model_folder import load_run, read_tensors
+from stap.captioning.model_folder import load_run, read_tensors, write_tensors
 from stap.corpora.corpus import Clip, Corpus
 from stap.errors import CheckpointError, ConfigError, CorpusError, FeatureError, StapError
 from stap.features.store import FeatureStore, VideoFeatures
@@ -454,6 +454,21 @@ def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpu
         f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: expected 1, found 2; "
         "training.optimizer.decay: expected 0.9, found 0.8. Continue with the same, or begin in another folder."
     )
+
+
+def test_a_run_begun_before_a_setting_existed_is_continued(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    path = state_file(tmp_path / "run")
+    tensors, metadata = read_tensors(path)
+    header = json.loads(metadata["stap"])
+    del header["begun_with"]["model"]["implementation"]
+    write_tensors(path, tensors, {"stap": json.dumps(header)})
+    assert len(fit(recipe_of(epochs=1), corpus, store, tmp_path / "run", resume=True).history) == 1
+    settings = recipe_of(epochs=1).model_dump()
+    settings["model"]["implementation"] = "reference"
+    begun_otherwise = recipe_from_dict(settings)
+    with pytest.raises(ConfigError, match=r'model\.implementation: expected "auto", found "reference"'):
+        fit(begun_otherwise, corpus, store, tmp_path / "run", resume=True)
 
 
 def test_continuing_where_the_files_lie_elsewhere(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:

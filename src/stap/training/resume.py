@@ -113,7 +113,10 @@ def _begun_with(recipe: Recipe, data: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def _check_begun_with(run: Path, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-    if others := differences(_flat(there), _flat(here)):
+    now, begun = _flat(here), _flat(there)
+    # A setting that is younger than the run had its default then.
+    begun |= {name: value for name, value in _flat(Recipe().without_places()).items() if name in now and name not in begun}
+    if others := differences(begun, now):
         raise ConfigError(
             f"{run}: was begun with another recipe or other data: {'; '.join(others)}. "
             "Continue with the same, or begin in another folder."
