@@ -39,6 +39,7 @@ from stap.recipes.settings import CorpusSettings
 from stap.scenes import SceneDials, write_scenes
 from stap.scenes.msvd_layout import write_msvd_layout
 from stap.training.loop import fit
+from stap.training.pretraining.pretrain import pretrain
 from stap.training.resume import state_file
 
 WRITING = os.O_WRONLY | os.O_RDWR
@@ -50,6 +51,13 @@ RECIPE: dict[str, Any] = {
     "name": "tiny",
     "model": {"hidden_size": 4, "attention_size": 2, "embedding_size": 2},
     "training": {"epochs": 3, "batch_size": 3, "captions_per_video": 1, "best_by": "log-likelihood"},
+}
+PRETRAINING: dict[str, Any] = {
+    "features": {"backbone": "test_resnet", "image_size": 48},
+    "pretraining": {
+        "initial_weights": "random",
+        **{"epochs": 2, "batch_size": 2, "frames_per_video": 1, "joint_size": 4, "embedding_size": 2},
+    },
 }
 Writer = Callable[[Path], None]
 
@@ -182,6 +190,7 @@ def _make_sources(folder: Path) -> None:
     np.savez(folder / "stat.npz", **arrays)
     (folder / "words.json").write_text(json.dumps({"a": 2, "man": 3}))
     write_scenes(folder / "scenes", videos=3, seed=1, dials=SCENES, workers=1)
+    write_scenes(folder / "more scenes", videos=8, seed=1, dials=SCENES, workers=1)
 
 
 def _writers(sources: Path) -> dict[str, Writer]:
@@ -190,6 +199,10 @@ def _writers(sources: Path) -> dict[str, Writer]:
     def train(out: Path) -> None:
         store = FeatureStreams({"grid": FeatureStore.at(next((sources / "features").iterdir()))})
         fit(recipe_from_dict(RECIPE), CORPUS, store, out, resume=state_file(out).exists())
+
+    def pretraining(out: Path) -> None:
+        corpus = {"corpus": {"kind": "msrvtt", "root": str(sources / "more scenes")}}
+        pretrain(recipe_from_dict(PRETRAINING | corpus), out, resume=state_file(out).exists())
 
     def features(out: Path) -> None:
         store = FeatureStore(out, {"kind": "grid"})
@@ -213,6 +226,7 @@ def _writers(sources: Path) -> dict[str, Writer]:
         "import-features": lambda out: _ignored(import_features([sources / "arrays"], out, "frames")),
         "import": imported,
         "train": train,
+        "pretrain": pretraining,
         "json": lambda out: write_json(out / "a" / "b" / "result.json", {"scores": [1, 2, 3]}),
     }
 
