@@ -25,11 +25,14 @@ install: $(VENV)/.installed-dev
 demo: $(VENV)/.installed
 	$(BIN)/stap demo --out demo
 
+# A process per core, one thread each: PyTorch's threads would fight for the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 torture: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.torture
