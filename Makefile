@@ -9,7 +9,7 @@
 #   make docs       the manual as a site, in docs/_build/html
 #   make browser    Chromium for the tests of the report's page, on Debian and Ubuntu; part of `make test`
 #
-# Another interpreter: make install PYTHON=python3.12
+# Another interpreter: make install PYTHON=python3.12; more cores: make test TEST_PROCESSES=8
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,8 +25,9 @@ install: $(VENV)/.installed-dev
 demo: $(VENV)/.installed
 	$(BIN)/stap demo --out demo
 
-# A process per core, one thread each: PyTorch's threads would fight for the cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# Processes of one thread each: PyTorch's threads would fight for the cores. A process takes up to 3 GiB of memory.
+TEST_PROCESSES ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test: $(VENV)/.installed-dev browser
 	$(PYTEST)
