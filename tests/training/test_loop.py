@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -454,6 +455,21 @@ def test_continuing_with_another_recipe_is_refused(tmp_path: Path, corpus: Corpu
         f"{tmp_path / 'run'}: was begun with another recipe or other data: training.epochs: expected 1, found 2; "
         "training.optimizer.decay: expected 0.9, found 0.8. Continue with the same, or begin in another folder."
     )
+
+
+def test_tensors_are_cast_in_the_thread_that_computes(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that reads ahead, PyTorch would start threads of that thread's own, and no thread would spin any more."""
+    cast, threads = VideoBatch.to, []
+
+    def recording(batch: VideoBatch, device: torch.device) -> VideoBatch:
+        threads.append(threading.current_thread())
+        return cast(batch, device)
+
+    monkeypatch.setattr(VideoBatch, "to", recording)
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "run")
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_a_run_begun_before_a_setting_existed_is_continued(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,7 +114,8 @@ class GridExtractor:
             )
         size = self.image_size
         top, left = round((height - size) / 2), round((width - size) / 2)
-        return torch.from_numpy(frames.rgb_uint8)[:, top : top + size, left : left + size].contiguous()
+        # NumPy copies in this thread, see `read_ahead`.
+        return torch.from_numpy(np.ascontiguousarray(frames.rgb_uint8[:, top : top + size, left : left + size]))
 
     def normalise(self, images_uint8: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 to (N, 3, S, S) float32 on the device, less the mean, over the standard deviation."""

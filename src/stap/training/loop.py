@@ -184,8 +184,9 @@ class Training:
         names: list[str] = []
         rows: list[Tensor] = []
         counts: list[int] = []
-        batches = read_ahead(self._batch, [processes.part(groups) for groups in plan])
-        for step, batch in enumerate(batches, start=first_step):
+        batches = read_ahead(self.videos.batch, [processes.part(groups) for groups in plan])
+        for step, (videos, captions) in enumerate(batches, start=first_step):
+            batch = videos.to(processes.device), captions.to(processes.device)
             set_learning_rates(self.optimizer, settings.optimizer, step, len(plan) * settings.epochs)
             measured = self._update(batch)
             names, row = list(measured), torch.stack(list(measured.values())).float()
@@ -228,10 +229,6 @@ class Training:
             for group in groups
         ]
         self.skipped.add(update, norm_and_loss, epoch=epoch, torch_seed=epoch_seed(self.recipe.seed, epoch), clips=clips)
-
-    def _batch(self, groups: Sequence[Group]) -> Batch:
-        videos, captions = self.videos.batch(groups)
-        return videos.to(self.processes.device), captions.to(self.processes.device)
 
     def _save(self, summary: EpochSummary, progress: Progress) -> None:
         if summary.is_best:
