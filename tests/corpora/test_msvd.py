@@ -3,9 +3,10 @@ from collections import Counter
 import pytest
 
 from raising import error_of
+from stap.corpora.files import read_rows
 from stap.corpora.loading import load_annotations, load_corpus_with_files
 from stap.corpora.msvd import number_by_bytes
-from stap.corpora.problems import Problems, refuse
+from stap.corpora.problems import Problems, listed, refuse
 from stap.errors import CorpusError
 from stap.recipes.settings import CorpusSettings
 
@@ -231,6 +232,14 @@ def test_another_table_is_refused(table_folder):
         f"{file}: no column {missing} (the first line: video, caption). "
         f"Expected the table of the MSR Video Description Corpus, with the columns {columns}."
     )
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_a_message(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("video,\x1b[2J\n")
+    message = error_of(CorpusError, list, read_rows(file, ("video", "caption"), "a table"))
+    assert message == f"{file}: no column caption (the first line: video, \\x1b[2J). Expected a table."
+    assert listed(["a\nb", "c"]) == "a\\nb, c"
 
 
 def test_a_check_goes_on_after_wrong_lines(corpus_folder):

@@ -16,7 +16,7 @@ from typing import Any
 from stap.corpora.corpus import Clip
 from stap.corpora.problems import OnProblem, Problem, listed, refuse
 from stap.errors import CorpusError
-from stap.files import is_folder, parse_json, read_bytes, shortened
+from stap.files import is_folder, parse_json, printable, read_bytes, shortened
 
 __all__ = [
     "check_folder",
@@ -108,7 +108,7 @@ def read_rows(
         _check_separator(path, header, separator)
         missing = [name for name in columns if name not in header]
         if missing:
-            found = shortened(", ".join(header[:10])) or "nothing"
+            found = printable(shortened(", ".join(header[:10]))) or "nothing"
             raise CorpusError(
                 f"{path}: no column {' and no column '.join(missing)} (the first line: {found}). Expected {expected}."
             )

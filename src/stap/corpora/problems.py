@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stap.errors import CorpusError
+from stap.files import printable
 
 __all__ = ["Kind", "OnProblem", "Problem", "Problems", "listed", "refuse", "shortened"]
 
@@ -74,8 +75,8 @@ class Problems:
 
 
 def listed(things: list[str]) -> str:
-    """'a, b, c and 4 more'."""
-    shown = ", ".join(things[:SHOWN])
+    """'a, b, c and 4 more', in one line."""
+    shown = printable(", ".join(things[:SHOWN]))
     return shown if len(things) <= SHOWN else f"{shown} and {len(things) - SHOWN} more"
 
 
