@@ -44,7 +44,7 @@ def test_timm_s_weights() -> None:
 
 
 def test_cached_weights_are_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client asks whether there are newer ones, unless it is told not to."""
+    """The Hub client looks for newer versions unless it is set to offline."""
     told: list[bool] = []
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: "model.safetensors")
     plain = timm.create_model

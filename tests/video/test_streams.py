@@ -80,7 +80,7 @@ TURNED = bytes.fromhex("06 2f 03 08 00 14 80")
 
 @pytest.mark.parametrize("strategy", ["decode", "seek"])
 def test_pictures_are_turned_as_the_first_frame_says(make_video, tmp_path, strategy):
-    """H.264 may say how a picture is turned beside it, in the first picture only."""
+    """H.264 may signal the rotation in an SEI message of the first picture only."""
     plain = make_video("plain.mkv", 40, options={"preset": "ultrafast", "g": "10", "bf": "0"})
     turned = tmp_path / "turned.mkv"
     with av.open(str(plain)) as source, av.open(str(turned), "w") as target:

@@ -53,7 +53,7 @@ def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int =
     """`make(item)` of each item in order; a background thread works up to `depth` items ahead. Raises what `make` raises, in its place.
 
     `make` leaves large tensors to NumPy or to the caller. PyTorch's operations on them would start threads of this thread's own, and then
-    more threads than cores would wait for each other: GNU OpenMP stops spinning, and a step of the demo takes three times as long.
+    more threads than cores would wait for each other: GNU OpenMP then stops spinning, which slows every step.
     """
     waiting: deque[Future[Made]] = deque()
     with decoding_threads(1, "read-ahead") as thread:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from stap.errors import ConfigError, FeatureError
 from stap.features.networks.googlenet import build_googlenet
 from stap.features.pretrained import create_pretrained
-from stap.features.weights import fitting_weights, load_weights
+from stap.features.weights import load_weights
 from stap.files import one_line
 from stap.importers.weights import read_weights
 
@@ -82,7 +82,7 @@ def build_backbone(
     tensors = read_weights(Path(weights))
     if options:  # a stranger's may ask for a network beyond any memory: it is compared with the weights before it is built
         with torch.device("meta"):
-            fitting_weights(_create(name, options), tensors, network_name=name, source=weights, advice=ADVICE)
+            load_weights(_create(name, options), tensors, network_name=name, source=weights, advice=ADVICE)
     network = _create(name, options)
     load_weights(network, tensors, network_name=name, source=weights, advice=ADVICE)
     return network.eval()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stap.errors import CheckpointError
 
-__all__ = ["fitting_weights", "load_weights", "mismatches", "weights_sha256"]
+__all__ = ["load_weights", "mismatches", "weights_sha256"]
 
 NAMES_SHOWN = 5
 BATCH_COUNTER = "num_batches_tracked"  # older files lack it, and in evaluation mode nothing depends on it
@@ -31,22 +31,6 @@ def load_weights(
     left_out: beginnings of the names of further weights that this network does without.
     Raises CheckpointError, naming up to five tensors of a kind.
     """
-    network.load_state_dict(
-        fitting_weights(network, weights, network_name=network_name, source=source, advice=advice, left_out=left_out),
-        strict=False,
-    )
-
-
-def fitting_weights(
-    network: nn.Module,
-    weights: Mapping[str, Tensor],
-    *,
-    network_name: str,
-    source: str,
-    advice: str,
-    left_out: tuple[str, ...] = (),
-) -> dict[str, Tensor]:
-    """Those of the weights that the network has, after the checks of `load_weights`, which says what the arguments are."""
     own = network.state_dict()
     computed = {name for name, _ in network.named_buffers()} - own.keys()  # tables that older files still hold
     omitted = _classifier_prefixes(network) + left_out
@@ -56,7 +40,8 @@ def fitting_weights(
     needed = {name: value for name, value in own.items() if name in given or not name.endswith(BATCH_COUNTER)}
     if problems := mismatches(needed, given):
         raise CheckpointError(f"{source}: these weights do not fit {network_name}: {'; '.join(problems)}. {advice}")
-    return given
+    # A network on the device meta is only compared: it takes the tensors themselves, for it has nothing to copy them into.
+    network.load_state_dict(given, strict=False, assign=any(value.is_meta for value in own.values()))
 
 
 def mismatches(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

@@ -165,6 +165,16 @@ def _tile(of_frame, of_video, columns, r, R, limit):  # type: ignore[no-untyped-
 
 
 @triton.jit
+def _gates(of_frame, of_video, unit, r, R, H):  # type: ignore[no-untyped-def]
+    """Input, forget and output gate and candidate of a video's locations (rows) and of a block of units."""
+    i = tl.sigmoid(_tile(of_frame, of_video, unit, r, R, H))
+    f = tl.sigmoid(_tile(of_frame + H, of_video + H, unit, r, R, H))
+    o = tl.sigmoid(_tile(of_frame + 2 * H, of_video + 2 * H, unit, r, R, H))
+    n = _tanh(_tile(of_frame + 3 * H, of_video + 3 * H, unit, r, R, H))
+    return i, f, o, n
+
+
+@triton.jit
 def _attend(buffer, recurrent, score, local, t, B, T, R, H, G, BLOCK_R: tl.constexpr, BLOCK_A: tl.constexpr):  # type: ignore[no-untyped-def]
     """Equations (9) and (10)."""
     b = tl.program_id(0).to(tl.int64)
@@ -188,10 +198,7 @@ def _pool_states(  # type: ignore[no-untyped-def]
     inside = unit < H
     c = tl.load(all_c + state, mask=inside, other=0.0).to(tl.float32)
     a = tl.load(local + (t * B + b) * R + r, mask=r < R, other=0.0).to(tl.float32)[:, None]
-    i = tl.sigmoid(_tile(of_frame, of_video, unit, r, R, H))
-    f = tl.sigmoid(_tile(of_frame + H, of_video + H, unit, r, R, H))
-    o = tl.sigmoid(_tile(of_frame + 2 * H, of_video + 2 * H, unit, r, R, H))
-    n = _tanh(_tile(of_frame + 3 * H, of_video + 3 * H, unit, r, R, H))
+    i, f, o, n = _gates(of_frame, of_video, unit, r, R, H)
     c_j = f * c[None, :] + i * n
     h_new, c_new = tl.sum(a * o * _tanh(c_j), 0), tl.sum(a * c_j, 0)
     if tl.load(padding + t * B + b):
@@ -230,10 +237,7 @@ def _gradients_of_local_weights(  # type: ignore[no-untyped-def]
     of_frame, of_video = buffer + ((b * T + t) * R + r[:, None]) * G, recurrent + (t * B + b) * G
     state, inside = (t * B + b) * H + unit, unit < H
     c = tl.load(all_c + state, mask=inside, other=0.0).to(tl.float32)
-    i = tl.sigmoid(_tile(of_frame, of_video, unit, r, R, H))
-    f = tl.sigmoid(_tile(of_frame + H, of_video + H, unit, r, R, H))
-    o = tl.sigmoid(_tile(of_frame + 2 * H, of_video + 2 * H, unit, r, R, H))
-    n = _tanh(_tile(of_frame + 3 * H, of_video + 3 * H, unit, r, R, H))
+    i, f, o, n = _gates(of_frame, of_video, unit, r, R, H)
     c_j = f * c[None, :] + i * n
     after = state + B * H
     of_h = tl.load(dh + after, mask=inside, other=0.0).to(tl.float32)[None, :]
@@ -282,10 +286,7 @@ def _gradients_of_gates(  # type: ignore[no-untyped-def]
     of_c = tl.load(dc + after, mask=inside, other=0.0).to(tl.float32)
     passed = tl.load(padding + t * B + b) != 0
     a = tl.where(passed, 0.0, tl.load(local + (t * B + b) * R + r, mask=r < R, other=0.0).to(tl.float32))[:, None]
-    i = tl.sigmoid(_tile(of_frame, of_video, unit, r, R, H))
-    f = tl.sigmoid(_tile(of_frame + H, of_video + H, unit, r, R, H))
-    o = tl.sigmoid(_tile(of_frame + 2 * H, of_video + 2 * H, unit, r, R, H))
-    n = _tanh(_tile(of_frame + 3 * H, of_video + 3 * H, unit, r, R, H))
+    i, f, o, n = _gates(of_frame, of_video, unit, r, R, H)
     tanh_c_j = _tanh(f * c + i * n)
     d_h = a * of_h[None, :]
     d_cell = a * of_c[None, :] + d_h * o * (1 - tanh_c_j * tanh_c_j)

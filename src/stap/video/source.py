@@ -76,7 +76,7 @@ class Source:
     def packets_from_the_start(self) -> "Iterator[Packet[VideoStream]]":
         """All packets of a freshly opened source; meanwhile `first_frame` is found, where only it tells how the pictures are turned.
 
-        H.264 and HEVC may say so beside the pictures, in few of them (SEI, display orientation).
+        H.264 and HEVC may signal the orientation in an SEI message, which only some pictures carry.
         """
         tries = _MOST_TRIES if self.codec in ("h264", "hevc") else 0
         for packet in self.packets():
