@@ -3,7 +3,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-import torch
 
 from stap.commands.shared import cores
 from stap.commands.shared.cores import polite_threads
@@ -58,21 +57,6 @@ def test_the_team_ends_with_the_block(waited: list[float], clock: None) -> None:
     with polite_threads():
         assert becomes(team_exists)
     assert becomes(lambda: not team_exists())
-
-
-def test_operations_keep_their_threads_and_their_numbers(waited: list[float], clock: None) -> None:
-    """Fewer threads would spare the cores too, but sums in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        a, b = torch.randn(300, 700), torch.randn(700, 500)
-        alone = (a @ b).sum()
-        with polite_threads():
-            assert becomes(team_exists)
-            assert torch.get_num_threads() == 2
-            assert torch.equal((a @ b).sum(), alone)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_what_the_kernel_counts_never_falls() -> None:
