@@ -128,6 +128,7 @@ def test_a_run_is_not_overwritten_but_continued(world: World, run, tmp_path: Pat
     assert continued.out.startswith(f"{copy}: 2 epochs")
 
 
+@pytest.mark.slow
 def test_captions_of_files_and_folders(world: World, run) -> None:
     first, *_ = world.test_videos
     answer = run("caption", first, world.corpus / "TestVideo", "--model", world.model)

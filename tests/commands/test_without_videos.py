@@ -51,6 +51,7 @@ def recipe(run: Run, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_imported_features_are_trained_on_evaluated_and_scored(run: Run, recipe: Path, tmp_path: Path) -> None:
     status, _, said = run("train", recipe, "--out", tmp_path / "run")
     assert status == 0, said
@@ -76,6 +77,7 @@ def test_extraction_lists_the_missing_files(run: Run, recipe: Path, tmp_path: Pa
     assert run("extract", recipe) == (0, "", "nothing to extract: grid imported.\n")
 
 
+@pytest.mark.slow
 def test_available_only_trains_on_the_clips_with_features(run: Run, recipe: Path, tmp_path: Path) -> None:
     [store] = (tmp_path / "imported").iterdir()
     for video in ("video0", "video4"):

@@ -207,6 +207,7 @@ def build_preprocessing(name: str) -> ClipPreprocessing:
 # --- networks -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whole_video_goes_through_i3d_in_one_pass(clip: Callable[..., Path]) -> None:
     torch.manual_seed(1)
     extractor = MotionExtractor(MotionSettings(weights="random", resize=200, image_size=193))
@@ -229,6 +230,7 @@ def changed_precision(extractor: MotionExtractor) -> MotionExtractor:
     return extractor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("mvit_v2_s", marks=pytest.mark.slow), "r2plus1d_18", "s3d", "swin3d_t"])
 def test_torchvisions_networks_give_what_their_last_layer_is_given(name: str) -> None:
     torch.manual_seed(2)

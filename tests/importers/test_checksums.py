@@ -64,6 +64,7 @@ def test_values_that_are_no_numbers_are_named_with_and_without_a_checksum(
     assert damage(*read(to_bytes(tensors), tmp_path)) == expected
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_every_process() -> None:
     """The library writes the metadata in an order that differs from process to process."""
     code = "import torch, sys; from stap.importers.checksums import to_bytes; metadata = {c: c for c in 'abcdefgh'}; "

@@ -218,6 +218,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [load_arrays_pickle, load_plain_pickle])
 @pytest.mark.parametrize(("content", "reason"), HOSTILE.values(), ids=HOSTILE)
 def test_what_no_memory_would_hold_is_refused(tmp_path: Path, load: Any, content: bytes, reason: str) -> None:

@@ -85,6 +85,7 @@ def test_a_corpus_without_training_words_is_refused():
         vocabulary(rules(), clips()[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "train", "every_split"),
     [

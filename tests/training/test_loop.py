@@ -97,6 +97,7 @@ def recipe_of(**training: Any) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     summaries: list[EpochSummary] = []
     recipe = recipe_of(epochs=60, validate_every=20, optimizer={"learning_rate": 0.02})

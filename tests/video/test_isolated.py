@@ -26,6 +26,11 @@ def no_process_stays():
     isolated.end_idle()
 
 
+@pytest.fixture(autouse=True)
+def no_process_of_other_tests() -> None:
+    isolated.end_idle()
+
+
 def idle_process() -> int:
     """The only process that waits for a file."""
     [worker] = isolated._idle
