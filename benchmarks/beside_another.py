@@ -1,10 +1,10 @@
 """A training step of the demo's L-STAP alone, and beside another program that keeps one core busy.
 
-    python benchmarks/beside_another.py [--steps 12] [NAME=VALUE ...]
+    python -m benchmarks.beside_another [--steps 12] [NAME=VALUE ...]
 
 GNU OpenMP's threads spin while they wait for each other; `stap.commands.shared.cores` says how the commands share cores nevertheless. Every
-measurement runs in a process of its own, because OpenMP reads its environment once. Prints the median seconds of a step and
-the ratio of both. NAME=VALUE are variables of the environment, to compare settings.
+measurement runs in a process of its own, because OpenMP reads its environment once. Reports the ratio of the median seconds of a
+step. NAME=VALUE are variables of the environment, to compare settings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+from benchmarks.table import Row, markdown
 
 STEP = "--one-process"
 
@@ -23,10 +26,14 @@ def main() -> None:
     if STEP in sys.argv:
         print(step_seconds(int(sys.argv[-1])))
         return
+    print(markdown(rows(*sys.argv[1:])))
+
+
+def rows(*given: str) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     environment = os.environ | dict(setting.split("=", 1) for setting in arguments.settings)
     alone = measured(environment, arguments.steps)
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
@@ -35,15 +42,27 @@ def main() -> None:
     finally:
         busy.kill()
         busy.wait()
-    print(
-        f"{' '.join(arguments.settings) or 'as set':<32} alone {alone:7.3f} s   beside another {beside:7.3f} s   ratio {beside / alone:5.1f}"
-    )
+    return [
+        Row(
+            " ".join(["a step of the demo's L-STAP beside a program that keeps one core busy", *arguments.settings]),
+            "the step alone",
+            beside / alone,
+            goal=2.2,
+            bound="the core that is left; PyTorch's threads sleep instead of spin",
+            detail=f"{1000 * beside:.0f} and {1000 * alone:.0f} ms",
+        )
+    ]
 
 
 def measured(environment: dict[str, str], steps: int) -> float:
     return float(
         subprocess.run(
-            [sys.executable, __file__, STEP, str(steps)], env=environment, check=True, capture_output=True, text=True
+            [sys.executable, "-m", "benchmarks.beside_another", STEP, str(steps)],
+            cwd=Path(__file__).parents[1],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
     )
 

@@ -1,14 +1,16 @@
 """`Captioner.caption_many` on short clips, against the extraction of their features and `caption_clips` from the store.
 
-    python benchmarks/caption_folder.py [--videos 200] [--size 96]
+    python -m benchmarks.caption_folder [--videos 200] [--size 96]
 
-Both decode, extract and caption the same clips with the same weights in one process, in turn. Prints seconds and their ratio; start-up is
-in neither. Weights are random, which does not change the speed; every caption has the same length.
+Both decode, extract and caption the same clips with the same weights in one process, in turn. Reports the median ratio of the seconds; start-up
+is in neither. Weights are random, which does not change the speed; every caption has the same length.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from benchmarks.extraction import make_videos
+from benchmarks.table import Row, markdown
 
 from stap.captioning.captioner import Captioner
 from stap.captioning.captions import caption_clips
@@ -33,20 +36,32 @@ from stap.text.vocabulary import Vocabulary
 
 
 def main() -> None:
+    print(markdown(rows(*sys.argv[1:])))
+
+
+def rows(*given: str) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as folder, polite_threads():
         captioner = make_captioner(Path(folder))
         videos = make_videos(Path(folder), arguments.videos, arguments.size)
-        ratios = []
-        for number in range(arguments.rounds):
-            split = by_store(captioner, videos, Path(folder) / f"store{number}")
-            whole = together(captioner, videos)
-            ratios.append(whole / split)
-            print(f"extract and caption from the store {split:6.2f} s   caption_many {whole:6.2f} s   ratio {ratios[-1]:.2f}")
+        rounds = [
+            (together(captioner, videos), by_store(captioner, videos, Path(folder) / f"store{number}"))
+            for number in range(arguments.rounds)
+        ]
+    return [
+        Row(
+            f"captions of {arguments.videos} clips of {arguments.size} pixels by `caption_many`",
+            "extraction, then captions from the store",
+            statistics.median(whole / split for whole, split in rounds),
+            goal=1.1,
+            bound="decoding and the network of the features, which both have",
+            detail=f"{statistics.median(whole for whole, _ in rounds):.1f} s",
+        )
+    ]
 
 
 def make_captioner(folder: Path) -> Captioner:

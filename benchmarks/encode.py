@@ -1,22 +1,20 @@
 """How far the L-STAP encoder is from its limit, the matrix products.
 
 Times the encoder, forward and with backward, against the products that no implementation can avoid (the input projection, and
-with backward the gradient of its weights), and against the same equations under automatic differentiation. Prints ratios: times
-of one run on one machine divided by each other.
+with backward the gradient of its weights); the same equations under automatic differentiation too, for comparison.
 
-    python benchmarks/encode.py                     # the demo's sizes
-    python benchmarks/encode.py --paper             # B=8 of the paper's 64 videos: T=30, R=49, D=2048, H=1024
-    python benchmarks/encode.py --paper --device cuda --precision bfloat16      # B=64 on a GPU
+    python -m benchmarks.encode                     # the demo's sizes
+    python -m benchmarks.encode --paper             # B=8 of the paper's 64 videos: T=30, R=49, D=2048, H=1024
+    python -m benchmarks.encode --paper --device cuda --precision bfloat16      # B=64 on a GPU
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+import sys
 
 import torch
+from benchmarks.table import Row, against, markdown
 from torch import Tensor
 
 from stap.models.lrcn import LRCN
@@ -32,21 +30,9 @@ def plain(module: LSTAP, grid: Tensor) -> Tensor:
         module.implementation = "auto"
 
 
-def clocked(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def against(call: Callable[[], object], limit: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of a call, and the median of its ratio to the limit, the two timed in turn after one round to warm up."""
-    rounds = [(clocked(limit), clocked(call)) for _ in range(repeats + 1)][1:]
-    return statistics.median(taken for _, taken in rounds), statistics.median(taken / least for least, taken in rounds)
-
-
-def compare(pooling: str, grid: Tensor, hidden_size: int, attention_size: int, repeats: int) -> None:
+def compare(
+    sizes: str, pooling: str, grid: Tensor, hidden_size: int, attention_size: int, options: argparse.Namespace
+) -> list[Row]:
     torch.manual_seed(0)
     module = LSTAP(grid.shape[-1], hidden_size, pooling=pooling, attention_size=attention_size).to(grid.device)  # type: ignore[arg-type]
     with torch.autocast(grid.device.type, enabled=False):
@@ -75,42 +61,55 @@ def compare(pooling: str, grid: Tensor, hidden_size: int, attention_size: int, r
     def plain_both() -> None:
         plain(module, grid).sum().backward()
 
-    print(f"{pooling} pooling                    seconds   times the products alone")
-    for name, call, limit in (
-        ("forward", forward, product),
-        ("forward, plain", plain_forward, product),
-        ("forward and backward", both, products),
-        ("forward and backward, plain", plain_both, products),
+    goal = 1.3 if options.precision == "bfloat16" else 1.1 if options.paper else 1.4
+    bound = "elementwise passes over a frame's gates" if options.paper else "memory: a frame's gates do not stay in the cache"
+    rows = []
+    for name, call, limit, goal_here in (
+        ("forward", forward, product, goal if options.paper else None),
+        ("forward, plain", plain_forward, product, None),
+        ("forward and backward", both, products, goal),
+        ("forward and backward, plain", plain_both, products, None),
     ):
-        taken, ratio = against(call, limit, repeats)
-        print(f"  {name:<28} {taken:9.3f} {ratio:10.2f}")
+        taken, ratio = against(call, limit, options.repeats)
+        what = f"L-STAP {name}, {sizes}, {pooling} pooling"
+        rows.append(Row(what, "its matrix products", ratio, goal_here, bound if goal_here else "", detail=f"{taken:.3g} s"))
+    return rows
 
 
 def main() -> None:
+    print(markdown(rows(*sys.argv[1:])))
+
+
+def rows(*given: str) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paper", action="store_true", help="the paper's sizes with 8 videos")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     B, T, R, D, H, A = (8, 30, 49, 2048, 1024, 256) if options.paper else (64, 16, 36, 128, 128, 64)
     if options.paper and options.device != "cpu":
         B = 64
     torch.manual_seed(0)
     grid = torch.randn(B, T, R, D, device=options.device)
     where = f"{torch.get_num_threads()} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
-    print(f"B={B} T={T} R={R} D={D} H={H} A={A}, {where}, {options.precision}")
+    print(f"B={B} T={T} R={R} D={D} H={H} A={A}, {where}, {options.precision}", file=sys.stderr)
+    sizes = f"{'the paper' if options.paper else 'the demo'}'s sizes, {B} videos"
+    if options.device != "cpu":
+        sizes += f", {where}, {options.precision}"
+    found = []
     with torch.autocast(grid.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         for pooling in ("mean", "attention"):
-            compare(pooling, grid, H, A, options.repeats)
-        against_lrcn(grid, H, options.repeats)
+            found += compare(sizes, pooling, grid, H, A, options)
+        return [*found, against_lrcn(sizes, grid, H, options.repeats)]
 
 
-def against_lrcn(grid: Tensor, hidden_size: int, repeats: int) -> None:
+def against_lrcn(sizes: str, grid: Tensor, hidden_size: int, repeats: int) -> Row:
     D, R = grid.shape[-1], grid.shape[2]
     lrcn, lstap = LRCN(D, hidden_size).to(grid.device), LSTAP(D, hidden_size, pooling="mean").to(grid.device)
-    _, ratio = against(lambda: lstap(grid).states.sum().backward(), lambda: lrcn(grid).states.sum().backward(), repeats)
-    print(f"L-STAP with mean pooling takes {ratio:.1f} times as long as LRCN, which averages the {R} locations first")
+    taken, ratio = against(lambda: lstap(grid).states.sum().backward(), lambda: lrcn(grid).states.sum().backward(), repeats)
+    what = f"L-STAP forward and backward, {sizes}, mean pooling"
+    return Row(what, f"LRCN, which averages the {R} locations first", ratio, detail=f"{taken:.3g} s")
 
 
 if __name__ == "__main__":

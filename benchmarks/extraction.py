@@ -1,22 +1,25 @@
 """How close `stap extract` comes to the speed of its network alone.
 
-    python benchmarks/extraction.py [--videos 64] [--size 96] [--backbone resnet10t] [--device cpu] [--workers 2]
+    python -m benchmarks.extraction [--videos 64] [--size 96] [--backbone resnet10t] [--device cpu] [--workers 2]
 
 Writes small H.264 videos, then measures images per second of (a) the network alone on images in memory, in calls of the same size,
-and (b) the whole pipeline: decoding, resizing, network, features on disk. Prints both and their ratio; 1 would be a pipeline that costs
+and (b) the whole pipeline: decoding, resizing, network, features on disk. Reports their ratio; 1 would be a pipeline that costs
 nothing. Weights are random, which does not change the speed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
+from benchmarks.table import Row, markdown
 
 from stap.features.backbone import build_backbone
 from stap.features.device import choose_device
@@ -28,20 +31,31 @@ from stap.video import write_video
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    print(markdown(rows(*sys.argv[1:])))
+
+
+def rows(*given: str) -> list[Row]:
+    arguments = parse_arguments(given)
     with tempfile.TemporaryDirectory() as folder:
         extractor = make_extractor(Path(folder), arguments)
         videos = make_videos(Path(folder), arguments.videos, arguments.size)
         extractor.extract(videos[0][1])  # warms up
         alone = network_alone(extractor, arguments.videos * arguments.frames)
         whole = whole_pipeline(extractor, videos, Path(folder), arguments.workers) * arguments.frames
-    print(f"{arguments.backbone}, {arguments.size} pixels, {arguments.device}, {torch.get_num_threads()} threads")
-    print(f"network alone   {alone:8.1f} images/s")
-    print(f"whole pipeline  {whole:8.1f} images/s")
-    print(f"ratio           {whole / alone:8.2f}")
+    return [
+        Row(
+            f"feature extraction ({arguments.backbone}, {arguments.size} pixels, {arguments.device})",
+            "its network alone, images a second",
+            whole / alone,
+            goal=0.9,
+            at_least=True,
+            bound="decoding, which shares the cores with the network",
+            detail=f"{whole:.0f} and {alone:.0f}",
+        )
+    ]
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=64)
     parser.add_argument("--size", type=int, default=96, help="short side of the videos and of the images, in pixels")
@@ -50,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def make_extractor(folder: Path, arguments: argparse.Namespace) -> GridExtractor:

@@ -2,7 +2,7 @@
 
 Makes a film by repeating ten seconds of moving noise, then samples it once by each strategy, each in a process of its own:
 
-    python benchmarks/sampling.py --minutes 30
+    python -m benchmarks.sampling --minutes 30
 
 Prints seconds, peak memory, and how many times dearer each strategy is than the cheapest. The frames must be the same.
 """

@@ -1,6 +1,6 @@
 """How long a published test set takes to score, the first time and again, and whether the numbers are pycocoevalcap's.
 
-    python benchmarks/scoring.py predictions.json AllVideoDescriptions.txt --split test
+    python -m benchmarks.scoring predictions.json AllVideoDescriptions.txt --split test
 
 Prints seconds and ratios: a scorer asked twice, as in training, with captions that are the same and all changed; and `stap score`
 run twice as a process, with a cache that is empty the first time. --compare also calls pycocoevalcap itself, as its manual says,

@@ -2,22 +2,21 @@
 
 Times the loss and its backward pass against the products with weights that no implementation can avoid: projections and keys once a
 video, queries and gates once a word (and in the backward pass their gradients, those of the weights for all words at once), and
-everything that does not depend on the recurrence once for all words. Prints ratios: times of one run on one machine divided by each
-other.
+everything that does not depend on the recurrence once for all words.
 
-    python benchmarks/stat_step.py                  # the paper's sizes, 4 captions of 4 videos instead of 32
-    python benchmarks/stat_step.py --scenes         # a grid of the generated scenes, 2 captions of each of 32 videos
+    python -m benchmarks.stat_step                  # the paper's sizes, 4 captions of 4 videos instead of 32
+    python -m benchmarks.stat_step --scenes         # a grid of the generated scenes, 2 captions of each of 32 videos
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from benchmarks.table import Row, against, markdown
 from torch import Tensor
 
 from stap.models.batch import CaptionBatch, VideoBatch
@@ -103,18 +102,16 @@ def batches(s: Sizes, from_grid: bool) -> tuple[VideoBatch, CaptionBatch]:
     return VideoBatch(streams, padding, torch.arange(s.B)), CaptionBatch(words, s.K)
 
 
-def clocked(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def main() -> None:
+    print(markdown(rows(*sys.argv[1:])))
+
+
+def rows(*given: str) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", action="store_true", help="the sizes of the generated scenes")
     parser.add_argument("--videos", type=int, help="B")
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     s = SCENES if options.scenes else PAPER
     if options.videos:
         s = Sizes(**vars(s) | {"B": options.videos})
@@ -136,12 +133,17 @@ def main() -> None:
         model.zero_grad()
         model.loss(videos, captions).total.backward()
 
-    print(" ".join(f"{name}={value}" for name, value in vars(s).items()) + f", {torch.get_num_threads()} threads, float32")
-    print("                         seconds   times the products alone")
-    for name, call, least in (("loss", forward, forward_limit), ("loss and backward", both, limit)):
-        rounds = [(clocked(least), clocked(call)) for _ in range(options.repeats + 1)][1:]
-        taken = statistics.median(seconds for _, seconds in rounds)
-        print(f"  {name:<20} {taken:9.3f} {statistics.median(seconds / bound for bound, seconds in rounds):10.2f}")
+    print(" ".join(f"{name}={value}" for name, value in vars(s).items()), f"{torch.get_num_threads()} threads", file=sys.stderr)
+    found, whose = [], "the scenes'" if options.scenes else "the released"
+    for name, call, least, goal in (
+        ("loss", forward, forward_limit, None),
+        ("loss and backward", both, limit, 4 if options.scenes else 1.4),
+    ):
+        taken, ratio = against(call, least, options.repeats)
+        what = f"STAT's {name}, {whose} sizes"
+        bound = "attention over all places at each word, which is no product with weights"
+        found.append(Row(what, "its products with weights", ratio, goal, bound, detail=f"{taken:.3g} s"))
+    return found
 
 
 if __name__ == "__main__":
