@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stap.captioning.captioner import Captioner, VideoCaption, load
+    from stap.captioning.captioner import Captioner, load
+    from stap.captioning.video_caption import VideoCaption
     from stap.errors import (
         CheckpointError,
         ConfigError,
@@ -61,7 +62,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "stap.captioning.captioner": ("Captioner", "VideoCaption", "load"),
+    "stap.captioning.captioner": ("Captioner", "load"),
+    "stap.captioning.video_caption": ("VideoCaption",),
     "stap.recipes.settings": ("Recipe",),
     "stap.recipes.files": ("load_recipe",),
     "stap.recipes.streams": ("StreamSpec",),

@@ -16,9 +16,12 @@ import torch
 import stap
 from raising import error_of
 from stap.captioning import captioner as captioner_module
+from stap.captioning import in_batches
 from stap.captioning.captioner import Captioner, load
 from stap.captioning.captions import caption_clips, caption_streams
 from stap.captioning.model_folder import Run, load_run, model_for, save_description, save_weights
+from stap.captioning.protocol import SampledClip
+from stap.captioning.video_caption import VideoCaption
 from stap.corpora.corpus import Clip
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
@@ -31,7 +34,8 @@ from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
 from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import UNK
-from stap.video import write_video
+from stap.video import sample_frames, write_video
+from stap.video.sampling import Sampling
 from vocabularies import vocabulary_of
 
 SENTENCES = ["a red square moves to the left", "the blue square grows", "a square spins and then stops"]
@@ -192,6 +196,39 @@ def test_files_that_are_ready_share_a_batch(captioner: Captioner, videos: list[P
     assert sorted(seen) == sorted(Counter(sizes).values())
     assert max(seen) > 1
     assert [caption.words for caption in captions] == [captioner.caption(path).words for path, _ in files]
+
+
+def test_frames_that_were_decoded_elsewhere_give_the_caption_of_the_file(
+    captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shots of one decode pass, in batches; one of a wrong size has its reason and stops no other."""
+    [sampling] = captioner.samplings
+    assert sampling == Sampling(6, captioner.extractor.short_side)
+    clips = [SampledClip(path, (sample_frames(path, sampling.count, short_side=sampling.short_side),)) for path in videos]
+    wrong = SampledClip(Path("shot 4"), (sample_frames(videos[0], 6),))
+    monkeypatch.setattr(in_batches, "FILES_AHEAD", 3)  # two batches
+    found = captioner.caption_frames([*clips, wrong, *clips], beam_width=2)
+    expected = [captioner.caption(path, 2) for path in videos]
+    for one, alone in zip([*found[:3], *found[4:]], [*expected, *expected], strict=True):
+        assert isinstance(one, VideoCaption)
+        assert (one.path, one.words, one.warnings) == (alone.path, alone.words, alone.warnings)
+        assert one.score == pytest.approx(alone.score, abs=1e-4)
+        assert torch.equal(one.times_seconds, alone.times_seconds)
+    assert str(found[3]).startswith("Frames of 64x48 pixels were given, the shorter side should be")
+    assert isinstance(found[3], StapError)
+
+
+def test_the_fingerprint_tells_weights_words_and_decoding(copy: Path, captioner: Captioner) -> None:
+    before = captioner.fingerprint
+    assert load(copy, "cpu").fingerprint == before
+    assert json.loads(json.dumps(before)) == before
+    words = json.loads((copy / "vocabulary.json").read_text())["words"]
+    (copy / "vocabulary.json").write_text(json.dumps({"words": [*words[:-1], "other"]}))
+    assert load(copy, "cpu").fingerprint["vocabulary_sha256"] != before["vocabulary_sha256"]
+    changed = load(copy, "cpu")
+    with torch.no_grad():
+        next(changed.model.parameters()).add_(1)
+    assert changed.fingerprint["weights_sha256"] != before["weights_sha256"]
 
 
 def test_captions_for_people_have_no_unknown_word(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -12,6 +13,7 @@ import torch
 from stap.captioning.batches import read_videos
 from stap.captioning.captioner import load
 from stap.captioning.model_folder import model_for, save_description, save_weights
+from stap.captioning.protocol import SampledClip
 from stap.features.extract import extract
 from stap.features.extractor import TwoStepExtractor, build_extractors, specs_of, weights_files
 from stap.features.networks.faster_rcnn import build_detector
@@ -20,6 +22,9 @@ from stap.features.store import FeatureStore
 from stap.features.streams import open_streams
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import FeatureSettings
+from stap.video import Frames, sample_frames
+from stap.video.clips import FrameStream
+from stap.video.sampling import Sampling
 from vocabularies import vocabulary_of
 
 DETECTOR = "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -74,3 +79,16 @@ def test_three_streams_from_files_to_a_caption(settings: FeatureSettings, clip: 
     caption = captioner.caption(videos[0][1])
     assert caption.attention.shape == (len(caption.words), 4)
     assert len(caption.times_seconds) == 4
+    shot = SampledClip(Path("shot"), tuple(frames_of(videos[0][1], sampling) for sampling in captioner.samplings))
+    [seen] = captioner.caption_frames([shot])
+    assert seen.words == caption.words
+    assert seen.score == pytest.approx(caption.score, abs=1e-4)
+    assert torch.equal(seen.times_seconds, caption.times_seconds)
+
+
+def frames_of(path: Path, sampling: Sampling) -> Frames:
+    """The frames that a sampling asks for."""
+    if sampling.count is not None:
+        return sample_frames(path, sampling.count, short_side=sampling.short_side)
+    stream = FrameStream(path, sampling.frame_rate, short_side=sampling.short_side)
+    return Frames(np.stack(list(stream)), stream.times_seconds, stream.duration_seconds, stream.warnings)

@@ -6,34 +6,43 @@ print(captioner.caption("clip.mp4").caption)
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stap.captioning.captions import caption_streams
+from stap.captioning.in_batches import BatchCaptioner, Decoded
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
+from stap.captioning.video_caption import VideoCaption
 from stap.decoding.steps import Hypothesis
-from stap.errors import CheckpointError, FeatureError, StapError, VideoError
+from stap.errors import CheckpointError, FeatureError
 from stap.features.device import choose_device
-from stap.features.extractor import PackingExtractor, TwoStepExtractor, build_extractors, features_of_pictures, specs_of
+from stap.features.extractor import (
+    FrameFedExtractor,
+    PackingExtractor,
+    TwoStepExtractor,
+    build_extractors,
+    features_of_pictures,
+    specs_of,
+)
 from stap.features.grid import GridExtractor
 from stap.features.offline import is_offline
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
-from stap.files import one_line, unforeseen
+from stap.features.weights import weights_sha256
+from stap.files import one_line
 from stap.recipes.settings import VideoLimits
-from stap.video.threads import decoding_threads
+from stap.video import Frames
+from stap.video.sampling import Sampling
 
-__all__ = ["Captioner", "VideoCaption", "load"]
+__all__ = ["Captioner", "load"]
 
 # All that a model folder holds; nothing else is fetched from the Hub.
 MODEL_FILES = (
@@ -46,52 +55,8 @@ MODEL_FILES = (
     "vocabulary.json",
 )
 
-DECODERS = 2  # threads; each decodes a file
-FILES_AHEAD = 16  # decoded, or being decoded, before the networks take them: bounds the memory
 
-Decoded: TypeAlias = list[Any]  # what each extractor read of a file
-
-GET_IT_AGAIN = "Check that it plays, or get it again."
-
-
-@dataclass(frozen=True)
-class VideoCaption:
-    """The caption of one video and its attention.
-
-    score: log-probability of the caption and its end.   words: the caption's L words.
-    stream: the features that the model attends to over time, such as 'grid' or 'regions'.
-    attention: (L, T) float32, the weight of each frame of that stream for each word; rows sum to 1, or to less if a model (STAT
-    without masks) also attends to padding.   times_seconds: (T,) float32, presentation times of these frames.
-    pooling_weights: (T, R) float32, over the locations of each frame; None without learned pooling.
-    """
-
-    path: Path
-    caption: str
-    score: float
-    words: tuple[str, ...]
-    stream: str
-    attention: Tensor
-    times_seconds: Tensor
-    pooling_weights: Tensor | None
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The object of `stap caption --format json`."""
-        words = [
-            {"word": word, "attention": _rounded(weights)} for word, weights in zip(self.words, self.attention, strict=True)
-        ]
-        return {
-            "path": str(self.path),
-            "caption": self.caption,
-            "score": round(self.score, 4),
-            "stream": self.stream,
-            "times_seconds": _rounded(self.times_seconds),
-            "words": words,
-            "warnings": list(self.warnings),
-        }
-
-
-class Captioner:
+class Captioner(BatchCaptioner):
     """A trained model and the extractors of its features."""
 
     def __init__(self, run: Run, device: torch.device, limits: VideoLimits | None = None) -> None:
@@ -115,50 +80,31 @@ class Captioner:
         [found] = [extractor for extractor in self.extractors if isinstance(extractor, GridExtractor)]
         return found
 
-    def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
-        """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes."""
-        [caption] = self._describe([(Path(path), self._read(Path(path)))], beam_width)
-        return caption
+    @cached_property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """The recipe's name, its decoding, the weights and the words, and the fingerprints of the features."""
+        words = self.run.vocabulary.to_json().encode("utf-8", "backslashreplace")
+        return {
+            "kind": "stap",
+            "recipe": self.run.recipe.name,
+            "weights_sha256": weights_sha256(self.model),
+            "vocabulary_sha256": hashlib.sha256(words).hexdigest(),
+            "streams": {name: dict(spec.fingerprint) for name, spec in self.run.streams.items()},
+            "decoding": self.decoding.model_dump(mode="json"),
+        }
 
-    def caption_many(
-        self,
-        paths: Iterable[str | Path],
-        *,
-        beam_width: int | None = None,
-        on_error: Callable[[Path, StapError], None] | None = None,
-    ) -> Iterator[VideoCaption]:
-        """Yield the captions in order. Threads decode the next files meanwhile, and those that are ready share a batch of the networks.
+    @property
+    def samplings(self) -> tuple[Sampling, ...]:
+        """Which frames each extractor looks at. Raises FeatureError of one that needs the file itself."""
+        return tuple(extractor.sampling for extractor in self._fed_extractors())
 
-        A file that cannot be captioned, for whatever reason, is passed to `on_error` and skipped; without `on_error` its error is
-        raised, an unexpected one as a VideoError.
-        """
-        for files in self._decoded(map(Path, paths)):
-            for (path, _), caption in zip(files, self._captions(files, beam_width), strict=True):
-                if isinstance(caption, VideoCaption):
-                    yield caption
-                    continue
-                error = (
-                    caption if isinstance(caption, StapError) else VideoError(f"{unforeseen(path, caption)}. {GET_IT_AGAIN}")
-                )
-                if on_error is None:
-                    raise error from caption
-                on_error(path, error)
-
-    def _decoded(self, paths: Iterator[Path]) -> Iterator[list[tuple[Path, Decoded | Exception]]]:
-        """The files in order, as many at a time as are ready. The first ones alone, so that the first caption comes soon."""
-        waiting: deque[tuple[Path, Future[Decoded]]] = deque()
-        threads = max(1, (os.cpu_count() or 1) // DECODERS)
-        most = DECODERS
-        with decoding_threads(DECODERS, "decode") as pool:
-            while True:
-                waiting.extend((path, pool.submit(self._read, path, threads)) for path in islice(paths, most - len(waiting)))
-                if not waiting:
-                    return
-                ready = [waiting.popleft()]
-                while waiting and waiting[0][1].done():
-                    ready.append(waiting.popleft())
-                yield [(path, _result(future)) for path, future in ready]
-                most = min(2 * most, FILES_AHEAD)
+    def _fed_extractors(self) -> list[FrameFedExtractor]:
+        fed = [extractor for extractor in self.extractors if isinstance(extractor, FrameFedExtractor)]
+        if len(fed) < len(self.extractors):
+            raise FeatureError(
+                f"{self.run.folder}: an extractor of this model reads files only. Caption the file with caption()."
+            )
+        return fed
 
     def _read(self, path: Path, threads: int | None = None) -> Decoded:
         """The decoded file for each extractor; None for extractors of one step.   threads: of the decoder; None for one per core."""
@@ -167,17 +113,9 @@ class Captioner:
             for extractor in self.extractors
         ]
 
-    def _captions(
-        self, files: Sequence[tuple[Path, Decoded | Exception]], beam_width: int | None
-    ) -> list[VideoCaption | Exception]:
-        """The caption of each file, or the reason why it has none. Where a batch fails, each of its files is tried alone."""
-        sound = [(path, videos) for path, videos in files if not isinstance(videos, Exception)]
-        try:
-            captions: list[VideoCaption | Exception] = [*self._describe(sound, beam_width)]
-        except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
-            captions = [error] if len(sound) == 1 else [self._captions([file], beam_width)[0] for file in sound]
-        following = iter(captions)
-        return [videos if isinstance(videos, Exception) else next(following) for _, videos in files]
+    def _prepare(self, path: Path, frames: Sequence[Frames]) -> Decoded:
+        fed = self._fed_extractors()
+        return [extractor.prepare(given) for extractor, given in zip(fed, frames, strict=True)]
 
     def _describe(self, files: Sequence[tuple[Path, Decoded]], beam_width: int | None) -> list[VideoCaption]:
         """The captions of decoded files. Those with equally large streams share a batch, in which nothing is padded."""
@@ -289,14 +227,3 @@ def _from_hub(repository: str) -> Path:
             f"{repository}: no such folder, and no such model on the Hugging Face Hub ({one_line(error)}). "
             "Check the name and the network."
         ) from error
-
-
-def _result(future: Future[Decoded]) -> Decoded | Exception:
-    try:
-        return future.result()
-    except Exception as error:  # passed on as this file's
-        return error
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(value, 5) for value in values.tolist()]

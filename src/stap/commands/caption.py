@@ -19,7 +19,7 @@ from stap.errors import StapError
 from stap.files import json_text, printable
 
 if TYPE_CHECKING:
-    from stap.captioning.captioner import VideoCaption
+    from stap.captioning.video_caption import VideoCaption
 
 
 class Format(StrEnum):

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from stap.features.grid import PreparedVideo
     from stap.features.store import VideoFeatures
+    from stap.video import Frames
+    from stap.video.sampling import Sampling
 
 __all__ = [
     "SECTIONS",
     "Extractor",
+    "FrameFedExtractor",
     "PackingExtractor",
     "TwoStepExtractor",
     "build_extractor",
@@ -68,6 +71,18 @@ class TwoStepExtractor(Extractor, Protocol):
 
     def finish(self, video: Any, *, name: str) -> VideoFeatures:
         """The rest. name: how errors call the video."""
+
+
+@runtime_checkable
+class FrameFedExtractor(TwoStepExtractor, Protocol):
+    """An extractor that also takes frames decoded elsewhere: `prepare` of the frames of its sampling is what `read` makes of the file."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames it looks at."""
+
+    def prepare(self, frames: Frames) -> Any:
+        """What `finish` takes, from the frames of a clip."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from stap.features.weights import weights_sha256
 from stap.recipes.settings import FeatureSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
 from stap.video import Frames, sample_frames
+from stap.video.sampling import Sampling
 
 __all__ = ["GridExtractor", "PreparedVideo", "VideoFeatures"]
 
@@ -101,7 +102,15 @@ class GridExtractor:
 
         threads: of the decoder; None for one per core.
         """
-        frames = sample_frames(path, self.frames, short_side=self.short_side, threads=threads, limits=self.limits)
+        return self.prepare(sample_frames(path, self.frames, short_side=self.short_side, threads=threads, limits=self.limits))
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames of a clip are seen."""
+        return Sampling(self.frames, self.short_side)
+
+    def prepare(self, frames: Frames) -> PreparedVideo:
+        """What `read` makes of a file, from the frames of `sampling`. Raises ShapeError if they have another size."""
         return PreparedVideo(self.cropped(frames), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
     def cropped(self, frames: Frames) -> Tensor:

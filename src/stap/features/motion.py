@@ -20,7 +20,9 @@ from stap.features.weights import weights_sha256
 from stap.files import one_line
 from stap.recipes.settings import MotionSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
+from stap.video import Frames
 from stap.video.clips import FrameStream
+from stap.video.sampling import Sampling
 
 __all__ = ["MotionExtractor", "StreamedVideo", "choose_clips"]
 
@@ -35,7 +37,7 @@ FRAMES_PER_CALL_CPU, FRAMES_PER_CALL_GPU = 32, 256
 class StreamedVideo:
     """A video ready for the network: its frames, cropped, (S, S, 3) uint8 each, in memory or decoded while they are asked for."""
 
-    stream: FrameStream
+    stream: FrameStream | Frames
     frames: Iterable[Tensor]
 
 
@@ -86,6 +88,15 @@ class MotionExtractor:
         )
         frames = map(preprocessing.cropped, stream)
         return StreamedVideo(stream, list(frames) if len(stream) <= DECODED_AHEAD else frames)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames of a clip are seen."""
+        return Sampling(None, self.network.preprocessing.short_side, self.network.frame_rate)
+
+    def prepare(self, frames: Frames) -> StreamedVideo:
+        """What `read` makes of a file, from the frames of `sampling`."""
+        return StreamedVideo(frames, list(map(self.network.preprocessing.cropped, frames.rgb_uint8)))
 
     def finish(self, video: StreamedVideo, *, name: str) -> VideoFeatures:
         """The features of a video as they are stored: 'motion' (D,), or (T', D) and 'times_seconds' (T',), the middle of each clip.

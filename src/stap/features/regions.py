@@ -18,7 +18,8 @@ from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
 from stap.recipes.settings import RegionSettings, VideoLimits
 from stap.recipes.streams import StreamSpec
-from stap.video import sample_frames
+from stap.video import Frames, sample_frames
+from stap.video.sampling import Sampling
 
 __all__ = ["DecodedVideo", "FrameRegions", "RegionExtractor", "category_name"]
 
@@ -100,7 +101,17 @@ class RegionExtractor:
 
         threads: of the decoder; None for one per core.
         """
-        frames = sample_frames(path, self.settings.frames, short_side=self.short_side, threads=threads, limits=self.limits)
+        return self.prepare(
+            sample_frames(path, self.settings.frames, short_side=self.short_side, threads=threads, limits=self.limits)
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames of a clip are seen."""
+        return Sampling(self.settings.frames, self.short_side)
+
+    def prepare(self, frames: Frames) -> DecodedVideo:
+        """What `read` makes of a file, from the frames of `sampling`."""
         return DecodedVideo(torch.from_numpy(frames.rgb_uint8), torch.from_numpy(frames.times_seconds).float(), frames.warnings)
 
     def finish(self, video: DecodedVideo, *, name: str) -> VideoFeatures:

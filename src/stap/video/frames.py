@@ -47,6 +47,10 @@ class Frames:
     duration_seconds: float
     warnings: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.rgb_uint8)
+
 
 def sample_frames(
     path: str | Path,

@@ -2,8 +2,23 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["choose_frames"]
+__all__ = ["Sampling", "choose_frames"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a clip somebody looks at.
+
+    count: that many at evenly spread times, as `choose_frames` chooses them; None for consecutive frames at `frame_rate`, as a
+    FrameStream gives them (None there too: every frame).
+    short_side: pixels of the shorter side of the pictures; None for the size as shown.
+    """
+
+    count: int | None
+    short_side: int | None
+    frame_rate: float | None = None
 
 
 def choose_frames(pts: Sequence[int], start: int, end: int, count: int) -> list[int]:
