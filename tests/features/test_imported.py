@@ -96,6 +96,7 @@ def test_every_format_gives_the_same_store(source: Path, tmp_path: Path, write: 
         ("motion", (2, 5), {"shape": ["T", 5], "feature_size": 5}),
         ("regions", (2, 4, 5), {"shape": ["T", 4, 5], "feature_size": 5, "regions": 4}),
         ("grid", (2, 9, 5), {"shape": ["T", 9, 5], "feature_size": 5, "grid": [9]}),
+        ("grid", (2, 5), {"shape": ["T", 1, 5], "feature_size": 5, "grid": [1]}),
     ],
 )
 def test_the_fingerprint_says_that_it_is_imported_and_from_what(
@@ -113,6 +114,14 @@ def test_the_fingerprint_says_that_it_is_imported_and_from_what(
         **sizes,
     }
     assert import_features([file], tmp_path / "store", stream, stored_as="float16").store.fingerprint["stored_as"] == "float16"
+
+
+def test_a_vector_a_frame_is_a_grid_of_one_location(source: Path, tmp_path: Path) -> None:
+    arrays = arrays_of(2, 5)
+    one_hdf5(source, arrays)
+    store = import_features([source], tmp_path / "store", "grid").store
+    for video_id, array in arrays.items():
+        assert store.read(video_id)["grid"].squeeze(1).tolist() == np.asarray(array, dtype=np.float32).tolist()
 
 
 def test_one_vector_a_video(source: Path, tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ def import_features(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="STORE", help="Folder of the feature store.")],
     stream: Annotated[
-        str, typer.Option(metavar="NAME", help="grid (T, R, D), frames (T, D), motion (D,) or (T, D), or regions (T, N, D).")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="grid (T, R, D), or (T, D): one location; frames (T, D), motion (D,) or (T, D), or regions (T, N, D).",
+        ),
     ],
     mapping: Annotated[
         Path | None,

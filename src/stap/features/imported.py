@@ -163,7 +163,7 @@ def _with_ids(
 
 def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
     """The sizes of the first array, which all others must have, except the number of frames."""
-    values = _tensor(array)
+    values = _tensor(stream, array)
     check_array(values, StreamSpec(stream, feature_size=0), source=str(array), remedy=REMEDY)
     axes = next(axes for axes in AXES[stream] if len(axes) == values.dim())
     sizes = dict(zip(axes, values.shape, strict=True))
@@ -176,7 +176,7 @@ def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
 
 
 def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
-    values = _tensor(array)
+    values = _tensor(spec.stream, array)
     check_array(values, spec, source=str(array), remedy=REMEDY)
     largest = float(values.abs().max())
     if not math.isfinite(largest):
@@ -187,9 +187,11 @@ def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
     return VideoFeatures({spec.stream: values.to(kind)})
 
 
-def _tensor(array: FoundArray) -> Tensor:
+def _tensor(stream: str, array: FoundArray) -> Tensor:
+    """The array; one vector a frame, (T, D), is a grid of one location."""
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
-        return torch.from_numpy(np.array(read_array(array), dtype=np.float32, order="C"))
+        values = torch.from_numpy(np.array(read_array(array), dtype=np.float32, order="C"))
+    return values.unsqueeze(1) if stream == "grid" and values.dim() == 2 else values
 
 
 def _sha256_of_files(files: Sequence[tuple[str, Path]]) -> str:
