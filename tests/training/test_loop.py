@@ -34,6 +34,7 @@ from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS
 from stap.training import batches, loop
 from stap.training.loop import EpochSummary, fit
+from stap.training.processes import ALONE
 from stap.training.resume import epoch_seed, state_file
 
 FINGERPRINT = {"kind": "grid", "backbone": "made up", "frames": 4, "feature_size": 6, "grid": [1, 2]}
@@ -114,6 +115,25 @@ def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpu
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "README.md", "config.json", "features.json", "metrics.json", "model.safetensors", "state", "tensorboard", "vocabulary.json",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["lstap", "lstap-stat"])
+def test_the_output_bias_starts_at_the_words_frequencies(
+    kind: str, tmp_path: Path, corpus: Corpus, store: FeatureStreams
+) -> None:
+    recipe = recipe_of()
+    model = recipe.model.model_copy(update={"kind": kind, "output_bias": "frequency"})
+    recipe = recipe.model_copy(update={"model": model})
+    clips, vocabulary = batches.tokenized_corpus(corpus, recipe.text)
+    videos = batches.CaptionedVideos([one for one in clips if one.clip.split == "train"], vocabulary, store)
+    bias = loop.Training(recipe, videos, store, tmp_path, ALONE).model.output_bias
+    assert bias is not None
+    # 20 captions (10 clips of 2) of 4 words and an end; a colour is in 4 or 6 of them.
+    of_words = dict(zip(vocabulary.words[-len(bias) :], bias.tolist(), strict=True))
+    red = sum("red" in caption for clip in corpus.split("train") for caption in clip.captions)
+    assert of_words["<eos>"] == pytest.approx(math.log(20 / 100), rel=1e-6)
+    assert of_words["red"] == pytest.approx(math.log(red / 100), rel=1e-6)
+    assert of_words["<unk>"] == pytest.approx(math.log(0.5 / 100), rel=1e-6)
 
 
 def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:

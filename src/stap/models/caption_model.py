@@ -151,6 +151,11 @@ class CaptionModel(nn.Module, ABC):
     A beam and several captions of one video both fit, and memory is never copied for them.
     """
 
+    @property
+    def output_bias(self) -> nn.Parameter | None:
+        """The bias of the output layer, with a value for each of the last words of the vocabulary; None without."""
+        return None
+
     @abstractmethod
     def encode(self, batch: VideoBatch) -> Memory:
         """Encode the videos for the decoder."""

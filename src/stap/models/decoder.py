@@ -32,7 +32,7 @@ class AttentiveDecoder(nn.Module):
     """At each word: attend to the encoder's states, equations (15)-(17), then read the word and the context, (18)-(25).
 
     Gates are stored in the order input, forget, output, candidate. The embedding is given from outside, because the
-    sentence encoder of the matching loss reads the same one.
+    sentence encoder of the matching loss reads the same one. output_bias: equation (25) has none.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class AttentiveDecoder(nn.Module):
         attention_size: int,
         dropout: float,
         forget_bias: float,
+        output_bias: bool = False,
     ) -> None:
         super().__init__()
         self.attention = AdditiveAttention(hidden_size, hidden_size, attention_size)
@@ -50,13 +51,15 @@ class AttentiveDecoder(nn.Module):
         self.context_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
         self.recurrent_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden_size, vocabulary_size, bias=False)
+        self.output = nn.Linear(hidden_size, vocabulary_size, bias=output_bias)
         with torch.no_grad():
             for gates in (self.word_gates, self.context_gates, self.recurrent_gates):
                 for gate in gates.weight.chunk(4):
                     (nn.init.orthogonal_ if gates is self.recurrent_gates else nn.init.xavier_uniform_)(gate)
             self.word_gates.bias.zero_()
             self.word_gates.bias[hidden_size : 2 * hidden_size] = forget_bias
+            if output_bias:
+                self.output.bias.zero_()
 
     def step(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> Step:
         """Read one embedded word per row, (N, E), and predict the next: logits (N, V)."""

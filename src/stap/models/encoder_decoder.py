@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from stap.errors import ShapeError
@@ -41,10 +43,23 @@ class EncoderDecoder(CaptionModel):
         self.encoder = encoder
         self.embedding = nn.Embedding(vocabulary_size, E)
         self.word_dropout = WordDropout(settings.word_dropout)
-        self.decoder = AttentiveDecoder(vocabulary_size, H, E, settings.attention_size, settings.dropout, settings.forget_bias)
+        self.decoder = AttentiveDecoder(
+            vocabulary_size,
+            H,
+            E,
+            settings.attention_size,
+            settings.dropout,
+            settings.forget_bias,
+            output_bias=settings.output_bias in ("zero", "frequency"),
+        )
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
         self.label_smoothing = label_smoothing
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    @property
+    def output_bias(self) -> nn.Parameter | None:
+        """Of all words."""
+        return cast("nn.Parameter | None", self.decoder.output.bias)
 
     def encode(self, batch: VideoBatch) -> StatesMemory:
         """Encode the grids, and where the settings give motion_size start from the motion vectors."""

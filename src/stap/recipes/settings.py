@@ -360,6 +360,11 @@ class ModelSettings(Section):
         lt=1,
         description="training: probability that the decoder reads a zero vector instead of a word (not in the papers)",
     )
+    output_bias: Literal["none", "zero", "frequency"] | None = Field(
+        None,
+        description="bias of the output layer. none; zero: starts at 0; frequency: starts at the logarithm of each word's share of the training "
+        "captions, their ends included (not in the papers); empty: as in the papers, none for lstap and lrcn, zero for STAT's decoder",
+    )
     inputs: InputSettings = InputSettings()
     forget_bias: float = Field(0.0, description="initial bias of the forget gates (not stated in the paper)")
     memory_frames: int | None = Field(

@@ -29,6 +29,7 @@ from stap.features.extractor import build_extractors, weights_files
 from stap.features.streams import FeatureStreams, open_streams
 from stap.files import folder_lock
 from stap.models.caption_model import CaptionModel
+from stap.models.output_bias import start_at_frequencies, word_counts
 from stap.recipes.settings import Recipe
 from stap.scoring.metrics import Scorer
 from stap.training.batches import Batch, CaptionedVideos, Group, choose_clips, tokenized_corpus
@@ -127,6 +128,10 @@ class Training:
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         smoothing = recipe.training.label_smoothing
         self.model = model_for(recipe, videos.vocabulary, store.specs, smoothing).to(processes.device)
+        if recipe.model.output_bias == "frequency":
+            assert self.model.output_bias is not None
+            captions = (caption for of_video in videos.captions for caption in of_video)
+            start_at_frequencies(self.model.output_bias, word_counts(captions, len(videos.vocabulary)))
         self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
         self.parts = 1  # that a batch is computed in; more after memory ran out
         rate = f"training.optimizer.learning_rate={recipe.training.optimizer.learning_rate}"

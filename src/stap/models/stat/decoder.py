@@ -215,6 +215,7 @@ class STATDecoder(nn.Module):
         embedding_size: int,
         dropout: float,
         forget_bias: float = 0.0,
+        output_bias: bool = True,
     ) -> None:
         super().__init__()
         C, H, E = attention.context_size, hidden_size, embedding_size
@@ -226,7 +227,7 @@ class STATDecoder(nn.Module):
         self.context_gates = nn.Linear(C, 4 * H, bias=False)
         self.hidden_output = nn.Linear(H, E)
         self.context_output = nn.Linear(C, E)
-        self.output = nn.Linear(E, rows)
+        self.output = nn.Linear(E, rows, bias=output_bias)
         self._initialise(forget_bias)
 
     def step(self, keys: STATKeys, state: DecoderState, embedded: Tensor) -> tuple[Tensor, DecoderState, Mapping[str, Tensor]]:

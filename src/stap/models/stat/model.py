@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +71,14 @@ class STATModel(CaptionModel):
             embedding_size=settings.embedding_size,
             dropout=settings.dropout,
             forget_bias=settings.forget_bias,
+            output_bias=settings.output_bias != "none",
         )
         nn.init.normal_(self.embedding.weight, std=0.01)
+
+    @property
+    def output_bias(self) -> nn.Parameter | None:
+        """Of all words but PAD and BOS."""
+        return cast("nn.Parameter | None", self.decoder.output.bias)
 
     def embed(self, words: Tensor) -> Tensor:
         """(...) int64 ids -> (..., E); BOS and PAD are zero vectors."""
