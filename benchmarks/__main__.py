@@ -18,6 +18,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "stat_step": ((), ("--scenes",)),
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
     "caption_folder": ((),),
+    "beam": ((),),
 }
 """Script -> the options of each of its runs."""
 

@@ -226,8 +226,9 @@ def test_a_recipe_s_settings_choose_the_search(model: Tables) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ties_go_to_the_lower_row_and_the_lower_word(seed: int) -> None:
-    tables = torch.randint(0, 2, (1, 7, 7), generator=torch.Generator().manual_seed(seed)).double()
+@pytest.mark.parametrize("size", [7, 40])
+def test_ties_go_to_the_lower_row_and_the_lower_word(size: int, seed: int) -> None:
+    tables = torch.randint(0, 2, (1, size, size), generator=torch.Generator().manual_seed(seed)).double()
     model = Tables(tables, wobble=0.0)
     [found] = beam_search(model, memory_of(torch.tensor([0])), width=4, max_words=4)
     assert [one.words for one in found] == [words for words, _ in plain_beam(model, 0, 4, 4)]
@@ -284,7 +285,18 @@ def test_stops_when_nothing_can_enter_the_list_any_more() -> None:
     greedy(model, memory_of(torch.tensor([0])), max_words=30)
     assert model.calls == [1, 1]
     beam_search(model, memory_of(torch.tensor([0])), width=3, max_words=30)
-    assert model.calls == [1, 1, 3, 3]  # EOS alone; then the three that begin with another word end
+    assert model.calls == [1, 1, 1, 3]  # EOS alone; then the three that begin with another word end
+
+
+def test_finished_videos_and_hopeless_rows_are_not_computed() -> None:
+    tables = torch.full((8, 9, 9), -9.0, dtype=torch.float64)
+    tables[:, :, EOS] = 9.0
+    tables[5, :, EOS] = -30.0  # only this video goes on
+    tables[5, :, 6] = 9.0
+    model = Tables(tables, wobble=0.0)
+    together = beam_search(model, memory_of(torch.arange(8)), width=2, max_words=4)
+    assert model.calls == [8, 16, 2, 2]
+    assert [one.words for one in together[5]] == [words for words, _ in plain_beam(model, 5, 2, 4)]
 
 
 def test_a_caption_that_max_words_cuts_off_is_kept_unfinished() -> None:

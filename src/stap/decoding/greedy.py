@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stap.decoding.steps import Hypothesis, Rows, check_numbers, check_positive, forbid, hypotheses, step
+from stap.decoding.steps import Hypothesis, Rows, check_numbers, check_positive, forbid, hypotheses, positions_by_video, step
 from stap.models.caption_model import CaptionModel, Memory
 from stap.text.special_ids import EOS, PAD
 
@@ -20,7 +20,7 @@ def greedy(
     no_repeat_ngram: no sequence of this many words comes twice; 0 is off.   forbid_unknown: no <unk>.
     """
     check_positive(max_words=max_words)
-    rows = Rows.start(model, memory, 1)
+    rows = Rows.start(model, memory)
     videos = torch.arange(memory.size, device=rows.words.device)
     is_finished = torch.zeros_like(videos, dtype=torch.bool)
     for _ in range(max_words):
@@ -33,4 +33,4 @@ def greedy(
         is_finished |= words == EOS
         if is_finished.all():
             break
-    return hypotheses(rows, videos, memory.positions)
+    return hypotheses(rows, positions_by_video(memory.positions))

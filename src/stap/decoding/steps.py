@@ -5,6 +5,7 @@ Rows are grouped as in `CaptionModel`: rows b * K ... b * K + K - 1 continue vid
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,18 @@ from stap.errors import CheckpointError
 from stap.models.caption_model import Attention, CaptionModel, DecoderState, Memory, Positions
 from stap.text.special_ids import BOS, EOS, PAD, UNK
 
-__all__ = ["IMPOSSIBLE", "Hypothesis", "NextWord", "Rows", "check_numbers", "check_positive", "forbid", "hypotheses", "step"]
+__all__ = [
+    "IMPOSSIBLE",
+    "Hypothesis",
+    "NextWord",
+    "Rows",
+    "check_numbers",
+    "check_positive",
+    "forbid",
+    "hypotheses",
+    "positions_by_video",
+    "step",
+]
 
 IMPOSSIBLE = float("-inf")
 
@@ -44,15 +56,13 @@ class Rows:
     attention: Tensor
 
     @classmethod
-    def start(cls, model: CaptionModel, memory: Memory, width: int) -> Rows:
-        """`width` equal rows per video; only the first counts. Raises ValueError if width < 1."""
-        check_positive(width=width)
-        rows, positions = memory.size * width, memory.positions.indices.shape[1]
+    def start(cls, model: CaptionModel, memory: Memory) -> Rows:
+        """One row per video."""
         dtype = torch.promote_types(memory.start.h.dtype, torch.float32)
-        scores = memory.start.h.new_full((memory.size, width), IMPOSSIBLE, dtype=dtype)
-        scores[:, 0] = 0
-        words = torch.empty(rows, 0, dtype=torch.int64, device=scores.device)
-        return cls(model.start(memory, width), words, scores.flatten(), memory.start.h.new_empty(rows, 0, positions))
+        scores = memory.start.h.new_zeros(memory.size, dtype=dtype)
+        words = torch.empty(memory.size, 0, dtype=torch.int64, device=scores.device)
+        attention = memory.start.h.new_empty(memory.size, 0, memory.positions.indices.shape[1])
+        return cls(model.start(memory), words, scores, attention)
 
     def select(self, rows: Tensor) -> Rows:
         """The given rows, in that order."""
@@ -101,16 +111,22 @@ def forbid(log_probabilities: Tensor, words: Tensor, no_repeat_ngram: int = 0, *
         log_probabilities[rows, ngrams[rows, places, -1]] = IMPOSSIBLE
 
 
-def hypotheses(rows: Rows, videos: Tensor, positions: Positions) -> list[Hypothesis]:
-    """The rows as captions of their videos.   videos: (N,) numbers.   positions: of the memory."""
+def positions_by_video(positions: Positions) -> list[Positions]:
+    """The positions of each video without padding, on the CPU."""
     on_cpu = Positions(positions.stream, positions.indices.cpu(), positions.is_padding.cpu())
+    return [on_cpu.of_video(video) for video in range(positions.size)]
+
+
+def hypotheses(rows: Rows, of_rows: Iterable[Positions]) -> list[Hypothesis]:
+    """The rows as captions.   of_rows: for each row the positions of its video, of `positions_by_video`."""
+    attentions = rows.attention.cpu()
+    attentions = attentions.to(torch.promote_types(attentions.dtype, torch.float32))
     found = []
-    columns = (rows.words.tolist(), rows.scores.tolist(), rows.attention.cpu(), videos[:, None].cpu())
-    for words, score, attention, video in zip(*columns, strict=True):
+    for words, score, attention, positions in zip(rows.words.tolist(), rows.scores.tolist(), attentions, of_rows, strict=True):
         is_finished = EOS in words
         length = words.index(EOS) if is_finished else len(words)
-        of_video = Attention(on_cpu.select(video), attention[:length]).of_video(0)
-        found.append(Hypothesis(tuple(words[:length]), score, of_video, is_finished))
+        own = attention[:length, : positions.indices.shape[1]].clone()  # a view would keep the attention of all rows
+        found.append(Hypothesis(tuple(words[:length]), score, Attention(positions, own), is_finished))
     return found
 
 
