@@ -16,6 +16,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "beside_another": ((),),
     "encode": ((), ("--paper",)),
     "stat_step": ((), ("--scenes",)),
+    "reward": ((),),
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
     "caption_folder": ((),),
     "beam": ((),),

@@ -32,6 +32,8 @@ FILES = [
 FOLDERS = [
     "train recipe.yaml corpus.root=IN --out OUT",
     "train recipe.yaml features.store=IN --out OUT",
+    "train recipe.yaml --from IN --out OUT",
+    "train recipe.yaml training.initial_weights=IN --out OUT",
     "pretrain recipe.yaml corpus.videos=IN --out OUT",
     "extract recipe.yaml corpus.root=IN features.store=OUT",
     "import stat-npz model.npz --words words.pkl --features IN --out OUT",

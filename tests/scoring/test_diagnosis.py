@@ -20,6 +20,11 @@ def test_variety_counted_by_hand():
     assert (found.novel, found.vocabulary, found.vocabulary_used) == (None, None, None)
 
 
+def test_sentences_that_break_off():
+    found = variety(["a man is in the", "a man with", "the man", "", "a dog and a", "on a mat"])
+    assert found.bad_endings == 3
+
+
 def test_variety_beside_the_training_captions():
     found = variety(CAPTIONS, ["a man runs", "a cat", "the dog"])
     assert (found.novel, found.vocabulary, found.vocabulary_used) == (3, 6, 4)  # a, man, runs, dog of these and cat, the

@@ -32,7 +32,7 @@ from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import Recipe
 from stap.recipes.streams import StreamSpec
 from stap.text.special_ids import BOS
-from stap.training import batches, loop
+from stap.training import batches, loop, self_critical
 from stap.training.loop import EpochSummary, fit
 from stap.training.processes import ALONE
 from stap.training.resume import epoch_seed, state_file
@@ -115,6 +115,76 @@ def test_training_learns_and_writes_a_folder_that_captions(tmp_path: Path, corpu
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "README.md", "config.json", "features.json", "metrics.json", "model.safetensors", "state", "tensorboard", "vocabulary.json",
     ]  # fmt: skip
+
+
+class Spaces:
+    """In place of the scorer's tokenizer, which starts Java."""
+
+    def tokenize(self, captions: Any, *, keep: bool = False) -> list[str]:
+        return [caption.lower().rstrip(".") for caption in captions]
+
+
+def cider_recipe(start: Path, **training: Any) -> Recipe:
+    return recipe_of(
+        objective="cider", initial_weights=str(start), cider={"samples": 8, "optimizer": {"learning_rate": 0.03}}, **training
+    )
+
+
+def test_cider_as_objective_raises_the_reward_and_continues_exactly(
+    tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_critical, "PTBTokenizer", Spaces)
+    fit(recipe_of(epochs=6, validate_every=6, best_by="log-likelihood"), corpus, store, tmp_path / "before")
+    recipe = cider_recipe(tmp_path / "before", epochs=4, validate_every=2)
+
+    def stop_after_two(summary: EpochSummary) -> None:
+        if summary.epoch == 2:
+            raise KeyboardInterrupt
+
+    result = fit(recipe, corpus, store, tmp_path / "whole")
+    rewards = [summary.training["reward"] for summary in result.history]
+    assert rewards[-1] > 1.2 * rewards[0] > 0
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, corpus, store, tmp_path / "parts", on_epoch=stop_after_two)
+    fit(recipe, corpus, store, tmp_path / "parts", resume=True)
+    for name in ("state/last.safetensors", "model.safetensors"):
+        whole, parts = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name)
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert "caption" in result.history[-1].validation
+
+
+def test_training_begins_with_another_run_s_weights(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "before")
+    recipe = recipe_of(epochs=1, initial_weights=str(tmp_path / "before"), optimizer={"learning_rate": 1e-12})
+    fit(recipe, corpus, store, tmp_path / "after")
+    before, after = load_file(tmp_path / "before" / "model.safetensors"), load_file(tmp_path / "after" / "model.safetensors")
+    assert before.keys() == after.keys()
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], atol=1e-9, rtol=0)
+    fit(recipe_of(epochs=2), corpus, store, tmp_path / "other")
+    other = recipe_of(epochs=1, initial_weights=str(tmp_path / "other"), optimizer={"learning_rate": 1e-12})
+    assert "data.initial_weights: expected " in error_of(
+        ConfigError, fit, other, corpus, store, tmp_path / "after", resume=True
+    )
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    fit(recipe_of(epochs=1), corpus, store, tmp_path / "before")
+    start = recipe_of(epochs=1, initial_weights=str(tmp_path / "before"))
+    smaller = start.model_copy(update={"model": start.model.model_copy(update={"matching_weight": 0.0, "hidden_size": 8})})
+    message = error_of(CheckpointError, fit, smaller, corpus, store, tmp_path / "run")
+    assert message.startswith(
+        f"{tmp_path / 'before'}: its weights do not fit the recipe's model: unexpected: sentence_encoder."
+    )
+    assert message.endswith("Use the recipe and the settings of model that it was trained with.")
+    few = Corpus("balls", tuple(clip for clip in corpus.clips if "red" not in clip.captions[0]))
+    assert error_of(CheckpointError, fit, start, few, store, tmp_path / "run") == (
+        f"{tmp_path / 'before'}: was trained with other words (14; here 13), and weights belong to words. Train on the same captions with the "
+        "same section text."
+    )
+    assert error_of(CheckpointError, fit, recipe_of(initial_weights=str(tmp_path / "no")), corpus, store, tmp_path / "run") == (
+        f"{tmp_path / 'no'}: no such folder. Expected a model folder, as `stap train` writes it."
+    )
 
 
 @pytest.mark.parametrize("kind", ["lstap", "lstap-stat"])

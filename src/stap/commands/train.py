@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from stap.commands.shared.console import interruptible, say
 from stap.commands.shared.options import (
     DeviceOption,
@@ -12,6 +17,7 @@ from stap.commands.shared.options import (
     RunOption,
     SeedOption,
     with_seed,
+    with_weights,
 )
 from stap.commands.shared.outputs import writable_folder
 
@@ -24,6 +30,12 @@ def train(
     device: DeviceOption = "auto",
     processes: ProcessesOption = 1,
     seed: SeedOption = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="RUN", help="Begin with the weights of this model folder, which has the same words and features."
+        ),
+    ] = None,
 ) -> None:
     """Train a captioning model on extracted or precomputed features.
 
@@ -31,7 +43,7 @@ def train(
     """
     from stap.recipes.files import load_recipe
 
-    settings = load_recipe(recipe, with_seed(overrides, seed))
+    settings = load_recipe(recipe, with_seed(with_weights(overrides, start), seed))
     writable_folder(out)
 
     from stap.features.device import choose_device

@@ -10,9 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.text.special_ids import BOS
+from stap.text.special_ids import BOS, PAD
 
-__all__ = ["Attention", "CaptionModel", "DecoderState", "Losses", "Memory", "Positions", "Step", "attentions_of"]
+__all__ = [
+    "Attention",
+    "CaptionModel",
+    "DecoderState",
+    "Losses",
+    "Memory",
+    "Positions",
+    "Step",
+    "attentions_of",
+    "without_special_words",
+    "word_log_probabilities",
+]
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,31 @@ class CaptionModel(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         """The training loss of these captions of these videos."""
+
+    def log_probabilities(self, memory: Memory, captions: CaptionBatch) -> Tensor:
+        """(W,): the log-probability of each word of the captions, EOS included, caption by caption, in float32 or better.
+
+        A caption may end without EOS. PAD and BOS are no words: they have no probability. This is one `step` after the other; subclasses
+        read whole captions at once.
+        """
+        state, before = self.start(memory, captions.captions_per_video), torch.full_like(captions.words[:, 0], BOS)
+        logits = []
+        for words in captions.words.unbind(1):
+            step = self.step(memory, state, before)
+            logits.append(step.logits)
+            state, before = step.state, words
+        return word_log_probabilities(torch.stack(logits, dim=1)[~captions.is_padding], captions.words[~captions.is_padding])
+
+
+def without_special_words(logits: Tensor) -> Tensor:
+    """(..., V) logits in float32 or better, -inf for PAD and BOS."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.index_fill(-1, torch.tensor([PAD, BOS], device=logits.device), float("-inf"))
+
+
+def word_log_probabilities(logits: Tensor, words: Tensor) -> Tensor:
+    """(W, V) logits and (W,) words that were said -> (W,), where PAD and BOS have no probability."""
+    return without_special_words(logits).log_softmax(dim=-1).gather(-1, words.unsqueeze(-1)).squeeze(-1)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stap.errors import ShapeError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Positions, Step
+from stap.models.caption_model import CaptionModel, DecoderState, Losses, Memory, Positions, Step, word_log_probabilities
 from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.inputs import InputStage
 from stap.models.losses import caption_losses, select_words
@@ -103,6 +103,14 @@ class EncoderDecoder(CaptionModel):
             parts["matching"] = matching = caption_matching_loss(memory.embedding, sentences, batch, captions, self.settings)
             total = total + self.settings.matching_weight * matching
         return Losses(total, parts)
+
+    def log_probabilities(self, memory: Memory, captions: CaptionBatch) -> Tensor:
+        """As `CaptionModel.log_probabilities`, in one pass over whole captions."""
+        assert isinstance(memory, StatesMemory)
+        state = self.start(memory, captions.captions_per_video)
+        hidden, _ = self.decoder.teacher_forced(memory, state, self.word_dropout(self.embedding(captions.inputs)))
+        logits = self.decoder.logits(select_words(hidden, captions))
+        return word_log_probabilities(logits, select_words(captions.words, captions))
 
     def _attention_penalty(self, memory: StatesMemory, attention: Tensor, captions: CaptionBatch) -> Tensor:
         if not self.settings.penalty_on_padding:

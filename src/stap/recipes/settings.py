@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.fields import FieldInfo
 
 __all__ = [
+    "CiderSettings",
     "CorpusSettings",
     "DecodingSettings",
     "FeatureSettings",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
+    "training": ("initial_weights",),
     "corpus": ("root", "videos", "captions"),
     "features": ("store", "weights", "imported"),
     "motion": ("weights",),
@@ -422,6 +424,12 @@ class ModelSettings(Section):
         return self
 
 
+def _with_defaults_of(section: type[Section], given: Any) -> Any:
+    """The section's own default for every setting of its optimiser that is not given."""
+    default = section.model_fields["optimizer"].default.model_dump()
+    return default | given if isinstance(given, dict) else given
+
+
 class OptimizerSettings(Section):
     """The optimiser. Default: TensorFlow's RMSProp, as in the paper."""
 
@@ -457,10 +465,31 @@ class OptimizerSettings(Section):
         return self
 
 
+class CiderSettings(Section):
+    """Training with `objective: cider`: self-critical sequence training (Rennie et al. 2017; Luo 2020)."""
+
+    samples: int = Field(5, ge=2, description="captions that are sampled of each video of a batch (Luo 2020: 5)")
+    optimizer: OptimizerSettings = OptimizerSettings(kind="adam", learning_rate=5e-5, epsilon=1e-8)
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _others_keep_their_default(cls, given: Any) -> Any:
+        return _with_defaults_of(cls, given)
+
+
 class TrainingSettings(Section):
     """The training loop. Defaults: L-STAP paper, section 4.2."""
 
+    objective: Literal["cross-entropy", "cider"] = Field(
+        "cross-entropy",
+        description="cross-entropy: the likelihood of the captions; cider: the expected CIDEr of sampled captions, after a training by "
+        "cross-entropy (see initial_weights)",
+    )
+    initial_weights: Path | None = Field(
+        None, description="model folder whose weights training begins with (`stap train --from`); empty: fresh weights"
+    )
     optimizer: OptimizerSettings = OptimizerSettings()
+    cider: CiderSettings = CiderSettings()
     batch_size: int = Field(64, ge=1, description="videos per batch")
     captions_per_video: int = Field(
         1, ge=1, description="captions of each video per batch, which share one encoding (L-STAP: 1)"
@@ -483,6 +512,19 @@ class TrainingSettings(Section):
     validation_clips: int | None = Field(None, ge=1, description="validation clips, for speed; empty: all")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="paper: none")
     precision: Precision = Field("float32", description="precision of training (bfloat16: autocast)")
+
+    @model_validator(mode="after")
+    def _cider_needs_a_trained_model(self) -> TrainingSettings:
+        if self.objective == "cider" and self.initial_weights is None:
+            raise ValueError(
+                "objective cider begins with a model that cross-entropy has trained; name its folder as initial_weights, or with --from"
+            )
+        return self
+
+    @property
+    def optimizer_of_objective(self) -> OptimizerSettings:
+        """The optimiser that trains: `optimizer` for cross-entropy, `cider.optimizer` for CIDEr."""
+        return self.cider.optimizer if self.objective == "cider" else self.optimizer
 
 
 class DecodingSettings(Section):
@@ -537,8 +579,7 @@ class PretrainingSettings(Section):
     @field_validator("optimizer", mode="before")
     @classmethod
     def _others_keep_their_default(cls, given: Any) -> Any:
-        default = cls.model_fields["optimizer"].default.model_dump()
-        return default | given if isinstance(given, dict) else given
+        return _with_defaults_of(cls, given)
 
 
 class Recipe(Section):

@@ -12,7 +12,13 @@ import numpy as np
 from stap.errors import ScoringError
 from stap.scoring.metrics import Scorer, Scores
 
-__all__ = ["Difference", "Variety", "human_captions", "largest_differences", "score_humans", "variety"]
+__all__ = ["BAD_ENDINGS", "Difference", "Variety", "human_captions", "largest_differences", "score_humans", "variety"]
+
+
+DETERMINERS = "a an the this these some his their its my your"
+PREPOSITIONS = "of in on at to for with by from into onto upon near before after between"
+BAD_ENDINGS = frozenset(f"{DETERMINERS} {PREPOSITIONS} and or as while is are am was were".split())
+"""English words that something should follow: a sentence that ends with one broke off, mostly ("a man tries a hat on" did not)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Variety:
     novel: int | None  # captions that are not among the training captions
     vocabulary: int | None  # distinct words of the training captions
     vocabulary_used: int | None  # of these, how many occur
+    bad_endings: int = 0  # captions whose last word is one of BAD_ENDINGS
 
 
 def variety(captions: Iterable[str], training: Iterable[str] | None = None, *, most: int = 5) -> Variety:
@@ -63,6 +70,7 @@ def variety(captions: Iterable[str], training: Iterable[str] | None = None, *, m
         novel=None if known is None else sum(" ".join(sentence) not in known for sentence in sentences),
         vocabulary=None if vocabulary is None else len(vocabulary),
         vocabulary_used=None if vocabulary is None else len(vocabulary & set(words)),
+        bad_endings=sum(bool(sentence) and sentence[-1] in BAD_ENDINGS for sentence in sentences),
     )
 
 

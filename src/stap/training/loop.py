@@ -35,9 +35,11 @@ from stap.scoring.metrics import Scorer
 from stap.training.batches import Batch, CaptionedVideos, Group, choose_clips, tokenized_corpus
 from stap.training.checks import check_motion, check_parts
 from stap.training.choice import constant_score, is_best
+from stap.training.initial_weights import load_initial_weights
 from stap.training.optimizer import build_optimizer, set_learning_rates
 from stap.training.processes import Processes, joined
 from stap.training.resume import Progress, epoch_seed, load_state, save_state, state_file
+from stap.training.self_critical import Reward, SelfCritical
 from stap.training.skipped import Skipped
 from stap.training.step import batch_loss, is_mean_over_videos, update
 from stap.training.summary import LOG_LIKELIHOOD, EpochSummary, TrainingResult, write_curves
@@ -128,14 +130,30 @@ class Training:
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         smoothing = recipe.training.label_smoothing
         self.model = model_for(recipe, videos.vocabulary, store.specs, smoothing).to(processes.device)
-        if recipe.model.output_bias == "frequency":
+        self._begin_weights()
+        self.optimizer_settings = recipe.training.optimizer_of_objective
+        self.optimizer = build_optimizer(self.optimizer_settings, self.model)
+        self.objective: SelfCritical | None = None
+        if recipe.training.objective == "cider":
+            self.objective = SelfCritical(
+                Reward(videos), samples=recipe.training.cider.samples, max_words=recipe.decoding.max_words
+            )
+        self.parts = 1  # that a batch is computed in; more after memory ran out
+        self.can_be_split = self.objective is not None or is_mean_over_videos(recipe.model)
+        section = "training.cider.optimizer" if self.objective else "training.optimizer"
+        rate = f"{section}.learning_rate={self.optimizer_settings.learning_rate}"
+        self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
+
+    def _begin_weights(self) -> None:
+        """Those of another run, or fresh ones, whose output bias may know the words' frequencies."""
+        recipe, videos = self.recipe, self.videos
+        if recipe.training.initial_weights is not None:
+            given = recipe.training.initial_weights
+            self.data["initial_weights"] = load_initial_weights(self.model, given, videos.vocabulary, self.store.specs)
+        elif recipe.model.output_bias == "frequency":
             assert self.model.output_bias is not None
             captions = (caption for of_video in videos.captions for caption in of_video)
             start_at_frequencies(self.model.output_bias, word_counts(captions, len(videos.vocabulary)))
-        self.optimizer = build_optimizer(recipe.training.optimizer, self.model)
-        self.parts = 1  # that a batch is computed in; more after memory ran out
-        rate = f"training.optimizer.learning_rate={recipe.training.optimizer.learning_rate}"
-        self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
 
     def begun(self, weights: Mapping[str, Path] | None) -> Progress:
         """A new run: its folder is written, and nothing is done yet."""
@@ -192,7 +210,7 @@ class Training:
         batches = read_ahead(self.videos.batch, [processes.part(groups) for groups in plan])
         for step, (videos, captions) in enumerate(batches, start=first_step):
             batch = videos.to(processes.device), captions.to(processes.device)
-            set_learning_rates(self.optimizer, settings.optimizer, step, len(plan) * settings.epochs)
+            set_learning_rates(self.optimizer, self.optimizer_settings, step, len(plan) * settings.epochs)
             measured = self._update(batch)
             names, row = list(measured), torch.stack(list(measured.values())).float()
             if row[0].isnan():
@@ -211,12 +229,12 @@ class Training:
         settings = self.recipe.training
         while True:
             try:
-                return update(self.model, self.optimizer, batch, settings, self.processes, self.parts)
+                return update(self.model, self.optimizer, batch, settings, self.processes, self.parts, self.objective)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 videos = batch[0].size
-                if self.processes.size > 1 or self.parts >= videos or not is_mean_over_videos(self.recipe.model):
+                if self.processes.size > 1 or self.parts >= videos or not self.can_be_split:
                     raise StapError(
                         f"the memory of {self.processes.device} does not hold {videos} videos with their captions. Lower "
                         f"training.batch_size (now {settings.batch_size}); the state of the last whole epoch is kept."

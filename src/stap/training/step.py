@@ -6,7 +6,8 @@ or gradient is not a finite number is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ from stap.training.batches import Batch
 from stap.training.optimizer import add_l2
 from stap.training.processes import ALONE, Processes
 
-__all__ = ["batch_loss", "is_mean_over_videos", "split", "update"]
+__all__ = ["Objective", "batch_loss", "is_mean_over_videos", "split", "update"]
+
+Objective = Callable[[CaptionModel, VideoBatch, CaptionBatch], Losses]
 
 
 def update(
@@ -28,16 +31,18 @@ def update(
     settings: TrainingSettings,
     processes: Processes = ALONE,
     parts: int = 1,
+    objective: Objective | None = None,
 ) -> dict[str, Tensor]:
     """One step: move the weights by the gradient of the loss of a batch, which is on the model's device.
 
     processes: each brings its part of the batch.   parts: that the batch is computed in, one after another; see `is_mean_over_videos`.
+    objective: the loss of videos and captions, if not the model's own.
     Returns scalars without a gradient: the 'norm' of the gradient before clipping, the 'loss', and its parts by name. With
     settings.l2, 'loss' includes that penalty, and 'l2' is the sum of squares. Where the norm is NaN, no step was made: the loss or
     the gradient of some process is not a finite number.
     """
     optimizer.zero_grad(set_to_none=True)
-    measured = _backward(model, batch, settings, processes, parts)
+    measured = _backward(model, batch, partial(batch_loss, settings=settings, objective=objective), processes, parts)
     if settings.l2:
         squares = add_l2(model.parameters(), settings.l2)
         measured["loss"] = measured["loss"] + settings.l2 * squares
@@ -51,17 +56,17 @@ def update(
 
 
 def _backward(
-    model: CaptionModel, batch: Batch, settings: TrainingSettings, processes: Processes, parts: int
+    model: CaptionModel, batch: Batch, loss: Callable[[CaptionModel, Batch], Losses], processes: Processes, parts: int
 ) -> dict[str, Tensor]:
     """Leave the gradient in the parameters; the 'loss' and its parts."""
     if parts == 1:
-        losses = batch_loss(model, batch, settings)
+        losses = loss(model, batch)
         processes.backward(losses.total, len(batch[1].words), model.parameters())
         return {"loss": losses.total.detach()} | {name: part.detach() for name, part in losses.parts.items()}
     captions = len(batch[1].words)
     measured: dict[str, Tensor] = {}
     for part in split(batch, parts):
-        losses = batch_loss(model, part, settings)
+        losses = loss(model, part)
         share = len(part[1].words) / captions
         (losses.total * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": losses.total, **losses.parts}.items():
@@ -69,12 +74,12 @@ def _backward(
     return measured
 
 
-def batch_loss(model: CaptionModel, batch: Batch, settings: TrainingSettings) -> Losses:
-    """The loss of a batch, which is on the model's device, in the precision of the settings."""
+def batch_loss(model: CaptionModel, batch: Batch, settings: TrainingSettings, objective: Objective | None = None) -> Losses:
+    """The loss of a batch, which is on the model's device, in the precision of the settings; the model's own without an objective."""
     videos, captions = batch
     device = videos.video_numbers.device.type
     with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        return model.loss(videos, captions)
+        return model.loss(videos, captions) if objective is None else objective(model, videos, captions)
 
 
 def is_mean_over_videos(settings: ModelSettings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "UnusedDeviceOption",
     "UnusedSeedOption",
     "with_seed",
+    "with_weights",
 ]
 
 
@@ -85,6 +87,11 @@ ModelOption = Annotated[
         "--model", "-m", metavar="MODEL", help="A folder that `stap train` wrote, or user/name on the Hugging Face Hub."
     ),
 ]
+
+
+def with_weights(overrides: list[str] | None, run: Path | None) -> list[str]:
+    """The recipe's overrides, --from among them."""
+    return [*(overrides or []), *([] if run is None else [f"training.initial_weights={json.dumps(str(run))}"])]
 
 
 def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:

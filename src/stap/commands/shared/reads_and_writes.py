@@ -206,6 +206,7 @@ def _of_recipe(parameters: Parameters) -> Iterator[Path]:
     weights = [*(one.weights for one in sections), recipe.pretraining.initial_weights]
     yield from _of_corpus(recipe.corpus)
     yield from _paths(parameters["recipe"], *weights, *recipe.features.imported.values())
+    yield from _run_files(recipe.training.initial_weights)
 
 
 def _of_corpus(corpus: Any) -> Iterator[Path]:
@@ -242,8 +243,9 @@ def _nothing(parameters: Parameters) -> Iterator[Any]:
 
 
 def _run_files(run: Any) -> Iterator[Path]:
-    """A model folder, and its files; nothing of a model that is to be fetched from the Hub."""
-    yield from _paths(run, [Path(run) / name for name in MODEL_FOLDER])
+    """A model folder, if one was named, and its files; nothing of a model that is to be fetched from the Hub."""
+    if run is not None:
+        yield from _paths(run, [Path(run) / name for name in MODEL_FOLDER])
 
 
 def _entry(
@@ -283,7 +285,11 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
     ),
     "pretrain": _entry("recipe out", _of_recipe, _model_folder),
     "extract": _entry("recipe", _of_recipe, lambda given: _folder(_recipe_of(given).features.store, {})),
-    "train": _entry("recipe out", lambda given: [*_of_recipe(given), *_paths(_recipe_of(given).features.store)], _model_folder),
+    "train": _entry(
+        "recipe out start",
+        lambda given: [*_of_recipe(given), *_paths(_recipe_of(given).features.store), *_run_files(given["start"])],
+        _model_folder,
+    ),
     "import": _entry(
         "file words features out", lambda given: _paths(given["file"], given["words"], given["features"]), _model_folder
     ),

@@ -77,6 +77,7 @@ def print_variety(found: Variety) -> None:
     lines = [
         ("words per caption", f"{found.mean_words:.2f} ({found.shortest} to {found.longest})"),
         ("distinct captions", _part(found.distinct_captions, found.captions)),
+        ("bad endings", _part(found.bad_endings, found.captions)),
         ("distinct words", str(found.distinct_words)),
         ("distinct-1, distinct-2", f"{found.distinct_1:.4f}, {found.distinct_2:.4f}"),
     ]

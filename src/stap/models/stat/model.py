@@ -14,7 +14,16 @@ from torch.nn.functional import pad
 from stap.errors import ConfigError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
 from stap.models.batch import CaptionBatch, VideoBatch
-from stap.models.caption_model import Attention, CaptionModel, DecoderState, Losses, Memory, Positions, Step
+from stap.models.caption_model import (
+    Attention,
+    CaptionModel,
+    DecoderState,
+    Losses,
+    Memory,
+    Positions,
+    Step,
+    word_log_probabilities,
+)
 from stap.models.inputs import InputStage
 from stap.models.losses import caption_losses, select_words
 from stap.models.stat.decoder import STATAttention, STATDecoder, Teaching, normal_or_orthogonal
@@ -114,6 +123,12 @@ class STATModel(CaptionModel):
         padding = {name: memory.keys.padding_of(name) for name in sums}
         penalty = attention_penalty(sums, padding, memory.size)
         return Losses(losses.total + weight * penalty, losses.parts | {"attention": penalty})
+
+    def log_probabilities(self, memory: Memory, captions: CaptionBatch) -> Tensor:
+        """As `CaptionModel.log_probabilities`, in one pass over whole captions."""
+        assert isinstance(memory, STATMemory)
+        logits = pad(self.teach(memory, captions).logits, (EOS, 0), value=float("-inf"))
+        return word_log_probabilities(logits, select_words(captions.words, captions))
 
     def teach(self, memory: STATMemory, captions: CaptionBatch) -> Teaching:
         """Read the captions under teacher forcing; the logits, of real words only, have a column for each row, that of EOS first."""
