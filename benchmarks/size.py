@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "stap"
 MARKERS = {"__init__.py", "py.typed"}  # every typed package has these two; they are not rooms
-MOST_ENTRIES, MOST_LINES, MOST_PARAMETERS = 18, 60, 8
+MOST_ENTRIES, MOST_LINES, MOST_PARAMETERS = 21, 60, 8
 
 
 @dataclasses.dataclass(frozen=True)

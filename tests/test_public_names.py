@@ -43,7 +43,21 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 
 def test_heavy_packages_wait_until_they_are_used() -> None:
-    heavy = ("torch", "torchvision", "timm", "av", "numpy", "pydantic", "huggingface_hub", "jinja2", "pycocoevalcap")
+    heavy = (
+        "scenedetect",
+        "cv2",
+        "pysubs2",
+        "silero_vad",
+        "torch",
+        "torchvision",
+        "timm",
+        "av",
+        "numpy",
+        "pydantic",
+        "huggingface_hub",
+        "jinja2",
+        "pycocoevalcap",
+    )
     script = f"import sys, stap, stap.cli; print(sorted(set({heavy!r}) & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"

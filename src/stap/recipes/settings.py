@@ -72,7 +72,7 @@ def section_of(field: FieldInfo) -> type[Section] | None:
 class VideoLimits(Section):
     """What one video file may cost, and whether it may name others. A file that would cost more is refused."""
 
-    seconds: float = Field(300, gt=0, description="time to read and decode a file")
+    seconds: float = Field(300, gt=0, description="time to read and decode a file (of a longer video, each 5 minutes of it)")
     pixels: int = Field(40_000_000, ge=1, description="pixels of a picture, as stored and as resized (8K has 33 million)")
     aspect: float = Field(32, ge=1, description="longer side of a picture over its shorter side")
     frames: int = Field(5_000_000, ge=1, description="frames of a file (46 hours at 30 a second)")

@@ -1,5 +1,6 @@
 """A decoded frame -> the picture a viewer would see, as RGB: colours, pixel shape, size and orientation."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from stap.video.budget import Budget
 
-__all__ = ["PictureMaker", "display_size", "orient"]
+__all__ = ["PictureMaker", "display_size", "orient", "thumbnail_maker"]
 
 # The frame's own name of its matrix (ITU-T H.273, table 4) -> the converter's. A frame that names none takes FFmpeg's default,
 # BT.601, whatever its size, as every reader built on FFmpeg does.
@@ -66,6 +67,27 @@ class PictureMaker:
             threads=1,
         ).to_ndarray()
         return rgb if self._matrix is None else orient(rgb, self._matrix)
+
+
+def thumbnail_maker(long_side: int) -> Callable[[VideoFrame], np.ndarray]:
+    """Makes thumbnails (height, width, 3) uint8, blue first, of the frames of one video, in a tenth of a picture's time.
+
+    For comparing frames with each other: as stored (neither turned nor stretched), and all of the size of the first.
+    """
+    converter = VideoReformatter()
+    size: tuple[int, int] | None = None
+
+    def make(frame: VideoFrame) -> np.ndarray:
+        nonlocal size
+        if size is None:
+            scale = min(1.0, long_side / max(frame.width, frame.height))
+            size = max(1, round(scale * frame.width)), max(1, round(scale * frame.height))
+        small = converter.reformat(
+            frame, width=size[0], height=size[1], format="bgr24", interpolation=Interpolation.FAST_BILINEAR, threads=1
+        )
+        return small.to_ndarray()
+
+    return make
 
 
 def display_size(width: int, height: int, pixel_aspect: Fraction, short_side: int | None) -> tuple[int, int]:

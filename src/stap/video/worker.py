@@ -16,7 +16,7 @@ import numpy as np
 from stap.errors import VideoError
 from stap.files import unforeseen
 from stap.recipes.settings import VideoLimits
-from stap.video.clips import FrameStream
+from stap.video.clips import FrameStream, ViewSizes
 from stap.video.frames import sample_frames
 
 __all__: list[str] = []
@@ -65,17 +65,17 @@ def _sample(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any
 
 
 def _stream(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
-    stream = FrameStream(**request, limits=limits)
-    yield (
-        {
-            "times_seconds": stream.times_seconds.tolist(),
-            "duration_seconds": stream.duration_seconds,
-            "warnings": stream.warnings,
-        },
-        None,
-    )
-    for picture in stream:
-        yield {}, picture
+    sizes = request["view_sizes"] and ViewSizes(**request.pop("view_sizes"))
+    stream = FrameStream(**{**request, "view_sizes": sizes}, limits=limits)
+    yield stream.header(), None
+    if sizes:
+        for view in stream.views():
+            yield {}, view.thumbnail
+            for side in sizes.short_sides:
+                yield {"short_side": side}, view.picture(side)
+    else:
+        for picture in stream:
+            yield {}, picture
     yield {"warnings": stream.warnings, "is_last": True}, None
 
 

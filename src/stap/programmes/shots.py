@@ -1,0 +1,191 @@
+"""The shots of a long video, each with the frames that a captioner looks at, from one decoding pass in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stap.errors import ConfigError
+from stap.programmes.detectors import ShotDetector, build_detector
+from stap.programmes.shot_frames import ShotFrames
+from stap.recipes.settings import VideoLimits
+from stap.video.clips import FrameStream, FrameView, ViewSizes
+from stap.video.frames import Frames
+from stap.video.sampling import Sampling
+
+__all__ = ["SampledShot", "Shot", "ShotRules", "Shots"]
+
+# Pixels of the longer side of the pictures that are compared. PySceneDetect's own default is 256, at six times the cost.
+THUMBNAIL_SIDE = 96
+# A flash is followed by a picture that differs from the one before it by less than this part of what the flash did.
+_AS_BEFORE = 0.3
+
+
+@dataclass(frozen=True)
+class ShotRules:
+    """How a video is divided.
+
+    detector: one of `detectors.DETECTORS`.   min_seconds: shorter shots are joined with the one that follows.
+    max_seconds: longer shots are divided.   window_seconds: of the detector 'window'.
+    """
+
+    detector: str = "adaptive"
+    min_seconds: float = 0.5
+    max_seconds: float = 30.0
+    window_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= 2 * self.min_seconds <= self.max_seconds:
+            raise ConfigError(
+                f"shots of at least {self.min_seconds:g} and at most {self.max_seconds:g} seconds: expected a longest that is twice the "
+                "shortest or more. Change --min-shot or --max-shot."
+            )
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A part of a video without a cut.   number: from 1.   Times count from when a player begins with the file."""
+
+    number: int
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class SampledShot:
+    """A shot, and its frames for each sampling of a captioner; their times count from the start of the shot."""
+
+    shot: Shot
+    frames: tuple[Frames, ...]
+
+
+class Shots:
+    """The shots of a video file, found while it is decoded; iterating gives them in order.
+
+    A video has at least one shot, and every frame belongs to exactly one. No more than one shot's frames are in memory.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        samplings: Sequence[Sampling],
+        rules: ShotRules | None = None,
+        *,
+        threads: int | None = None,
+        limits: VideoLimits | None = None,
+    ) -> None:
+        """List the frames. Raises VideoError as FrameStream does, and ConfigError for a detector that there is not."""
+        self.rules = rules or ShotRules()
+        self._samplings = tuple(samplings)
+        self._detector = build_detector(self.rules.detector, self.rules.window_seconds)
+        sides = tuple(dict.fromkeys(sampling.short_side for sampling in samplings))
+        self._stream = FrameStream(path, None, view_sizes=ViewSizes(THUMBNAIL_SIDE, sides), threads=threads, limits=limits)
+        self.seconds_read = 0.0
+
+    @property
+    def duration_seconds(self) -> float:
+        """Of the whole video."""
+        return self._stream.duration_seconds
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Whole sentences about what was wrong with the file; all are known after the last shot."""
+        return self._stream.warnings
+
+    def __iter__(self) -> Iterator[SampledShot]:
+        """The shots, each as soon as it is known to have ended."""
+        shown, cutter = self._stream.shown, ShotCutter(self._detector, self.rules)
+        waiting: deque[tuple[int, FrameView]] = deque()
+        frames, number = ShotFrames(shown, self._samplings), 1
+        for place, view in enumerate(self._stream.views()):
+            self.seconds_read = float(self._stream.times_seconds[place])
+            waiting.append((place, view))
+            for begins in cutter.read(self.seconds_read, view.thumbnail):
+                if begins:
+                    yield self._shot(number, frames, int(shown.pts[waiting[0][0]]))
+                    frames, number = ShotFrames(shown, self._samplings), number + 1
+                frames.add(*waiting.popleft())
+        for begins in cutter.finish(self._stream.duration_seconds):
+            if begins:
+                yield self._shot(number, frames, int(shown.pts[waiting[0][0]]))
+                frames, number = ShotFrames(shown, self._samplings), number + 1
+            frames.add(*waiting.popleft())
+        self.seconds_read = self._stream.duration_seconds
+        yield self._shot(number, frames, shown.end)
+
+    def _shot(self, number: int, frames: ShotFrames, end: int) -> SampledShot:
+        first, seconds = self._stream.start_seconds, self._stream.shown.seconds
+        return SampledShot(Shot(number, first + seconds(frames.start), first + seconds(end)), frames.sampled(end))
+
+
+class ShotCutter:
+    """Decides with which frames a shot begins, `rules.min_seconds` after they were read.
+
+    So long a look ahead shows what comes of a change: one that is soon followed by another, after which the picture is as it was
+    before, was a flash; and no shot is divided just before it ends.
+    """
+
+    def __init__(self, detector: ShotDetector, rules: ShotRules) -> None:
+        self._detector, self._rules = detector, rules
+        self._waiting: deque[tuple[int, float, np.ndarray]] = deque()  # frames not yet decided
+        self._changes: set[int] = set()
+        self._read = 0
+        self._start = 0.0  # of the shot to which the frames now decided belong
+        self._before: np.ndarray | None = None  # the thumbnail of the last decided frame
+
+    def read(self, seconds: float, thumbnail: np.ndarray) -> list[bool]:
+        """Read the next frame; of those frames that are decided now, in order, whether a shot begins with them."""
+        self._changes.update(self._detector.changes(self._read, seconds, thumbnail))
+        self._waiting.append((self._read, seconds, thumbnail))
+        self._read += 1
+        decided = []
+        while (
+            self._waiting[0][1] + self._rules.min_seconds < seconds
+            and self._waiting[0][0] + self._detector.behind < self._waiting[-1][0]
+        ):
+            decided.append(self._decide(None))
+        return decided
+
+    def finish(self, end_seconds: float) -> list[bool]:
+        """The same of all frames that are left.   end_seconds: when the last one disappears."""
+        return [self._decide(end_seconds) for _ in range(len(self._waiting))]
+
+    def _decide(self, end_seconds: float | None) -> bool:
+        index, seconds, thumbnail = self._waiting.popleft()
+        is_change = index in self._changes
+        self._changes.discard(index)
+        before, self._before = self._before, thumbnail
+        if before is None:
+            self._start = seconds
+            return False
+        lasted, rest = seconds - self._start, float("inf") if end_seconds is None else end_seconds - seconds
+        least = self._rules.min_seconds
+        if is_change:
+            begins = lasted >= least and rest >= least and not self._is_flash(before, thumbnail, seconds)
+        else:
+            soon = any(later in self._changes and at - seconds < least for later, at, _ in self._waiting)
+            begins = lasted >= self._rules.max_seconds and rest >= least and not soon
+        if begins:
+            self._start = seconds
+        return begins
+
+    def _is_flash(self, before: np.ndarray, thumbnail: np.ndarray, seconds: float) -> bool:
+        """Whether the picture is soon as it was before the change. Forgets the changes until then."""
+        most = _difference(before, thumbnail)
+        for place, (index, at, later) in enumerate(self._waiting):
+            if at - seconds >= self._rules.min_seconds:
+                break
+            difference = _difference(before, later)
+            if index in self._changes and difference < _AS_BEFORE * most:
+                self._changes -= {other for other, _, _ in list(self._waiting)[: place + 1]}
+                return True
+            most = max(most, difference)
+        return False
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean())
