@@ -63,6 +63,19 @@ def number_shown() -> Callable[[np.ndarray], int]:
     return _number_shown
 
 
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from a kind of captioner (git, blip, smolvlm, qwen) to the folder of a tiny one with random weights."""
+    folder = tmp_path_factory.mktemp("teachers")
+
+    def saved(kind: str) -> Path:
+        from tiny_teachers import save_teacher
+
+        return folder / kind if (folder / kind).exists() else save_teacher(kind, folder / kind)
+
+    return saved
+
+
 @pytest.fixture
 def make_video(make_video_in: MakeVideo, tmp_path: Path) -> MakeVideo:
     """A function that writes a video into the test's own folder and returns its path; see _make_video for its settings."""

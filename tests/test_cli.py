@@ -302,7 +302,7 @@ def test_features_that_are_not_there(world: World, run, tmp_path: Path) -> None:
     ("line", "error"),
     [
         ("captoin clip.mp4", "No such command 'captoin'"),
-        ("caption clip.mp4", "Missing option '--model'"),
+        ("evaluate", "Missing option '--model'"),
         ("train --out", "Option '--out' requires an argument"),
         ("scenes corpus --videos many", "Invalid value for '--videos'"),
         ("demo --fast", "No such option: --fast"),

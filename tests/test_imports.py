@@ -15,6 +15,7 @@ FLOORS = (
     "commands",
     "experiments",
     "programmes",
+    "teachers",
     "reports",
     "training",
     "captioning",

@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stap.captioning.captioner import Captioner, load
+    from stap.captioning.captioner import Captioner
+    from stap.captioning.protocol import SampledClip, VideoCaptioner
     from stap.captioning.video_caption import VideoCaption
+    from stap.decoding.draw import Draws
     from stap.errors import (
         CheckpointError,
         ConfigError,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from stap.recipes.files import load_recipe
     from stap.recipes.settings import Recipe
     from stap.recipes.streams import StreamSpec
+    from stap.teachers.loading import load
     from stap.video import Frames, find_videos, sample_frames
 
 __version__ = "0.1.0"
@@ -41,17 +44,20 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "CorpusError",
+    "Draws",
     "FeatureError",
     "Frames",
     "GridExtractor",
     "MissingDependencyError",
     "Recipe",
     "STATAttention",
+    "SampledClip",
     "ScoringError",
     "ShapeError",
     "StapError",
     "StreamSpec",
     "VideoCaption",
+    "VideoCaptioner",
     "VideoError",
     "__version__",
     "build_model",
@@ -62,7 +68,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "stap.captioning.captioner": ("Captioner", "load"),
+    "stap.captioning.captioner": ("Captioner",),
+    "stap.captioning.protocol": ("SampledClip", "VideoCaptioner"),
+    "stap.teachers.loading": ("load",),
+    "stap.decoding.draw": ("Draws",),
     "stap.captioning.video_caption": ("VideoCaption",),
     "stap.recipes.settings": ("Recipe",),
     "stap.recipes.files": ("load_recipe",),

@@ -23,6 +23,7 @@ from stap.captioning.model_folder import Run, load_run, model_for, save_descript
 from stap.captioning.protocol import SampledClip
 from stap.captioning.video_caption import VideoCaption
 from stap.corpora.corpus import Clip
+from stap.decoding.draw import Draws
 from stap.errors import CheckpointError, FeatureError, StapError, VideoError
 from stap.features.extract import extract
 from stap.features.extractor import build_extractors, specs_of, weights_files
@@ -216,6 +217,22 @@ def test_frames_that_were_decoded_elsewhere_give_the_caption_of_the_file(
         assert torch.equal(one.times_seconds, alone.times_seconds)
     assert str(found[3]).startswith("Frames of 64x48 pixels were given, the shorter side should be")
     assert isinstance(found[3], StapError)
+
+
+def test_drawn_captions_are_the_same_in_any_batch(captioner: Captioner, videos: list[Path]) -> None:
+    draws = Draws(3, temperature=1.5, seed=4)
+    together = list(captioner.caption_many(videos, draws=draws))
+    for one, path in zip(together, videos, strict=True):
+        alone = captioner.caption(path, draws=draws)
+        assert (one.caption, one.words, one.alternatives[0].caption) == (
+            alone.caption,
+            alone.words,
+            alone.alternatives[0].caption,
+        )
+        assert len(one.alternatives) == 2
+        assert one.to_json()["alternatives"][1].keys() == {"caption", "score"}
+    assert len({one.caption for one in together}) > 1
+    assert captioner.caption(videos[0]).alternatives == ()
 
 
 def test_the_fingerprint_tells_weights_words_and_decoding(copy: Path, captioner: Captioner) -> None:
@@ -464,6 +481,6 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def test_the_public_load_is_this_one() -> None:
-    assert stap.load is captioner_module.load
+def test_homes() -> None:
+    assert stap.Captioner is captioner_module.Captioner
     assert load_run.__module__ == "stap.captioning.model_folder"

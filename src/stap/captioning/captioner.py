@@ -7,8 +7,6 @@ print(captioner.caption("clip.mp4").caption)
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stap.captioning.captions import caption_streams
+from stap.captioning.captions import caption_streams, draw_streams
+from stap.captioning.hub import from_hub, local_folder
 from stap.captioning.in_batches import BatchCaptioner, Decoded
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
-from stap.captioning.video_caption import VideoCaption
+from stap.captioning.video_caption import Alternative, VideoCaption
+from stap.decoding.draw import Draws
 from stap.decoding.steps import Hypothesis
-from stap.errors import CheckpointError, FeatureError
+from stap.errors import FeatureError
 from stap.features.device import choose_device
 from stap.features.extractor import (
     FrameFedExtractor,
@@ -33,16 +33,14 @@ from stap.features.extractor import (
     specs_of,
 )
 from stap.features.grid import GridExtractor
-from stap.features.offline import is_offline
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
-from stap.files import one_line
 from stap.recipes.settings import VideoLimits
 from stap.video import Frames
 from stap.video.sampling import Sampling
 
-__all__ = ["Captioner", "load"]
+__all__ = ["MODEL_FILES", "Captioner", "load"]
 
 # All that a model folder holds; nothing else is fetched from the Hub.
 MODEL_FILES = (
@@ -117,7 +115,9 @@ class Captioner(BatchCaptioner):
         fed = self._fed_extractors()
         return [extractor.prepare(given) for extractor, given in zip(fed, frames, strict=True)]
 
-    def _describe(self, files: Sequence[tuple[Path, Decoded]], beam_width: int | None) -> list[VideoCaption]:
+    def _describe(
+        self, files: Sequence[tuple[Path, Decoded]], beam_width: int | None, draws: Draws | None
+    ) -> list[VideoCaption]:
         """The captions of decoded files. Those with equally large streams share a batch, in which nothing is padded."""
         features = self._features(files)
         streams = [self._streams(path, found) for (path, _), found in zip(files, features, strict=True)]
@@ -126,12 +126,16 @@ class Captioner(BatchCaptioner):
             batches.setdefault(tuple(array.shape for array in arrays.values()), []).append(number)
         captions: dict[int, VideoCaption] = {}
         for batch in batches.values():
-            memory, best = caption_streams(
-                self.model, [streams[number] for number in batch], self.decoding, beam_width=beam_width, device=self.device
-            )
+            videos = [streams[number] for number in batch]
+            if draws is None:
+                memory, best = caption_streams(self.model, videos, self.decoding, beam_width=beam_width, device=self.device)
+                found = [[one] for one in best]
+            else:
+                names = [files[number][0].name for number in batch]
+                memory, found = draw_streams(self.model, videos, self.decoding, draws, names, device=self.device)
             for row, number in enumerate(batch):
                 pooling = None if memory.pooling_weights is None else memory.pooling_weights[row].float().cpu()
-                captions[number] = self._caption(files[number][0], features[number], best[row], pooling)
+                captions[number] = self._caption(files[number][0], features[number], found[row], pooling)
         return [captions[number] for number in range(len(files))]
 
     def _features(self, files: Sequence[tuple[Path, Decoded]]) -> list[list[VideoFeatures]]:
@@ -157,7 +161,10 @@ class Captioner(BatchCaptioner):
             streams[extractor.spec.stream] = array
         return streams
 
-    def _caption(self, path: Path, features: list[VideoFeatures], best: Hypothesis, pooling: Tensor | None) -> VideoCaption:
+    def _caption(
+        self, path: Path, features: list[VideoFeatures], found: Sequence[Hypothesis], pooling: Tensor | None
+    ) -> VideoCaption:
+        best, *others = found
         positions = best.attention.positions
         by_extractor = zip(self.extractors, features, strict=True)
         attended = next(found for extractor, found in by_extractor if positions.stream == extractor.spec.stream)
@@ -171,19 +178,21 @@ class Captioner(BatchCaptioner):
             best.attention.weights.float(),
             attended.arrays["times_seconds"][positions.indices[0]],
             pooling,
-            tuple(dict.fromkeys(warning for found in features for warning in found.warnings)),
+            tuple(dict.fromkeys(warning for one in features for warning in one.warnings)),
+            tuple(Alternative(" ".join(self.run.vocabulary.decode(one.words)), one.score) for one in others),
         )
 
 
 def load(folder_or_hub_id: str | Path, device: str = "auto", limits: VideoLimits | None = None) -> Captioner:
-    """The captioner of a model folder, or of 'user/name' on the Hugging Face Hub.
+    """The captioner of a model folder, or of 'user/name' or 'user/name@revision' on the Hugging Face Hub.
 
     limits: what a video file may cost; None for the defaults.
 
     Raises CheckpointError if there is no such folder or model, FeatureError if its features cannot be extracted.
     """
     chosen = choose_device(device)
-    return Captioner(load_run(_model_folder(folder_or_hub_id), chosen), chosen, limits)
+    folder = local_folder(folder_or_hub_id) or from_hub(str(folder_or_hub_id), MODEL_FILES)
+    return Captioner(load_run(folder, chosen), chosen, limits)
 
 
 def _refuse_imported(run: Run) -> None:
@@ -194,36 +203,3 @@ def _refuse_imported(run: Run) -> None:
             f"{run.folder}: trained on imported features ({', '.join(imported)}), which cannot be extracted from a video file. "
             "Use `stap evaluate` for clips with imported features, or train on features that stap extracts."
         )
-
-
-def _model_folder(name: str | Path) -> Path:
-    folder = Path(os.path.expanduser(name))  # noqa: PTH111 -- pathlib's raises where there is no home folder
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise CheckpointError(f"{name}: is a file, expected a model folder. Give the folder that holds config.json.")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-        raise CheckpointError(
-            f"{name}: no such folder. Give one that `stap train` wrote, or user/name on the Hugging Face Hub."
-        )
-    return _from_hub(str(name))
-
-
-def _from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        if is_offline():
-            return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES), local_files_only=True))
-        return Path(snapshot_download(repository, allow_patterns=list(MODEL_FILES)))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        if is_offline():
-            raise CheckpointError(
-                f"{repository}: no such folder, and the cache of the Hugging Face Hub on this machine lacks it; nothing is fetched offline. "
-                "Run once with a network, or name a folder."
-            ) from error
-        raise CheckpointError(
-            f"{repository}: no such folder, and no such model on the Hugging Face Hub ({one_line(error)}). "
-            "Check the name and the network."
-        ) from error

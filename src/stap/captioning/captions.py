@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from stap.captioning.batches import read_ahead, read_videos
 from stap.decoding.beam import best_captions
+from stap.decoding.draw import Draws, draw
 from stap.decoding.steps import Hypothesis
 from stap.errors import CheckpointError
 from stap.features.device import empty_cache, is_out_of_memory
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.streams import FeatureStreams
 
-__all__ = ["ClipCaption", "caption_clips", "caption_streams", "id_batches"]
+__all__ = ["ClipCaption", "caption_clips", "caption_streams", "draw_streams", "id_batches"]
 
 CLIPS_PER_BATCH = 64
 
@@ -116,6 +117,26 @@ def caption_streams(
     """
     if beam_width is not None:
         decoding = decoding.model_copy(update={"beam_width": beam_width})
-    batch = read_videos(lambda number: dict(videos[int(number)]), [str(number) for number in range(len(videos))])
-    memory = model.encode(batch.to(device))
+    memory = _encode(model, videos, device)
     return memory, best_captions(model, memory, decoding)
+
+
+@torch.inference_mode()
+def draw_streams(
+    model: CaptionModel,
+    videos: Sequence[Mapping[str, Tensor]],
+    decoding: DecodingSettings,
+    draws: Draws,
+    names: Sequence[str],
+    *,
+    device: torch.device | str = "cpu",
+) -> tuple[Memory, list[list[Hypothesis]]]:
+    """The same with captions drawn at random; see `stap.decoding.draw.draw`. The beam of the settings plays no part."""
+    memory = _encode(model, videos, device)
+    limits: dict[str, Any] = {name: getattr(decoding, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}
+    return memory, draw(model, memory, draws, names, **limits)
+
+
+def _encode(model: CaptionModel, videos: Sequence[Mapping[str, Tensor]], device: torch.device | str) -> Memory:
+    batch = read_videos(lambda number: dict(videos[int(number)]), [str(number) for number in range(len(videos))])
+    return model.encode(batch.to(device))

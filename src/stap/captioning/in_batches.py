@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from stap.captioning.protocol import SampledClip
 from stap.captioning.video_caption import VideoCaption
+from stap.decoding.draw import Draws
 from stap.errors import StapError, VideoError
 from stap.files import unforeseen
 from stap.video import Frames
@@ -42,12 +43,15 @@ class BatchCaptioner(ABC):
         """The same from frames that were decoded elsewhere."""
 
     @abstractmethod
-    def _describe(self, videos: Sequence[Item], beam_width: int | None) -> list[VideoCaption]:
+    def _describe(self, videos: Sequence[Item], beam_width: int | None, draws: Draws | None) -> list[VideoCaption]:
         """The captions of decoded videos, which share batches."""
 
-    def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
-        """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes."""
-        [caption] = self._describe([(Path(path), self._read(Path(path)))], beam_width)
+    def caption(self, path: str | Path, beam_width: int | None = None, *, draws: Draws | None = None) -> VideoCaption:
+        """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes.
+
+        draws: captions drawn at random instead: the first is the caption, the others are its alternatives.
+        """
+        [caption] = self._describe([(Path(path), self._read(Path(path)))], beam_width, draws)
         return caption
 
     def caption_many(
@@ -55,6 +59,7 @@ class BatchCaptioner(ABC):
         paths: Iterable[str | Path],
         *,
         beam_width: int | None = None,
+        draws: Draws | None = None,
         on_error: Callable[[Path, StapError], None] | None = None,
     ) -> Iterator[VideoCaption]:
         """Yield the captions in order. Threads decode the next files meanwhile, and those that are ready share a batch of the networks.
@@ -63,7 +68,7 @@ class BatchCaptioner(ABC):
         raised, an unexpected one as a VideoError.
         """
         for files in self._decoded(map(Path, paths)):
-            for (path, _), caption in zip(files, self._captions(files, beam_width), strict=True):
+            for (path, _), caption in zip(files, self._captions(files, beam_width, draws), strict=True):
                 if isinstance(caption, VideoCaption):
                     yield caption
                     continue
@@ -72,11 +77,13 @@ class BatchCaptioner(ABC):
                     raise error from caption
                 on_error(path, error)
 
-    def caption_frames(self, clips: Sequence[SampledClip], *, beam_width: int | None = None) -> list[VideoCaption | StapError]:
+    def caption_frames(
+        self, clips: Sequence[SampledClip], *, beam_width: int | None = None, draws: Draws | None = None
+    ) -> list[VideoCaption | StapError]:
         """The caption of each clip from frames that were decoded elsewhere, or the reason why it has none. Clips share batches."""
         videos = [(clip.path, _result(partial(self._prepare, clip.path, clip.frames))) for clip in clips]
         parts = [videos[first : first + FILES_AHEAD] for first in range(0, len(videos), FILES_AHEAD)]
-        captions = [caption for part in parts for caption in self._captions(part, beam_width)]
+        captions = [caption for part in parts for caption in self._captions(part, beam_width, draws)]
         return [
             caption if isinstance(caption, VideoCaption) else _as_stap_error(clip.path, caption)
             for clip, caption in zip(clips, captions, strict=True)
@@ -98,13 +105,15 @@ class BatchCaptioner(ABC):
                 yield [(path, _result(future.result)) for path, future in ready]
                 most = min(2 * most, FILES_AHEAD)
 
-    def _captions(self, videos: Sequence[Item], beam_width: int | None) -> list[VideoCaption | Exception]:
+    def _captions(
+        self, videos: Sequence[Item], beam_width: int | None, draws: Draws | None = None
+    ) -> list[VideoCaption | Exception]:
         """The caption of each video, or the reason why it has none. Where a batch fails, each of its videos is tried alone."""
         sound = [(path, video) for path, video in videos if not isinstance(video, Exception)]
         try:
-            captions: list[VideoCaption | Exception] = [*self._describe(sound, beam_width)] if sound else []
+            captions: list[VideoCaption | Exception] = [*self._describe(sound, beam_width, draws)] if sound else []
         except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
-            captions = [error] if len(sound) == 1 else [self._captions([video], beam_width)[0] for video in sound]
+            captions = [error] if len(sound) == 1 else [self._captions([video], beam_width, draws)[0] for video in sound]
         following = iter(captions)
         return [video if isinstance(video, Exception) else next(following) for _, video in videos]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stap.captioning.video_caption import VideoCaption
+from stap.decoding.draw import Draws
 from stap.errors import StapError
 from stap.video import Frames
 from stap.video.sampling import Sampling
@@ -39,17 +40,24 @@ class VideoCaptioner(Protocol):
     def samplings(self) -> tuple[Sampling, ...]:
         """Which frames of a clip it looks at. Raises FeatureError of a model whose features need the file itself."""
 
-    def caption(self, path: str | Path, beam_width: int | None = None) -> VideoCaption:
-        """The caption of a video file. Raises VideoError if no frame of it decodes."""
+    def caption(self, path: str | Path, beam_width: int | None = None, *, draws: Draws | None = None) -> VideoCaption:
+        """The caption of a video file. Raises VideoError if no frame of it decodes.
+
+        beam_width: None for the captioner's own; 1 is greedy.   draws: captions drawn at random instead of a search; the first is the
+        caption, the others are its alternatives.
+        """
 
     def caption_many(
         self,
         paths: Iterable[str | Path],
         *,
         beam_width: int | None = None,
+        draws: Draws | None = None,
         on_error: Callable[[Path, StapError], None] | None = None,
     ) -> Iterator[VideoCaption]:
         """The captions in order, files decoded ahead and captioned in batches; see `BatchCaptioner.caption_many`."""
 
-    def caption_frames(self, clips: Sequence[SampledClip], *, beam_width: int | None = None) -> list[VideoCaption | StapError]:
+    def caption_frames(
+        self, clips: Sequence[SampledClip], *, beam_width: int | None = None, draws: Draws | None = None
+    ) -> list[VideoCaption | StapError]:
         """The caption of each clip, or the reason why it has none; the clips share batches of the networks."""

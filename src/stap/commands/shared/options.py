@@ -13,9 +13,9 @@ from stap.commands.shared.console import interruptible
 from stap.commands.shared.reads_and_writes import check_reads_and_writes
 
 __all__ = [
+    "CaptionerOption",
     "DeviceOption",
     "GroupedCommand",
-    "ModelOption",
     "OverridesArgument",
     "ProcessesOption",
     "RecipeArgument",
@@ -81,10 +81,14 @@ ProcessesOption = Annotated[
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")]
-ModelOption = Annotated[
-    str,
+CaptionerOption = Annotated[
+    str | None,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="A folder that `stap train` wrote, or user/name on the Hugging Face Hub."
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A folder that `stap train` wrote, or user/name[@revision] on the Hugging Face Hub: a model of stap, or a captioner of transformers. "
+        "Default: a small captioner of the Hub that suits the device.",
     ),
 ]
 

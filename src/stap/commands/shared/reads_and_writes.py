@@ -274,7 +274,7 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
     "demo": _entry("out", writes=lambda given: _folder(given["out"], DEMO)),
     "caption": _entry(
         "paths model out",
-        lambda given: [*_paths(given["paths"]), *_run_files(given["model"])],
+        lambda given: [*_paths(given["paths"]), *(_run_files(given["model"]) if given["model"] else ())],
         lambda given: _optional(given["out"], CAPTIONS),
     ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
