@@ -20,6 +20,8 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
     "caption_folder": ((),),
     "beam": ((),),
+    "epoch": ((), ("--places", "1")),
+    "reading": ((),),
 }
 """Script -> the options of each of its runs."""
 
