@@ -20,8 +20,10 @@ def gpu_module() -> ModuleType:
     return importlib.import_module("stap.models.fused_recurrence_gpu")
 
 
-def results(recurrence, pooling: str, dtype: torch.dtype, device: str = "cpu", again: bool = False) -> list[Tensor]:
-    """Outputs and every gradient, in float64."""
+def results(
+    recurrence, pooling: str, dtype: torch.dtype, device: str = "cpu", again: bool = False, bias: tuple[int, ...] = ()
+) -> list[Tensor]:
+    """Outputs and every gradient, in float64.   bias: its axes before the gates."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> Tensor:
@@ -29,7 +31,9 @@ def results(recurrence, pooling: str, dtype: torch.dtype, device: str = "cpu", a
 
     rows = 4 * H + (A if pooling == "attention" else 0)
     grid, h, c = random(B, T, R, D), random(B, H), random(B, H)
-    weights = RecurrenceWeights(random(rows, D), random(rows), random(rows, H), random(A) if pooling == "attention" else None)
+    weights = RecurrenceWeights(
+        random(rows, D), random(*bias, rows), random(rows, H), random(A) if pooling == "attention" else None
+    )
     padding = torch.tensor([[False] * T, [False, False, True, True], [False, True, False, False]], device=device)
     states, cells, local = recurrence(grid, weights, h, c, padding)
     loss = (states * random(B, T, H).detach()).sum() + (cells * random(B, T, H).detach()).sum()
@@ -46,6 +50,18 @@ def test_by_hand_equals_the_equations(pooling: str, again: bool) -> None:
     expected = results(pooled_recurrence, pooling, torch.float64)
     for one, other in zip(expected, results(fused_recurrence, pooling, torch.float64, again=again), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [(T, R), (1, R), (T, 1)])
+def test_a_bias_for_each_frame_and_location(bias: tuple[int, ...], gpu_module: ModuleType) -> None:
+    expected = results(pooled_recurrence, "attention", torch.float64, bias=bias)
+    found = results(fused_recurrence, "attention", torch.float64, bias=bias)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-10, atol=1e-12)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = results(gpu_module.fused_recurrence, "attention", torch.float32, device, bias=bias)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("again", [False, True])

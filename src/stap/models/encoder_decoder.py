@@ -67,7 +67,8 @@ class EncoderDecoder(CaptionModel):
             raise ShapeError(f"the batch has the streams {', '.join(batch.streams) or 'none'}; expected 'grid'.")
         padding = batch.is_padding["grid"]
         motion = batch.streams.get("motion") if self.settings.motion_size else None
-        pooled: Pooled = self.encoder(self.inputs(batch.streams["grid"], padding), padding, motion)
+        grid, marks = self.inputs.apart(batch.streams["grid"], padding)
+        pooled: Pooled = self.encoder(grid, padding, motion, marks)
         return StatesMemory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),

@@ -6,14 +6,15 @@ R locations need R times the elementwise work of an LSTM.
 - Their result is one buffer: overwritten by the gates on the way forward and by their gradients on the way back. c_j and h_j live
   for one frame; automatic differentiation would keep them and their parts for all frames.
 - The gradients of all weights are one matrix product each, after the recurrence.
+- On a processor PyTorch's tanh takes four times as long as its sigmoid. So tanh(x) is 2 s - 1 with s = sigmoid(2 x): one call makes all gates
+  of a frame, and one call turns their gradients into those of the pre-activations.
 
 `benchmarks/encode.py` compares the time with that of the matrix products and of automatic differentiation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,27 +38,32 @@ def fused_recurrence(
 def _forward_pass(
     grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor, W: Tensor, b: Tensor, U: Tensor, score: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gates (B, T, R, 4H [+ A]), h and c from the start (T + 1, B, H), and the local weights (B, T, R)."""
+    """The sigmoids (B, T, R, 4H [+ A]), h and c from the start (T + 1, B, H), and the local weights (B, T, R).
+
+    The sigmoids are i, f and o, and s = (1 + tanh) / 2 of the candidate and of the attention.
+    """
     B, T, R, _ = grid.shape
     H = h.shape[1]
-    buffer = linear(grid, W, b)
+    factor = W.new_ones(len(W))
+    factor[3 * H :] = 2
+    W, b, U = W * factor[:, None], b * factor, U * factor[:, None]
+    buffer = linear(grid, W).to(h.dtype)
+    if b.dim() > 1:
+        buffer += b
     all_h, all_c = h.new_empty(T + 1, B, H), c.new_empty(T + 1, B, H)
     local_weights = h.new_full((B, T, R), 1 / R)  # (8)
     all_h[0], all_c[0] = h, c
     for t in range(T):
         frame = buffer[:, t]  # (B, R, 4H [+ A])
-        frame += linear(h, U).unsqueeze(1)
-        frame[..., : 3 * H].sigmoid_()  # (1)-(3)
-        frame[..., 3 * H :].tanh_()
-        if score is not None:
-            scores = frame[..., 4 * H :] @ score.to(frame.dtype)  # (9): (B, R)
-            local_weights[:, t] = torch.softmax(scores.to(h.dtype), dim=1)  # (10)
-        gates = _Gates.of(frame, H)
-        c_j = gates.cell(c)  # (4)
-        h_j = gates.output * torch.tanh(c_j)  # (5)
+        frame += linear(h, U, b if b.dim() == 1 else None).unsqueeze(1)
+        frame.sigmoid_()  # (1)-(3)
+        if score is not None:  # (9) and (10); the softmax of w . (2 s - 1) is that of 2 w . s
+            local_weights[:, t] = torch.softmax(frame[..., 4 * H :] @ (2 * score), dim=1)
+        cell = _Cell.of(frame, c)
+        half_h = torch.sigmoid(cell.doubled).sub_(0.5).mul_(frame[..., 2 * H : 3 * H])  # (5)
         padding = is_padding[:, t, None]
-        c = torch.where(padding, c, _pool(c_j, local_weights[:, t]))  # (6)
-        h = torch.where(padding, h, _pool(h_j, local_weights[:, t]))  # (7)
+        c = torch.where(padding, c, _pool(cell.doubled, local_weights[:, t]) / 2)  # (6)
+        h = torch.where(padding, h, _pool(half_h, local_weights[:, t]) * 2)  # (7)
         all_h[t + 1], all_c[t + 1] = h, c
     return buffer, all_h, all_c, local_weights
 
@@ -93,16 +99,17 @@ class _FusedRecurrence(torch.autograd.Function):
             carried, d_score = _become_gradients(frame, all_c[t], local_weights[:, t], dh_pooled, dc_pooled, score)
             grad_score = None if grad_score is None else grad_score + d_score
             sums[t] = frame.sum(1)
-            dh = torch.where(padding, dh, linear(sums[t], U.T.to(sums.dtype)))
+            dh = torch.where(padding, dh, linear(sums[t], U.T))
             dc = torch.where(padding, dc, carried)
         flat = buffer.flatten(0, 2)
         grad_input = flat.T @ grid.flatten(0, 2).to(flat.dtype)
+        grad_bias = sums.sum((0, 1)) if b.dim() == 1 else buffer.sum(0).sum_to_size(b.shape)
         grad_recurrent = sums.flatten(0, 1).T @ all_h[:-1].flatten(0, 1)
         grad_grid = linear(buffer, W.T.to(buffer.dtype)).to(grid.dtype) if ctx.needs_input_grad[0] else None
         return (
             *(grad_grid, dh, dc, None),
             grad_input.to(W.dtype),
-            sums.sum((0, 1)).to(b.dtype),
+            grad_bias.to(b.dtype),
             grad_recurrent.to(U.dtype),
             grad_score,
         )
@@ -111,62 +118,56 @@ class _FusedRecurrence(torch.autograd.Function):
 def _become_gradients(
     frame: Tensor, c: Tensor, local_weights: Tensor, dh: Tensor, dc: Tensor, score: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Overwrite a frame's gates (B, R, 4H [+ A]) by the gradients of their pre-activations.
+    """Overwrite a frame's sigmoids (B, R, 4H [+ A]) by the gradients of the pre-activations.
 
     c: (B, H), before the frame.   local_weights: (B, R).   dh, dc: (B, H), gradients of the frame's pooled h and c.
 
     Returns the gradient of c along the forget gates (B, H), and that of the score (A,), 0 for mean pooling.
     """
     H = c.shape[1]
-    gates, grad_score = _Gates.of(frame, H), c.new_zeros(())
-    c_j = gates.cell(c)
-    tanh_c_j = torch.tanh(c_j)
+    i, f, o, _, hidden = frame.tensor_split((H, 2 * H, 3 * H, 4 * H), dim=-1)
+    gradients, grad_score = torch.empty_like(frame, memory_format=torch.contiguous_format), c.new_zeros(())
+    of_i, of_f, of_o, of_s, of_hidden = gradients.tensor_split((H, 2 * H, 3 * H, 4 * H), dim=-1)
+    cell = _Cell.of(frame, c)
+    s = torch.sigmoid(cell.doubled)
+    slope = torch.addcmul(s, s, s, value=-1).mul_(o)  # a quarter of dh_j / dc_j
+    half_tanh = s.sub_(0.5)
     if score is not None:
-        d_weights = _dot(gates.output * tanh_c_j, dh) + _dot(c_j, dc)
-        d_scores = local_weights * (d_weights - (local_weights * d_weights).sum(1, keepdim=True))  # (B, R)
-        hidden = frame[..., 4 * H :]
-        grad_score = d_scores.flatten() @ hidden.flatten(0, 1).to(d_scores.dtype)
-        hidden.square_().neg_().add_(1).mul_(score).mul_(d_scores.unsqueeze(-1))
-    dh_j = local_weights.unsqueeze(-1) * dh.unsqueeze(1)  # (B, R, H)
-    dc_j = torch.addcmul(local_weights.unsqueeze(-1) * dc.unsqueeze(1), dh_j * gates.output, 1 - tanh_c_j.square())
-    carried = (dc_j * gates.forget).sum(1)
-    gates.become_gradients(dh_j * tanh_c_j, dc_j, c)
+        d_weights = _dot(half_tanh * o, 2 * dh) + _dot(cell.doubled, dc / 2)
+        d_scores = local_weights * (d_weights - (local_weights * d_weights).sum(1, keepdim=True))  # (B, R), their sum is 0
+        grad_score = 2 * (d_scores.flatten() @ hidden.flatten(0, 1))
+        torch.mul(d_scores.unsqueeze(-1), 4 * score, out=of_hidden)
+    weights, dh, dc = local_weights.unsqueeze(-1), dh.unsqueeze(1), dc.unsqueeze(1)
+    four_dc_j = torch.addcmul(4 * dc, 16 * dh, slope).mul_(weights)
+    torch.mul(four_dc_j, cell.quarter_candidate, out=of_i)
+    torch.mul(four_dc_j, c.unsqueeze(1) / 4, out=of_f)
+    torch.mul(half_tanh.mul_(weights), 2 * dh, out=of_o)
+    torch.mul(four_dc_j, i, out=of_s)
+    carried = four_dc_j.mul_(f).sum(1) / 4
+    torch.ops.aten.sigmoid_backward.grad_input(gradients, frame, grad_input=frame)
     return carried, grad_score
 
 
-@dataclass(frozen=True)
-class _Gates:
-    """Views of one frame's buffer, each (B, R, H)."""
+class _Cell(NamedTuple):
+    """2 c_j, equation (4), and a quarter of the candidate: (B, R, H) each."""
 
-    input: Tensor
-    forget: Tensor
-    output: Tensor
-    candidate: Tensor
+    doubled: Tensor
+    quarter_candidate: Tensor
 
     @classmethod
-    def of(cls, frame: Tensor, H: int) -> _Gates:
-        return cls(*frame[..., : 4 * H].chunk(4, dim=-1))
-
-    def cell(self, c: Tensor) -> Tensor:
-        """c_j, equation (4)."""
-        return torch.addcmul(self.input * self.candidate, self.forget, c.unsqueeze(1).to(self.forget.dtype))
-
-    def become_gradients(self, d_output: Tensor, d_cell: Tensor, c: Tensor) -> None:
-        """Overwrite the gates by the gradients of their pre-activations."""
-        i, f, o, n = self.input, self.forget, self.output, self.candidate
-        d_input = d_cell * n * (i - i.square())
-        d_candidate = d_cell * i * (1 - n.square())
-        f.copy_(d_cell * c.unsqueeze(1) * (f - f.square()))
-        o.copy_(d_output * (o - o.square()))
-        i.copy_(d_input)
-        n.copy_(d_candidate)
+    def of(cls, frame: Tensor, c: Tensor) -> _Cell:
+        """frame: a frame's sigmoids.   c: (B, H), before it."""
+        H = c.shape[1]
+        i, f, s = frame[..., :H], frame[..., H : 2 * H], frame[..., 3 * H : 4 * H]
+        quarter = torch.add(s.new_tensor(-0.25), s, alpha=0.5)
+        return cls(torch.addcmul(f * (2 * c).unsqueeze(1), i, quarter, value=8), quarter)
 
 
 def _pool(values: Tensor, weights: Tensor) -> Tensor:
     """(B, R, H), (B, R) -> (B, H): equations (6) and (7)."""
-    return torch.bmm(weights.unsqueeze(1), values.to(weights.dtype)).squeeze(1)
+    return torch.bmm(weights.unsqueeze(1), values).squeeze(1)
 
 
 def _dot(values: Tensor, vector: Tensor) -> Tensor:
     """(B, R, H), (B, H) -> (B, R): each location's product with its video's vector."""
-    return torch.bmm(values.to(vector.dtype), vector.unsqueeze(2)).squeeze(2)
+    return torch.bmm(values, vector.unsqueeze(2)).squeeze(2)

@@ -54,7 +54,7 @@ def _forward_pass(
 ) -> _Forward:
     B, T, R, _ = grid.shape
     H, G = h.shape[1], len(W)
-    buffer = linear(grid, W, b)
+    buffer = linear(grid, W, b) if b.dim() == 1 else linear(grid, W).add_(b)
     U_T = U.to(buffer.dtype).T
     recurrent = buffer.new_empty(T, B, G)
     all_h, all_c, h_stored = (like.new_empty(T + 1, B, H) for like in (h, c, buffer))
@@ -103,11 +103,14 @@ class _FusedRecurrence(torch.autograd.Function):
         ctx.done = None
         sums, dh, dc, grad_score = _backward_pass(done, grad_h, grad_c, is_padding, U, score)
         flat, rows = done.buffer.flatten(0, 2), sums.flatten(0, 1)
+        grad_bias = (
+            rows.sum(0, dtype=torch.float32) if b.dim() == 1 else done.buffer.sum(0, dtype=torch.float32).sum_to_size(b.shape)
+        )
         grad_grid = linear(done.buffer, W.T.to(flat.dtype)).to(grid.dtype) if ctx.needs_input_grad[0] else None
         return (
             *(grad_grid, dh, dc, None),
             (flat.T @ grid.flatten(0, 2).to(flat.dtype)).to(W.dtype),
-            rows.sum(0, dtype=torch.float32).to(b.dtype),
+            grad_bias.to(b.dtype),
             (rows.T @ done.h_stored[:-1].flatten(0, 1)).to(U.dtype),
             grad_score,
         )

@@ -53,13 +53,16 @@ class InputStage(nn.Module):
 
         Raises ShapeError if there are more frames, or other places, than the settings' embeddings or shift are for.
         """
+        grid, marks = self.apart(grid, is_padding)
+        return grid if marks is None else (grid + marks).masked_fill(is_padding[:, :, None, None], 0)
+
+    def apart(self, grid: Tensor, is_padding: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same in two parts: (B, T, R, size), and the embeddings to be added to every video, (T or 1, R or 1, size), or None."""
         if self.training and self.settings.shift:
             grid = self._shifted(grid)
         if self.settings.differences:
             grid = with_differences(grid, is_padding)
-        if self.place_embedding is None and self.time_embedding is None:
-            return grid
-        return (grid + self._marks(grid)).masked_fill(is_padding[:, :, None, None], 0)
+        return grid, self._marks(grid)
 
     def _shifted(self, grid: Tensor) -> Tensor:
         """Each video's frames moved alike by up to `shift` rows and columns, drawn from torch's generator of the grid's device."""
@@ -68,9 +71,10 @@ class InputStage(nn.Module):
         down, right = torch.randint(-limit, limit + 1, (2, len(grid)), device=grid.device)
         return shifted(grid, self.grid_size, down, right)
 
-    def _marks(self, grid: Tensor) -> Tensor:
-        """What is added to each place of each frame, (T or 1, R or 1, size)."""
+    def _marks(self, grid: Tensor) -> Tensor | None:
         T, R = grid.shape[1:3]
+        if self.place_embedding is None and self.time_embedding is None:
+            return None
         marks = grid.new_zeros(1, 1, self.size)
         if self.place_embedding is not None:
             if len(self.place_embedding) != R:

@@ -37,7 +37,10 @@ class LRCN(nn.Module):
             implementation=implementation,
         )
 
-    def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
+    def forward(
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Tensor | None = None
+    ) -> Pooled:
         """Encode B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; there are no local weights."""
-        pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion)
+        of_frame = None if marks is None else marks.mean(dim=1, keepdim=True)
+        pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion, of_frame)
         return pooled

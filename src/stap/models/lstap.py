@@ -52,7 +52,8 @@ class RecurrenceWeights(NamedTuple):
     """The weights of equations (1)-(10).
 
     input: (4H, D), W: the gates in the order input, forget, output, candidate. With attention pooling A more rows, W_ax.
-    bias: (4H,), b, likewise with b_a.   recurrent: (4H, H), U, likewise with W_ah.
+    bias: (4H,), b, likewise with b_a; or (T, R, 4H), one for each frame and location, with 1 for T or R where they share it.
+    recurrent: (4H, H), U, likewise with W_ah.
     score: (A,), w of equation (9); None for mean pooling.
     """
 
@@ -101,11 +102,14 @@ class LSTAP(nn.Module):
         self.learned_start = None if motion_size else nn.Parameter(torch.zeros(2 * hidden_size))
         self._initialise(forget_bias, memory_frames)
 
-    def forward(self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None) -> Pooled:
+    def forward(
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Tensor | None = None
+    ) -> Pooled:
         """Encode B videos.
 
         grid: (B, T, R, D).   is_padding: (B, T) bool, True where the video has no frame; None: no padding.
         motion: (B, M) where the module was made with motion_size=M.
+        marks: (T or 1, R or 1, D), to be added to the grid of every video. Their share of W x is computed once for all videos.
 
         Raises ShapeError if a size does not fit, ValueError if motion is missing or not wanted.
         """
@@ -114,7 +118,8 @@ class LSTAP(nn.Module):
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
         h, c = self._start(len(grid), motion)
-        weights = RecurrenceWeights(self.input_weight, self.input_bias, self.recurrent_weight, self.score_weight)
+        bias = self.input_bias if marks is None else linear(marks, self.input_weight, self.input_bias)
+        weights = RecurrenceWeights(self.input_weight, bias, self.recurrent_weight, self.score_weight)
         recurrence = choose_recurrence(self.implementation, grid.device)
         all_h, all_c, local_weights = recurrence(grid, weights, h, c, is_padding)
         return Pooled(all_h, all_h[:, -1], all_c[:, -1], None if weights.score is None else local_weights)
@@ -190,7 +195,7 @@ def pooled_recurrence(
     """
     B, T, R, _ = grid.shape
     H = h.shape[1]
-    projected = linear(grid, weights.input, weights.bias)  # (B, T, R, 4H [+ A]): W x of all frames, before the recurrence
+    projected = linear(grid, weights.input) + weights.bias  # (B, T, R, 4H [+ A]): W x + b of all frames, before the recurrence
     states, cells, local = [], [], []
     for t in range(T):
         gates = projected[:, t] + linear(h, weights.recurrent).unsqueeze(1)
