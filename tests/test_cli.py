@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,19 @@ def world(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 # The whole path
+
+
+def test_every_command_shares_the_cores_and_keeps_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: seen.append("memory"))
+
+    def run(_: object) -> int:
+        seen.extend(thread.name for thread in threading.enumerate())
+        return 0
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert main([]) == 0
+    assert {"memory", "polite-threads"} <= set(seen)
 
 
 def test_the_model_folder_is_complete(world: World) -> None:

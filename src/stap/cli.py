@@ -31,7 +31,9 @@ from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
 from stap.commands.shared.console import complain, safe_streams, say_interrupted
+from stap.commands.shared.cores import polite_threads
 from stap.commands.shared.interruption import INTERRUPTED, Interruption, has_been_said
+from stap.commands.shared.memory import keep_freed_memory
 from stap.commands.shared.options import GroupedCommand
 from stap.commands.train import train
 from stap.errors import StapError
@@ -91,7 +93,8 @@ def stap(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with safe_streams(), Interruption() as interruption, _offline_if_asked(words):
+    keep_freed_memory()
+    with safe_streams(), Interruption() as interruption, _offline_if_asked(words), polite_threads():
         status = _run(words)
         if interruption.has_come and not has_been_said.is_set():  # before or after the command itself
             say_interrupted("Run the same line again.")
