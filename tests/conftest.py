@@ -1,6 +1,7 @@
 """Fixtures for every test: the folder of real data, a cache of this run (never the user's own), and small videos whose frames tell which frame they are."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -15,6 +16,11 @@ from av.video.frame import VideoFrame
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run here as Python
+
+_BROWSER_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 _BITS = 12  # a frame's number as a row of black and white bars, lowest bit first
 _BAR_WIDTH, _HEIGHT = 8, 32
@@ -49,6 +55,20 @@ def stap_data() -> Path:
     if not folder:
         pytest.skip("STAP_DATA is not set: the folder of real videos and captions is not here")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The Chromium of the system."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install 'stap[dev]'")
+    names = (os.environ.get("STAP_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if name and (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium here: install it (Debian: apt-get install chromium), or name one in STAP_CHROMIUM")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=_BROWSER_FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """The report in a real browser: quiet, alone, and usable with pointer, finger, keyboard and screen reader."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 
 pytestmark = pytest.mark.slow  # the browser's start takes seconds
 
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 FRAMES, GRID_CLIP, BOX_CLIP = 12, 0, 1
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    """The Chromium of the system."""
-    names = (os.environ.get("STAP_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if name and (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium here: install it (Debian: apt-get install chromium), or name one in STAP_CHROMIUM")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
