@@ -124,6 +124,20 @@ def test_a_vector_a_frame_is_a_grid_of_one_location(source: Path, tmp_path: Path
         assert store.read(video_id)["grid"].squeeze(1).tolist() == np.asarray(array, dtype=np.float32).tolist()
 
 
+def test_frames_are_averaged(source: Path, tmp_path: Path) -> None:
+    arrays = arrays_of(4, 5)  # 5, 6 and 7 frames
+    one_hdf5(source, arrays)
+    store = import_features([source], tmp_path / "store", "grid", average=3).store
+    for video_id, array in arrays.items():
+        means = [np.asarray(array[first : first + 3], dtype=np.float64).mean(axis=0) for first in range(0, len(array), 3)]
+        np.testing.assert_allclose(store.read(video_id)["grid"].squeeze(1).numpy(), means, rtol=1e-6)
+    plain = import_features([source], tmp_path / "store", "grid").store
+    assert store.fingerprint == plain.fingerprint | {"frames_averaged": 3}
+    assert error_of(FeatureError, import_features, [source], tmp_path / "store", "regions", average=2) == (
+        "regions of several frames are not the same objects, so they have no mean. Leave out --average."
+    )
+
+
 def test_one_vector_a_video(source: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         np.save(source / f"vid{number}.npy", np.full(6, number, dtype=np.float64))

@@ -40,6 +40,9 @@ def import_features(
         typer.Option(metavar="FILE", help="File with an id of the source and the corpus's id on each line."),
     ] = None,
     stored_as: Annotated[StoredAs, typer.Option(help="Number format on disk.")] = StoredAs.float32,
+    average: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Frames to average into one, for speed: 50 frames become 10 with 5.")
+    ] = 1,
     device: UnusedDeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
@@ -52,7 +55,7 @@ def import_features(
 
     with interruptible("What is imported stays; run the same command again to continue."), progress("import") as report:
         kind: Literal["float16", "float32"] = "float16" if stored_as is StoredAs.float16 else "float32"
-        result = import_into_store(sources, out, stream, mapping=mapping, stored_as=kind, on_progress=report)
+        result = import_into_store(sources, out, stream, mapping=mapping, stored_as=kind, average=average, on_progress=report)
     shape = ", ".join(map(str, result.store.fingerprint["shape"]))
     say(
         f"{result.store.folder}: {result.written} imported, {result.already_there} already there, {len(result.failed)} failed; "

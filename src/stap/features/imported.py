@@ -46,30 +46,40 @@ def import_features(
     *,
     mapping: Path | None = None,
     stored_as: Literal["float16", "float32"] = "float32",
+    average: int = 1,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> ImportReport:
     """Write the arrays of all files to a store in `out`. Stored arrays are kept: run again to finish a killed run.
 
     sources: files and folders, see `array_files.list_arrays`.   stream: grid, frames, motion or regions.
     mapping: a file of lines 'source id, new id', such as MSVD's youtube_mapping.txt; without it, ids stay as they are.
+    average: so many consecutive frames become one, their mean; the last of a video may be fewer.
     on_progress: called as (arrays done, arrays in all, video id).
 
     The first array sets all sizes except the number of frames. An array with other sizes, all zeros, or NaN or infinite values is
     listed in the report and skipped. Raises FeatureError if nothing can be imported.
     """
     _check_stream(stream)
+    if average > 1 and stream == "regions":
+        raise FeatureError("regions of several frames are not the same objects, so they have no mean. Leave out --average.")
     files = find_files(sources)
     ids = None if mapping is None else read_mapping(mapping)
     failed: list[tuple[str, str]] = []
     found = list(_with_ids(_listed(files, failed), ids, mapping, failed))
-    made = {"kind": "imported", "stream": stream, "stored_as": stored_as, "source_sha256": _sha256_of_files(files)}
+    made: dict[str, Any] = {
+        "kind": "imported",
+        "stream": stream,
+        "stored_as": stored_as,
+        "source_sha256": _sha256_of_files(files),
+    }
     made |= {"ids": "as in the source" if mapping is None else sha256_of_file(mapping)}
+    made |= {"frames_averaged": average} if average > 1 else {}
     store: FeatureStore | None = None
     written = already_there = 0
     for done, (video_id, array) in enumerate(found, start=1):
         try:
             if store is None:
-                store = FeatureStore(out, made | _sizes(stream, array))
+                store = FeatureStore(out, made | _sizes(stream, array, average))
                 store.begin()
             features = None if video_id in store else _features(array, StreamSpec.from_fingerprint(stream, store.fingerprint))
         except FeatureError as error:
@@ -161,9 +171,9 @@ def _with_ids(
             yield video_id, array
 
 
-def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
+def _sizes(stream: str, array: FoundArray, average: int) -> dict[str, Any]:
     """The sizes of the first array, which all others must have, except the number of frames."""
-    values = _tensor(stream, array)
+    values = _tensor(stream, array, average)
     check_array(values, StreamSpec(stream, feature_size=0), source=str(array), remedy=REMEDY)
     axes = next(axes for axes in AXES[stream] if len(axes) == values.dim())
     sizes = dict(zip(axes, values.shape, strict=True))
@@ -176,7 +186,7 @@ def _sizes(stream: str, array: FoundArray) -> dict[str, Any]:
 
 
 def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
-    values = _tensor(spec.stream, array)
+    values = _tensor(spec.stream, array, spec.fingerprint.get("frames_averaged", 1))
     check_array(values, spec, source=str(array), remedy=REMEDY)
     largest = float(values.abs().max())
     if not math.isfinite(largest):
@@ -187,11 +197,15 @@ def _features(array: FoundArray, spec: StreamSpec) -> VideoFeatures:
     return VideoFeatures({spec.stream: values.to(kind)})
 
 
-def _tensor(stream: str, array: FoundArray) -> Tensor:
-    """The array; one vector a frame, (T, D), is a grid of one location."""
+def _tensor(stream: str, array: FoundArray, average: int) -> Tensor:
+    """The array, with so many frames averaged into one; in a grid one vector a frame, (T, D), is one location."""
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
         values = torch.from_numpy(np.array(read_array(array), dtype=np.float32, order="C"))
-    return values.unsqueeze(1) if stream == "grid" and values.dim() == 2 else values
+    if stream == "grid" and values.dim() == 2:
+        values = values.unsqueeze(1)
+    if average == 1 or values.dim() < 2:
+        return values
+    return torch.stack([frames.mean(dim=0) for frames in torch.split(values, average)])
 
 
 def _sha256_of_files(files: Sequence[tuple[str, Path]]) -> str:
