@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stap.decoding.sampling import sample
+from stap.decoding.sampling import draw, sample
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.build import build_model
 from stap.models.caption_model import CaptionModel, Memory
@@ -96,3 +96,10 @@ def test_nothing_follows_the_end_and_no_special_word_comes() -> None:
         length = row.index(EOS) + 1 if EOS in row else len(row)
         assert PAD not in row[:length]
         assert set(row[length:]) <= {PAD}
+
+
+def test_what_is_impossible_is_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(6, 5)
+    places = torch.tensor([[0.0], [0.2499], [0.25], [0.9], [0.99999994], [1.0]])  # 1.0 comes by rounding only
+    monkeypatch.setattr(torch, "rand_like", lambda like: places)
+    assert draw(probabilities).tolist() == [1, 1, 3, 3, 3, 3]

@@ -135,7 +135,7 @@ def test_cider_as_objective_raises_the_reward_and_continues_exactly(
 ) -> None:
     monkeypatch.setattr(self_critical, "PTBTokenizer", Spaces)
     fit(recipe_of(epochs=6, validate_every=6, best_by="log-likelihood"), corpus, store, tmp_path / "before")
-    recipe = cider_recipe(tmp_path / "before", epochs=4, validate_every=2)
+    recipe = cider_recipe(tmp_path / "before", epochs=8, validate_every=4)
 
     def stop_after_two(summary: EpochSummary) -> None:
         if summary.epoch == 2:
@@ -143,7 +143,7 @@ def test_cider_as_objective_raises_the_reward_and_continues_exactly(
 
     result = fit(recipe, corpus, store, tmp_path / "whole")
     rewards = [summary.training["reward"] for summary in result.history]
-    assert rewards[-1] > 1.2 * rewards[0] > 0
+    assert np.mean(rewards[-3:]) > 1.15 * rewards[0] > 0
     with pytest.raises(KeyboardInterrupt):
         fit(recipe, corpus, store, tmp_path / "parts", on_epoch=stop_after_two)
     fit(recipe, corpus, store, tmp_path / "parts", resume=True)

@@ -9,7 +9,7 @@ from stap.decoding.steps import check_positive
 from stap.models.caption_model import CaptionModel, Memory, without_special_words
 from stap.text.special_ids import BOS, EOS, PAD
 
-__all__ = ["sample"]
+__all__ = ["draw", "sample"]
 
 
 @torch.no_grad()
@@ -26,8 +26,21 @@ def sample(model: CaptionModel, memory: Memory, count: int, *, max_words: int = 
     columns: list[Tensor] = []
     while len(columns) < max_words and not is_finished.all():
         step = model.step(memory, state, words)
-        drawn = torch.multinomial(without_special_words(step.logits).softmax(dim=1), 1)[:, 0]
+        drawn = draw(without_special_words(step.logits).softmax(dim=1))
         words, state = drawn.masked_fill(is_finished, PAD), step.state
         columns.append(words)
         is_finished |= words == EOS
     return torch.stack(columns, dim=1)
+
+
+def draw(probabilities: Tensor) -> Tensor:
+    """(N, V), each row summing to about 1 -> (N,): a column of each row, drawn by these probabilities; never one of probability 0.
+
+    torch.multinomial draws a random number for each column, which took a quarter of a training step; this needs one for each row.
+    """
+    cumulative = probabilities.cumsum(dim=1)
+    place = torch.rand_like(cumulative[:, :1]) * cumulative[:, -1:]
+    columns = torch.searchsorted(cumulative, place, right=True)[:, 0]
+    # Rounding may lift the place to the last sum itself; the first column to reach that has a probability.
+    last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())[:, 0]
+    return columns.minimum(last)
