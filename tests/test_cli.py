@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import typer
 
+from films import scene
 from stap import cli
 from stap.cli import app, main
 from stap.commands.shared import console
@@ -168,6 +169,23 @@ def test_captions_as_json_can_be_scored(world: World, run, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_shot_gets_the_caption_of_a_file_of_its_own(world: World, run, make_video, tmp_path: Path) -> None:
+    pictures = [list(scene(number, 30)) for number in range(3)]
+    lossless = {"options": {"qp": "0", "preset": "ultrafast"}, "pix_fmt": "yuv444p"}
+    film = make_video("film.mp4", [picture for part in pictures for picture in part], **lossless)
+    parts = [make_video(f"{number}.mp4", part, **lossless) for number, part in enumerate(pictures)]
+    alone = run("caption", *parts, "--model", world.model).out.splitlines()
+    answer = run("caption", film, "--model", world.model, "--shots")
+    assert answer.status == 0
+    shots = [line.split("\t") for line in answer.out.splitlines()]
+    assert [shot[3] for shot in shots] == [line.split("\t")[1] for line in alone]
+    assert (
+        run("caption", world.corpus / "TestVideo", "--model", world.model, "--format", "vtt", "--into", tmp_path / "v").status
+        == 0
+    )
+    assert sorted(path.stem for path in (tmp_path / "v").glob("*.vtt")) == [path.stem for path in world.test_videos]
+
+
 def test_evaluate_says_the_same_as_caption_and_counts_facts(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     answer = run("evaluate", "--model", world.model, "--split", "test", "--out", out)

@@ -64,16 +64,22 @@ class TimedCaption:
 
 @dataclass(frozen=True)
 class CaptionedVideo:
-    """A video and its timed captions, in order.   made_by: the captioner and the rules, as JSON."""
+    """A video and its timed captions, in order.
+
+    made_by: the captioner and the rules, as JSON.   whole: the caption, of a video that was captioned as one clip.
+    """
 
     path: Path
     duration_seconds: float
     captions: tuple[TimedCaption, ...]
     made_by: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    whole: VideoCaption | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The object of `stap caption --format json`."""
+        """The object of `stap caption --format json`; of a video that was captioned as one clip that of its caption."""
+        if self.whole is not None and self.captions:
+            return {**self.whole.to_json(), "caption": self.captions[0].text}
         return {
             "path": str(self.path),
             "duration_seconds": round(self.duration_seconds, 6),
@@ -89,14 +95,16 @@ def timed_caption(shot: Shot, caption: VideoCaption) -> TimedCaption:
     attended: Sequence[float | None] = [None] * len(caption.words)
     if caption.attention is not None:
         attended = [seen[int(weights.argmax())] for weights in caption.attention]
+    tokens = len(caption.words) + 1 if caption.provenance is None else 1  # a captioner of the Hub gives the mean already
     return TimedCaption(
         shot.start_seconds,
         shot.end_seconds,
         caption.caption,
         caption.score,
-        math.exp(min(0.0, caption.score) / (len(caption.words) + 1)),
+        math.exp(min(0.0, caption.score) / tokens),
         tuple(zip(caption.words, attended, strict=True)),
         seen,
+        tuple((one.caption, one.score) for one in caption.alternatives),
     )
 
 

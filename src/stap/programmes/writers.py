@@ -7,14 +7,27 @@ import io
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stap.files import json_text, printable
-from stap.programmes.cues import Cue
+from stap.programmes.cues import Cue, CueRules, cues_of
 from stap.programmes.extra import import_extra
 from stap.programmes.timed import CaptionedVideo
 
-__all__ = ["CSV_COLUMNS", "SUBTITLES", "csv_rows", "json_object", "jsonl_rows", "srt", "text_rows", "ttml", "vtt"]
+__all__ = [
+    "CSV_COLUMNS",
+    "ROWS",
+    "DocumentRules",
+    "csv_rows",
+    "document",
+    "json_object",
+    "jsonl_rows",
+    "srt",
+    "text_rows",
+    "ttml",
+    "vtt",
+]
 
 CSV_COLUMNS = ("path", "start_seconds", "end_seconds", "caption", "score", "confidence")
 _TTML = "http://www.w3.org/ns/ttml"
@@ -22,7 +35,9 @@ _JOINER = "\u2060"  # is not seen, and parts what a parser of SubRip, which know
 
 
 def text_rows(video: CaptionedVideo) -> list[str]:
-    """A line for each caption: file, start, end and caption, between tabs."""
+    """A line for each caption: file, start, end and caption, between tabs; of one clip file and caption."""
+    if video.whole is not None:
+        return [f"{printable(video.path)}\t{printable(one.text)}" for one in video.captions]
     return [
         "\t".join([printable(video.path), _clock(one.start_seconds), _clock(one.end_seconds), printable(one.text)])
         for one in video.captions
@@ -75,7 +90,39 @@ def ttml(cues: Sequence[Cue], language: str = "en") -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-SUBTITLES: Mapping[str, Callable[..., str]] = {"srt": srt, "vtt": vtt, "ttml": ttml}
+@dataclass(frozen=True)
+class DocumentRules:
+    """How a document is written.   cues: limits of subtitles.   kind: of a WebVTT track."""
+
+    cues: CueRules = field(default_factory=CueRules)
+    kind: str = "captions"
+
+
+def document(video: CaptionedVideo, name: str, rules: DocumentRules | None = None) -> tuple[str, tuple[str, ...]]:
+    """The file of one video in the format of this name, and sentences about what is not in it."""
+    rules = rules or DocumentRules()
+    if name in ROWS:
+        head, rows = ROWS[name]
+        return "".join(f"{row}\n" for row in [*head, *rows(video)]), ()
+    if name == "json":
+        return json_text(video.to_json()), ()
+    cues, left_out = cues_of(video.captions, rules.cues)
+    text = vtt(cues, rules.kind) if name == "vtt" else {"srt": srt, "ttml": ttml}[name](cues)
+    if not left_out:
+        return text, ()
+    first = _clock(left_out[0].start_seconds)
+    return text, (
+        f"{video.path}: {len(left_out)} of {len(video.captions)} captions are not in the subtitles, the first at {first}: their shots "
+        "were over before the cues before them could be read. Longer shots (--min-shot) or --merge leave more time.",
+    )
+
+
+# Formats of a line a caption: the lines before them, and the lines of a video.
+ROWS: Mapping[str, tuple[tuple[str, ...], Callable[[CaptionedVideo], list[str]]]] = {
+    "text": ((), text_rows),
+    "jsonl": ((), jsonl_rows),
+    "csv": ((",".join(CSV_COLUMNS),), csv_rows),
+}
 
 
 def _by_pysubs2(cues: Sequence[Cue], name: str, escape: Callable[[str], str]) -> str:

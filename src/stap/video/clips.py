@@ -25,7 +25,7 @@ from stap.video.remarks import remarks_on_inventory, remarks_on_shape, remarks_o
 from stap.video.source import Source, TimelineMismatchError, no_frame_error, open_source
 from stap.video.timeline import ShownFrames, Timeline, read_timeline
 
-__all__ = ["FrameStream", "FrameView", "ViewSizes", "places_at", "targets_at"]
+__all__ = ["FrameStream", "FrameView", "ViewSizes", "places_at", "start_and_duration", "targets_at"]
 
 # The limit of time is for so much of a video: a film may take longer than a clip.
 _LIMITED_SECONDS = 300
@@ -210,6 +210,16 @@ class FrameStream:
 
     def _remark(self, remarks: Iterable[str]) -> None:
         self._remarks += [remark for remark in remarks if remark not in self._remarks]
+
+
+def start_and_duration(path: Path, limits: VideoLimits | None = None) -> tuple[float, float]:
+    """A FrameStream's start_seconds and duration_seconds, from a file of which no frame is decoded. Raises VideoError as it does."""
+    if limits and limits.isolate:
+        request = {"is_stream": True, "frame_rate": None, "view_sizes": None, "is_listing": True}
+        [(header, _)] = ask(path, limits, request)
+        return header["start_seconds"], _read_shown(header).duration_seconds
+    stream = FrameStream(path, None, limits=limits)
+    return stream.start_seconds, stream.duration_seconds
 
 
 def _made_of(

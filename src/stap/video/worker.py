@@ -65,9 +65,12 @@ def _sample(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any
 
 
 def _stream(limits: VideoLimits, **request: Any) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
+    is_listing = request.pop("is_listing", False)
     sizes = request["view_sizes"] and ViewSizes(**request.pop("view_sizes"))
     stream = FrameStream(**{**request, "view_sizes": sizes}, limits=limits)
-    yield stream.header(), None
+    yield {**stream.header(), "is_last": is_listing}, None
+    if is_listing:
+        return
     if sizes:
         for view in stream.views():
             yield {}, view.thumbnail

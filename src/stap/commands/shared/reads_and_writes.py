@@ -59,6 +59,14 @@ def _is_captions(head: bytes) -> bool:
 
 
 CAPTIONS = Kind("captions", _is_captions)
+CAPTION_FILES = {
+    "jsonl": _begins("captions in JSON lines", rb'\{"path": '),
+    "csv": _begins("captions in CSV", rb"path,start_seconds,end_seconds,caption"),
+    "srt": _begins("subtitles in SubRip", rb"1\r?\n\d\d:\d\d:\d\d,\d\d\d --> "),
+    "vtt": _begins("subtitles in WebVTT", rb"WEBVTT\nKind: "),
+    "ttml": _begins("subtitles in TTML", rb'(?s)<\?xml[^\n]*\?>\s*<tt xmlns="http://www.w3.org/ns/ttml"'),
+}
+MANIFEST = _begins("a manifest of `stap caption`", rb'\{"input": ')
 SCORES = _json("scores", "corpus")
 EVALUATION = _json("captions and scores", "model")
 CORPUS_REPORT = _json("a report of `stap prepare`", "name")
@@ -265,6 +273,13 @@ def _figure(given: Parameters) -> Iterator[Output]:
     return _optional(given["out"], kind) if kind else iter(())  # another suffix is refused by the command itself
 
 
+def _captions(given: Parameters) -> Iterator[Output]:
+    yield from _optional(given["out"], CAPTION_FILES.get(str(given["output_format"]), CAPTIONS))
+    yield from _optional(given["manifest"], MANIFEST)
+    if given["into"]:
+        yield Output(Path(given["into"]))
+
+
 def _tables(given: Parameters) -> Iterator[Output]:
     named = given.get("out") or f"reproduce-{getattr(given['name'], 'value', given['name'])}"
     return _folder(named, TABLES)
@@ -273,9 +288,9 @@ def _tables(given: Parameters) -> Iterator[Output]:
 COMMANDS: Mapping[str, ReadsAndWrites] = {
     "demo": _entry("out", writes=lambda given: _folder(given["out"], DEMO)),
     "caption": _entry(
-        "paths model out",
+        "paths model out into manifest",
         lambda given: [*_paths(given["paths"]), *(_run_files(given["model"]) if given["model"] else ())],
-        lambda given: _optional(given["out"], CAPTIONS),
+        _captions,
     ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
     "prepare": _entry(

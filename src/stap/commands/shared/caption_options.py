@@ -1,0 +1,255 @@
+"""Options of `stap caption`, in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stap.decoding.draw import Draws
+    from stap.programmes.shots import ShotRules
+    from stap.programmes.writers import DocumentRules
+
+__all__ = ["FileOptions", "Format", "ShotOptions", "SubtitleOptions", "WordOptions"]
+
+WORDS, SHOTS, SUBTITLES, FILES = "Choice of words", "Long videos", "Subtitles", "Many files"
+
+
+class Format(StrEnum):
+    """How captions are written."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    srt = "srt"
+    vtt = "vtt"
+    ttml = "ttml"
+
+    @property
+    def is_of_one_video(self) -> bool:
+        """Whether a file holds the captions of one video only."""
+        return self in (Format.srt, Format.vtt, Format.ttml)
+
+    @property
+    def suffix(self) -> str:
+        """Of files in it."""
+        return ".txt" if self is Format.text else f".{self.value}"
+
+
+class Detector(StrEnum):
+    """How shots are found; `stap.programmes.detectors.DETECTORS` has the same names, and imports NumPy."""
+
+    adaptive = "adaptive"
+    content = "content"
+    hash = "hash"
+    histogram = "histogram"
+    threshold = "threshold"
+    window = "window"
+
+
+class Below(StrEnum):
+    """What becomes of a caption that the model is not sure of."""
+
+    mark = "mark"
+    leave_out = "leave-out"
+
+
+class Kind(StrEnum):
+    """The kinds of a WebVTT track."""
+
+    captions = "captions"
+    subtitles = "subtitles"
+    descriptions = "descriptions"
+
+
+@dataclass(frozen=True)
+class WordOptions:
+    """How the words of a caption are chosen."""
+
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Beam width; 1 is greedy. Default: the model's recipe; of the Hub's captioners 4.",
+            rich_help_panel=WORDS,
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What a model that chats is asked. Default: for one plain sentence.", rich_help_panel=WORDS
+        ),
+    ] = None
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw each caption at random instead of searching.", rich_help_panel=WORDS)
+    ] = False
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="With --sample: below 1 keeps to probable words, above 1 varies more. Default: 1.",
+            rich_help_panel=WORDS,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed of --sample; nothing else is random.", rich_help_panel=WORDS)
+    ] = None
+
+    def draws(self) -> Draws | None:
+        """What --sample asks for. Raises ConfigError for options that do not go together."""
+        if self.temperature is not None and not (self.sample and self.temperature > 0):
+            raise ConfigError(f"--temperature {self.temperature:g}: expected --sample, and a temperature above 0.")
+        if self.sample and self.beam is not None:
+            raise ConfigError("--sample draws words and --beam searches for them. Give one of the two.")
+        if not self.sample:
+            return None
+        from stap.decoding.draw import Draws
+
+        return Draws(1, 1.0 if self.temperature is None else self.temperature, self.seed or 0)
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """How a long video is divided, and which of its captions are kept."""
+
+    whole: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole/--shots",
+            help="Caption each file as one clip, or shot by shot. Default: shot by shot if it is longer than a minute.",
+            rich_help_panel=SHOTS,
+        ),
+    ] = None
+    detector: Annotated[
+        Detector,
+        typer.Option(
+            help="How shots are found: PySceneDetect's detectors, or a fixed window (--window).", rich_help_panel=SHOTS
+        ),
+    ] = Detector.adaptive
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Length of --detector window.", rich_help_panel=SHOTS)
+    ] = 10.0
+    min_shot: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.0, help="Shorter shots are joined with the next one.", rich_help_panel=SHOTS),
+    ] = 0.5
+    max_shot: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Longer shots are divided.", rich_help_panel=SHOTS)
+    ] = 30.0
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Join neighbouring shots with the same caption.", rich_help_panel=SHOTS),
+    ] = False
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Mark captions whose words have a lower mean probability (geometric), or leave them out (--below).",
+            rich_help_panel=SHOTS,
+        ),
+    ] = 0.0
+    below: Annotated[
+        Below, typer.Option(help="What --min-confidence does: mark with (?), or leave-out.", rich_help_panel=SHOTS)
+    ] = Below.mark
+
+    def rules(self) -> ShotRules:
+        """Of the shots. Raises ConfigError for lengths that contradict each other."""
+        from stap.programmes.shots import ShotRules
+
+        return ShotRules(self.detector.value, self.min_shot, self.max_shot, self.window)
+
+
+@dataclass(frozen=True)
+class SubtitleOptions:
+    """What a cue may hold."""
+
+    line_length: Annotated[
+        int, typer.Option(metavar="N", min=8, help="Characters of a line; a cue has two.", rich_help_panel=SUBTITLES)
+    ] = 42
+    reading_speed: Annotated[
+        float, typer.Option(metavar="N", min=1.0, help="Characters a second that a reader reads.", rich_help_panel=SUBTITLES)
+    ] = 17.0
+    kind: Annotated[Kind, typer.Option(help="Kind of the WebVTT track.", rich_help_panel=SUBTITLES)] = Kind.captions
+
+    def rules(self) -> DocumentRules:
+        """For the writers."""
+        from stap.programmes.cues import CueRules
+        from stap.programmes.writers import DocumentRules
+
+        return DocumentRules(CueRules(self.line_length, characters_per_second=self.reading_speed), self.kind.value)
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """A file of captions for each video."""
+
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Write a file for each video, next to it.", rich_help_panel=FILES)
+    ] = False
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a file for each video, below DIR as the videos lie in their folder.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Only videos of such names, or paths in their folder: '*.mkv'.", rich_help_panel=FILES
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="No videos of such names.", rich_help_panel=FILES)
+    ] = None
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON lines of what became of each video; what it says is done is skipped. Default: captions-manifest.jsonl in DIR, or "
+            "in the first folder given.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Long videos that are decoded at the same time.", rich_help_panel=FILES)
+    ] = 2
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say which videos would be captioned, and into what files.", rich_help_panel=FILES),
+    ] = False
+
+    @property
+    def are_one_a_video(self) -> bool:
+        """Whether each video gets a file of its own. Raises ConfigError for options that need that, or contradict each other."""
+        if self.beside and self.into is not None:
+            raise ConfigError("--beside writes next to the videos, and --into into another folder. Give one of the two.")
+        wanted = self.beside or self.into is not None
+        others = {
+            "--include": self.include,
+            "--exclude": self.exclude,
+            "--manifest": self.manifest,
+            "--dry-run": self.dry_run,
+        }
+        given = [name for name, value in others.items() if value]
+        if given and not wanted:
+            raise ConfigError(f"{given[0]}: expected --beside or --into DIR, which write a file for each video.")
+        return wanted
+
+    def manifest_of(self, paths: list[Path]) -> Path:
+        """Where the manifest is."""
+        folder = self.into or next((path for path in paths if path.is_dir()), paths[0].parent)
+        return self.manifest or folder / MANIFEST
+
+
+MANIFEST = "captions-manifest.jsonl"

@@ -1,0 +1,138 @@
+"""Folders of videos: which file becomes which, what is done already, and a manifest of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from stap.errors import StapError
+from stap.files import sha256_of_file
+from stap.video import find_videos
+
+__all__ = ["Entry", "Job", "Manifest", "jobs_of", "key_of"]
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video, and the file of its captions."""
+
+    video: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the manifest.
+
+    reason: why a video was skipped or failed.   seconds: that it took.   key: of the video's content and all that its captions depend
+    on.   output_sha256: of the output as it was written.
+    """
+
+    input: str
+    status: Status
+    output: str
+    reason: str = ""
+    seconds: float = 0.0
+    key: str = ""
+    output_sha256: str = ""
+
+
+def jobs_of(
+    paths: Iterable[Path], suffix: str, into: Path | None = None, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[Job]:
+    """A job for each video in these files and folders.
+
+    suffix: of the outputs, such as '.srt'. They lie next to the videos, or in folders below `into` like those of the videos.
+    include, exclude: patterns of file names, or of paths below a given folder; without `include` all videos are taken.
+
+    Videos of one folder that differ in their suffix only keep it in the output's name. Raises VideoError as `find_videos` does, and
+    StapError where two videos would have one output.
+    """
+    found: list[tuple[Path, Path]] = []  # the video, and where its output would lie, less the suffix
+    for path in paths:
+        root = path if path.is_dir() else path.parent
+        for video in find_videos([path]):
+            below = video.relative_to(root)
+            if (not include or _matches(below, include)) and not _matches(below, exclude):
+                found.append((video, video if into is None else into / below))
+    found = list(dict.fromkeys(found))
+    stems = Counter(place.with_suffix("") for _, place in found)
+    jobs = [
+        Job(video, place.with_name((place.stem if stems[place.with_suffix("")] == 1 else place.name) + suffix))
+        for video, place in found
+    ]
+    by_output: dict[Path, Path] = {}
+    for job in jobs:
+        if by_output.setdefault(job.output, job.video) != job.video:
+            raise StapError(
+                f"{job.output}: would hold the captions of {by_output[job.output]} and of {job.video}. Caption them into two folders."
+            )
+    return jobs
+
+
+def _matches(below: Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(below.name, pattern) or fnmatch(below.as_posix(), pattern) for pattern in patterns)
+
+
+def key_of(video: Path, made_by: Mapping[str, Any]) -> str:
+    """The identity of a job: the content of the video, whatever its name, and all that its captions depend on."""
+    described = json.dumps([sha256_of_file(video), made_by], sort_keys=True, default=str)
+    return hashlib.sha256(described.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+class Manifest:
+    """JSON lines, one for each video that was looked at; read while it grows, never rewritten."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there. Lines that are no entries, such as one that a full disk cut off, are passed over."""
+        self.path = path
+        self._by_output: dict[str, Entry] = {}
+        self._by_key: dict[str, Entry] = {}
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        for line in lines:
+            try:
+                self._remember(Entry(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+
+    def _remember(self, entry: Entry) -> None:
+        if entry.status == "done":
+            self._by_output[entry.output] = self._by_key[entry.key] = entry
+
+    def add(self, entry: Entry) -> None:
+        """Append a line. Raises OSError."""
+        self._remember(entry)
+        with self.path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, 2)
+            starts_a_line = file.read(1) in (b"", b"\n")
+            file.write(b"" if starts_a_line else b"\n")
+            file.write(json.dumps(asdict(entry)).encode() + b"\n")
+
+    def is_done(self, job: Job, key: str) -> bool:
+        """Whether the output is there, as it was written, of this very content."""
+        entry = self._by_output.get(str(job.output))
+        return entry is not None and entry.key == key and _is_as_written(entry)
+
+    def may_replace(self, job: Job) -> bool:
+        """Whether nothing is lost when the output is written: it is not there, or is as this manifest says that it was written."""
+        entry = self._by_output.get(str(job.output))
+        return not job.output.exists() or (entry is not None and _is_as_written(entry))
+
+    def same_elsewhere(self, key: str) -> Entry | None:
+        """The entry of a video of the same content under another name, whose output is there as it was written."""
+        entry = self._by_key.get(key)
+        return entry if entry is not None and _is_as_written(entry) else None
+
+
+def _is_as_written(entry: Entry) -> bool:
+    output = Path(entry.output)
+    return output.is_file() and sha256_of_file(output) == entry.output_sha256

@@ -1,0 +1,260 @@
+"""`stap caption` of long videos and of folders, with a captioner that says what colour it sees."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from films import scene, scenes
+from stap.captioning.video_caption import VideoCaption
+from stap.cli import main
+from stap.commands.shared.caption_progress import progress_line
+from stap.errors import VideoError
+from stap.programmes.caption_files import CaptionPlan, Progress, caption_files
+from stap.programmes.shots import ShotRules
+from stap.video import Frames, sample_frames
+from stap.video.sampling import Sampling
+
+
+class ColourCaptioner:
+    """Says the mean colour of the first frame, in twelfths; two words attend to the first and the last frame."""
+
+    samplings = (Sampling(4, 24),)
+
+    def __init__(self) -> None:
+        self.fingerprint = {"model": "colour"}
+        self.batches: list[int] = []
+
+    def said(self, path: Path, frames: Frames) -> VideoCaption:
+        words = ("scene", "-".join(str(int(part) // 12) for part in frames.rgb_uint8[0].mean(axis=(0, 1))))
+        attention = torch.zeros(2, len(frames))
+        attention[0, 0] = attention[1, -1] = 1
+        return VideoCaption(path, " ".join(words), -1.5, words, "grid", attention, torch.tensor(frames.times_seconds), None, ())
+
+    def caption_frames(self, clips: Any, *, beam_width: int | None = None, draws: Any = None) -> list[VideoCaption]:
+        self.batches.append(len(clips))
+        return [self.said(clip.path, clip.frames[0]) for clip in clips]
+
+    def caption_many(
+        self, paths: Any, *, beam_width: int | None = None, draws: Any = None, on_error: Any
+    ) -> Iterator[VideoCaption]:
+        for path in paths:
+            try:
+                yield self.said(path, sample_frames(path, 4, short_side=24))
+            except VideoError as error:
+                on_error(path, error)
+
+
+@pytest.fixture(autouse=True)
+def captioner(monkeypatch: pytest.MonkeyPatch) -> ColourCaptioner:
+    made = ColourCaptioner()
+    monkeypatch.setattr("stap.teachers.loading.load", lambda *arguments, **options: made)
+    return made
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stap.commands.shared.caption_options.FileOptions.jobs", 2, raising=False)
+
+    def command(*arguments: object) -> SimpleNamespace:
+        capsys.readouterr()
+        status = main(["caption", *map(str, arguments), "--model", "colour", "--no-isolate"])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(status=status, out=out, err=err)
+
+    return command
+
+
+def test_short_videos_are_one_clip_as_before(run, make_video) -> None:
+    path = make_video(frames=scenes(30, 30))
+    answer = run(path)
+    assert re.fullmatch(rf"{re.escape(str(path))}\tscene \d+-\d+-\d+\n", answer.out)
+    assert (answer.status, answer.err) == (0, "")
+    [entry] = json.loads(run(path, "--format", "json").out)
+    assert list(entry) == ["path", "caption", "score", "stream", "times_seconds", "words", "warnings"]
+
+
+def test_shots_have_times_scores_and_what_they_attend_to(run, make_video) -> None:
+    path = make_video(frames=scenes(30, 20, 50))
+    answer = run(path, "--shots")
+    assert [line.split("\t")[:3] for line in answer.out.splitlines()] == [
+        [str(path), "00:00:00.000", "00:00:01.200"], [str(path), "00:00:01.200", "00:00:02.000"], [str(path), "00:00:02.000", "00:00:04.000"],
+    ]  # fmt: skip
+    assert answer.err == f"{path}: 4.0 seconds, captioned shot by shot (adaptive): 3 captions.\n"
+    [entry] = json.loads(run(path, "--shots", "--format", "json").out)
+    shot = entry["shots"][1]
+    assert (shot["start_seconds"], shot["end_seconds"], shot["score"]) == (1.2, 2.0, -1.5)
+    assert shot["confidence"] == round(float(np.exp(-1.5 / 3)), 4)
+    assert [word["attends_seconds"] for word in shot["words"]] == [shot["frame_seconds"][0], shot["frame_seconds"][-1]]
+    assert all(1.2 <= at < 2.0 for at in shot["frame_seconds"])
+    assert entry["made_by"]["captioner"] == {"model": "colour"}
+    assert entry["made_by"]["plan"]["shots"]["detector"] == "adaptive"
+
+
+def test_the_default_decides_by_length(run, make_video, monkeypatch) -> None:
+    monkeypatch.setattr("stap.programmes.caption_files.WHOLE_SECONDS", 3.0)
+    short, long = make_video("short.mp4", scenes(30, 30)), make_video("long.mp4", scenes(50, 50))
+    answer = run(short, long)
+    assert [len(line.split("\t")) for line in answer.out.splitlines()] == [2, 4, 4]
+    assert answer.err == f"{long}: 4.0 seconds, captioned shot by shot (adaptive): 2 captions.\n"
+    assert len(run(long, "--whole").out.splitlines()) == 1
+    assert run(short, "--format", "srt").err == f"{short}: 2.4 seconds, captioned as one clip. --shots divides it.\n"
+
+
+def test_every_format_of_one_video(run, make_video, tmp_path: Path) -> None:
+    path = make_video(frames=scenes(60, 60))
+    starts = {"text": str(path), "json": "[\n  {", "jsonl": '{"path"', "csv": "path,start_seconds", "srt": "1\n00:00:00,000 --> ", "vtt": "WEBVTT\n", "ttml": "<?xml"}  # fmt: skip
+    for name, start in starts.items():
+        out = tmp_path / f"out.{name}"
+        printed = run(path, "--shots", "--format", name)
+        assert printed.status == 0
+        assert printed.out.lstrip().startswith(start), name
+        assert run(path, "--shots", "--format", name, "--out", out).status == 0
+        assert run(path, "--shots", "--format", name, "--out", out).status == 0  # over its own output
+        assert out.read_text() == printed.out
+    assert "stap: --format srt is a file of one video, and 2 were given." in run(path, path, "--format", "srt").err
+
+
+def test_same_captions_are_merged_and_unsure_ones_marked_or_left_out(run, make_video) -> None:
+    path = make_video(frames=[*scene(0, 100), *scene(1, 50)])
+    plain = run(path, "--shots", "--max-shot", 2).out.splitlines()
+    joined = run(path, "--shots", "--max-shot", 2, "--merge").out.splitlines()
+    assert (len(plain), len(joined)) == (3, 2)
+    assert joined[0].split("\t")[1:3] == ["00:00:00.000", "00:00:04.000"]
+    assert all(
+        line.split("\t")[3].startswith("(?) scene") for line in run(path, "--shots", "--min-confidence", 0.9).out.splitlines()
+    )
+    left = run(path, "--shots", "--min-confidence", 0.9, "--below", "leave-out", "--format", "json")
+    assert json.loads(left.out)[0]["shots"] == []
+
+
+@pytest.fixture
+def folder(make_video, tmp_path: Path) -> Path:
+    for number, name in enumerate(("films/a.mp4", "films/deep/b.mkv", "films/deep/b.mp4", "films/c.webm")):
+        make_video(name, list(scene(number, 20)), codec="libvpx" if name.endswith("webm") else "libx264")
+    return tmp_path / "films"
+
+
+def entries(manifest: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in manifest.read_text().splitlines()]
+
+
+def test_a_folder_is_captioned_once_and_what_is_done_is_skipped_by_content(run, folder: Path, captioner, make_video) -> None:
+    answer = run(folder, "--beside", "--format", "srt")
+    assert answer.status == 0
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.srt")) == [
+        "a.srt", "c.srt", "deep/b.mkv.srt", "deep/b.mp4.srt",
+    ]  # fmt: skip
+    manifest = folder / "captions-manifest.jsonl"
+    assert answer.err.endswith(f"stap: 4 videos: 4 done. Manifest: {manifest}\n")
+    assert all(list(one)[:5] == ["input", "status", "output", "reason", "seconds"] for one in entries(manifest))
+    again = run(folder, "--beside", "--format", "srt")
+    assert again.err == f"stap: 4 videos: 4 skipped. Manifest: {manifest}\n"
+    # The same name with another content is done again; another name with the same content is not captioned again.
+    (folder / "c.webm").replace(folder / "d.webm")
+    make_video("films/a.mp4", list(scene(9, 25)))
+    before = (folder / "a.srt").read_text()
+    third = run(folder, "--beside", "--format", "srt")
+    assert third.err.endswith("stap: 4 videos: 2 done, 2 skipped. Manifest: " + f"{manifest}\n")
+    assert (folder / "a.srt").read_text() != before
+    assert (folder / "d.srt").read_text() == (folder / "c.srt").read_text()
+    assert [one["reason"] for one in entries(manifest) if one["input"].endswith("d.webm")] == [
+        f"the same content as {folder / 'c.webm'}"
+    ]
+    captioner.fingerprint = {"model": "another"}
+    assert "4 done" in run(folder, "--beside", "--format", "srt").err
+
+
+def test_a_mirror_folder_filters_and_a_dry_run(run, folder: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "captions"
+    options = ("--into", mirror, "--format", "vtt", "--include", "*.mp4", "--include", "*.webm", "--exclude", "deep/*")
+    dry = run(folder, *options, "--dry-run")
+    assert dry.out == f"caption\t{folder}/a.mp4\t{mirror}/a.vtt\ncaption\t{folder}/c.webm\t{mirror}/c.vtt\n"
+    assert not mirror.exists()
+    assert run(folder, *options).status == 0
+    assert sorted(path.name for path in mirror.rglob("*")) == ["a.vtt", "c.vtt", "captions-manifest.jsonl"]
+    assert (
+        run(folder, *options, "--dry-run").out
+        == f"skip\t{folder}/a.mp4\t{mirror}/a.vtt\nskip\t{folder}/c.webm\t{mirror}/c.vtt\n"
+    )
+
+
+def test_nothing_that_somebody_else_wrote_is_replaced(run, folder: Path) -> None:
+    mine = folder / "a.srt"
+    mine.write_text("1\n00:00:00,000 --> 00:00:01,000\nby hand\n")
+    answer = run(folder, "--beside", "--format", "srt", "--exclude", "deep/*")
+    assert answer.status == 1
+    assert f"stap: {mine}: is there already, and is not as `stap caption` wrote it." in answer.err
+    assert mine.read_text().endswith("by hand\n")
+    (folder / "c.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\ncorrected\n")  # ours, changed by hand since
+    assert "2 failed" in run(folder, "--beside", "--format", "srt", "--exclude", "deep/*").err
+
+
+def test_a_bad_file_stops_no_other_and_a_cut_manifest_does_no_harm(run, folder: Path) -> None:
+    (folder / "bad.mp4").write_bytes(b"no video")
+    manifest = folder / "captions-manifest.jsonl"
+    manifest.write_text('{"input": "x", "sta')
+    answer = run(folder, "--beside", "--format", "jsonl")
+    assert answer.status == 1
+    assert answer.err.endswith("stap: 1 of 5 files could not be captioned; the reasons are above.\n")
+    lines = manifest.read_text().splitlines()
+    assert len(lines) == 6
+    failed = [json.loads(line) for line in lines[1:] if '"failed"' in line]
+    assert [one["input"] for one in failed] == [str(folder / "bad.mp4")]
+    assert "this is not a video that FFmpeg can read" in failed[0]["reason"]
+
+
+def test_an_unwritable_mirror_folder_and_options_that_contradict_each_other(run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "x: cannot be written (Not a directory)" in run(folder, "--into", tmp_path / "file" / "x").err
+    assert run(folder, "--into", folder).status == 1
+    for options, sentence in (
+        (("--beside", "--into", tmp_path / "x"), "--beside writes next to the videos, and --into into another folder. Give one of the two."),
+        (("--dry-run",), "--dry-run: expected --beside or --into DIR, which write a file for each video."),
+        (("--beside", "--out", tmp_path / "y"), "--out is one file, and --beside and --into write one for each video. Give one of them."),
+        (("--min-shot", 20), "shots of at least 20 and at most 30 seconds: expected a longest that is twice the shortest or more. Change --min-shot or --max-shot."),
+    ):  # fmt: skip
+        answer = run(folder, *options)
+        assert (answer.status, answer.err) == (1, f"stap: {sentence}\n")
+
+
+def test_shots_of_several_files_share_batches_and_threads_end(make_video, captioner) -> None:
+    paths = [make_video(f"{name}.mp4", scenes(25, 25, 25, 25)) for name in "abc"]
+    progress: list[tuple[int, int, float]] = []
+    found = list(
+        caption_files(
+            paths,
+            captioner,
+            CaptionPlan(whole=False, jobs=3),
+            on_progress=lambda one: progress.append((one.files_done, one.shots, one.seconds)),
+        )
+    )
+    assert sorted(path.name for path, _ in found) == ["a.mp4", "b.mp4", "c.mp4"]
+    assert sum(captioner.batches) == 12
+    assert len({tuple(one.captions) for _, one in found}) == 1  # the same, in whatever batches
+    assert progress[-1][:2] == (3, 12)
+    assert progress[-1][2] == pytest.approx(12)
+    stopped = caption_files(
+        paths, captioner, CaptionPlan(ShotRules(detector="window", window_seconds=0.1, min_seconds=0), False, jobs=3)
+    )
+    next(stopped)
+    stopped.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("shots"):
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_what_the_progress_says() -> None:
+    progress = Progress(20)
+    progress.end(Path("a"), 3600.0)
+    progress.read(Path("b"), 1800.0, 3600.0)
+    progress.shots = 700
+    assert progress_line(progress, 300) == "1 of 20 files, 700 shots, 18.0x real time, 1:01:40 left"
