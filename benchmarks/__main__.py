@@ -22,6 +22,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "beam": ((),),
     "epoch": ((), ("--places", "1")),
     "reading": ((),),
+    "scoring": ((),),
 }
 """Script -> the options of each of its runs."""
 

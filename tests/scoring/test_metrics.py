@@ -255,6 +255,26 @@ def test_answers_remembered_on_disk_need_no_process(monkeypatch, tmp_path):
     assert CountingMeteor.started == 2
 
 
+def test_scores_remembered_on_disk_are_not_computed_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("STAP_CACHE", str(tmp_path))
+    names = ["bleu", "rouge", "cider"]
+    with Scorer(REFERENCES, names) as scorer:
+        computed = scorer.score(PREDICTIONS)
+    with Scorer(REFERENCES, names, remember=True) as scorer:
+        assert scorer.score(PREDICTIONS) == computed
+    monkeypatch.setattr("stap.scoring.measures.pycocoevalcap", None)
+    monkeypatch.setattr("stap.scoring.cider.pycocoevalcap", None)
+    with Scorer(REFERENCES, names, remember=True) as scorer:
+        remembered = scorer.score(PREDICTIONS)
+        assert remembered == computed
+        for name, sums in computed.sums.items():
+            again = remembered.sums[name]
+            assert (again.counts == sums.counts).all()
+            assert again.score_of(again.counts.sum(axis=0)) == sums.score_of(sums.counts.sum(axis=0))
+        with pytest.raises(TypeError):
+            scorer.score({**PREDICTIONS, "cat": "another"})
+
+
 def test_metrics_that_share_a_process_leave_it_to_its_owner(monkeypatch):
     started = []
 

@@ -10,6 +10,7 @@ pycocoevalcap stays because the published scores of the field are its; another i
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,7 +23,7 @@ from stap.scoring.sums import Sums, bleu, mean, meteor
 from stap.text import cache
 from stap.text.java import archive_digest
 
-__all__ = ["Bleu", "Measure", "Meteor", "PerCaption", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
+__all__ = ["Bleu", "Measure", "Meteor", "PerCaption", "Remembered", "Rouge", "Score", "Table", "mean_score", "pycocoevalcap"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Score:
     per_video: Sequence[float]
     sums: Sums  # what the corpus value is computed from
 
+
+_MISSING = "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
 
 Table = dict[str, Score]
 """Name of a score -> the score."""
@@ -88,35 +91,19 @@ class Bleu:
 class Meteor:
     """METEOR 1.5 (Denkowski & Lavie 2014)."""
 
-    def __init__(self, references: Sequence[list[str]], runner: MeteorRunner, *, remember: bool = False) -> None:
-        """runner: has the process; whoever made it closes it.
-
-        remember: keep all answers on disk, and start the process only for captions that are not there.
-        """
+    def __init__(self, references: Sequence[list[str]], runner: MeteorRunner) -> None:
+        """runner: has the process; whoever made it closes it."""
         self._references = references
         self._runner = runner
-        self._remember = remember
         self._lines = PerCaption(self._statistics)
 
     def score(self, captions: Sequence[str]) -> Table:
         """The corpus is scored from the summed statistics of its captions."""
-        statistics, corpus, each = self._remembered(captions) if self._remember else self._asked(captions)
+        statistics = self._lines(captions)
+        corpus, each = self._runner.start().evaluate(statistics)
         sums = meteor(np.array([line.split() for line in statistics], dtype=np.float64))
         check_sums("METEOR", sums, corpus)
         return {"METEOR": Score(corpus, each, sums)}
-
-    def _asked(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
-        statistics = self._lines(captions)
-        return statistics, *self._runner.start().evaluate(statistics)
-
-    def _remembered(self, captions: Sequence[str]) -> tuple[list[str], float, list[float]]:
-        key = cache.digest([archive_digest(ARCHIVE), OPTIONS, list(self._references), list(captions)])
-        found = cache.read("meteor", key)
-        if found is None:
-            found = self._asked(captions)
-            cache.write("meteor", key, found)
-        statistics, corpus, each = found
-        return statistics, corpus, each
 
     def _statistics(self, videos: list[int], captions: list[str]) -> list[str]:
         process = self._runner.start()
@@ -141,6 +128,38 @@ class Rouge:
         return [self._scorer.calc_score([caption], self._references[video]) for video, caption in pairs]
 
 
+class Remembered:
+    """A measure whose answers are kept on disk (`stap.text.cache`). It is made when captions come that are not there."""
+
+    def __init__(self, measure: str, references: str, make: Callable[[], Measure]) -> None:
+        """measure: its name.   references: their digest. Raises MissingDependencyError if pycocoevalcap is not installed."""
+        self._key = [measure, _version(), archive_digest(ARCHIVE), OPTIONS, references]
+        self._make = make
+        self._made: Measure | None = None
+
+    def score(self, captions: Sequence[str]) -> Table:
+        """What the measure answers, to the last bit."""
+        key = cache.digest([self._key, list(captions)])
+        found = cache.read("scores", key)
+        if found is None:
+            self._made = self._made or self._make()
+            found = {name: _plain(score) for name, score in self._made.score(captions).items()}
+            cache.write("scores", key, found)
+        return {name: _score(name, *values) for name, values in found.items()}
+
+
+def _plain(score: Score) -> tuple[float, list[float], list[list[float]]]:
+    return float(score.corpus), [float(value) for value in score.per_video], score.sums.counts.tolist()
+
+
+def _score(name: str, corpus: float, per_video: list[float], counts: list[list[float]]) -> Score:
+    """The score of this name, from `_plain`."""
+    rows = np.array(counts, dtype=np.float64)
+    if name == "METEOR":
+        return Score(corpus, per_video, meteor(rows))
+    return Score(corpus, per_video, bleu(rows, int(name[-1])) if name.startswith("BLEU") else mean(per_video))
+
+
 def mean_score(per_video: list[float]) -> Score:
     """A score whose corpus value is the mean over videos."""
     return Score(float(np.mean(per_video)), per_video, mean(per_video))
@@ -161,6 +180,12 @@ def pycocoevalcap(module: str) -> Any:
     try:
         return importlib.import_module(f"pycocoevalcap.{module}")
     except ImportError as error:
-        raise MissingDependencyError(
-            "scoring needs the package pycocoevalcap, which is not installed. Install it with: pip install pycocoevalcap"
-        ) from error
+        raise MissingDependencyError(_MISSING) from error
+
+
+def _version() -> str:
+    """Of pycocoevalcap: remembered scores belong to it alone."""
+    try:
+        return importlib.metadata.version("pycocoevalcap")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingDependencyError(_MISSING) from error

@@ -18,9 +18,10 @@ from typing import Any
 
 from stap.errors import ScoringError
 from stap.scoring.cider import Cider, DocumentFrequencies
-from stap.scoring.measures import Bleu, Measure, Meteor, Rouge, Table
+from stap.scoring.measures import Bleu, Measure, Meteor, Remembered, Rouge, Table
 from stap.scoring.meteor import MeteorRunner
 from stap.scoring.sums import Sums
+from stap.text import cache
 from stap.text.ptb import PTBTokenizer
 
 __all__ = ["METRICS", "Scorer", "Scores"]
@@ -61,8 +62,8 @@ class Scorer:
 
         metrics: some of METRICS. Without 'meteor' no process is kept and the first score comes at once.
         frequencies: add CIDEr-fixed-df, CIDEr with these document frequencies (see stap.scoring.cider).
-        remember: keep predictions' words and METEOR's answers on disk too, and start its process only for captions that are not
-            there: for scoring the same file again.
+        remember: keep predictions' words and scores on disk too, and compute only those of captions that are not there: for
+            scoring the same file again.
         sharing: use the tokenizer and METEOR's process of this scorer, which is closed after this one.
 
         Raises ScoringError for references that cannot be used, ValueError for an unknown metric, MissingDependencyError if
@@ -92,11 +93,15 @@ class Scorer:
         groups = [list(islice(tokenized, len(group))) for group in self.references.values()]
         make: dict[str, Callable[[], Measure]] = {
             "bleu": lambda: Bleu(groups),
-            "meteor": lambda: Meteor(groups, self._meteor, remember=self._remember),
+            "meteor": lambda: Meteor(groups, self._meteor),
             "rouge": lambda: Rouge(groups),
             "cider": lambda: Cider(groups),
         }
-        measures: list[Measure] = [make[name]() for name in self.metrics]
+        if self._remember:
+            references = cache.digest(groups)
+            measures: list[Measure] = [Remembered(name, references, make[name]) for name in self.metrics]
+        else:
+            measures = [make[name]() for name in self.metrics]
         return measures if self.frequencies is None else [*measures, Cider(groups, self.frequencies)]
 
     def score(self, predictions: Mapping[str, str]) -> Scores:

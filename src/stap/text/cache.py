@@ -1,4 +1,4 @@
-"""Results on disk between runs: tokenized captions and METEOR's answers, under a hash of their inputs.
+"""Results on disk between runs: tokenized captions and scores, under a hash of their inputs.
 
 The folder is `$STAP_CACHE`, or else `$XDG_CACHE_HOME/stap`, or else `~/.cache/stap`; without a home folder it is a temporary one of this process.
 All of it may be deleted at any time. A file is complete or absent, and holds a checksum: the content of a damaged one is computed again.
