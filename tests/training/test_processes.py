@@ -273,6 +273,18 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, corpus: Corpus, sto
     assert one.history[-1].training["word"] < 0.95 * one.history[0].training["word"]
 
 
+def test_two_processes_train_for_cider(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    fit(recipe_of(), corpus, store, tmp_path / "before")
+    update = {"objective": "cider", "initial_weights": tmp_path / "before", "epochs": 10}
+    recipe = recipe_of()
+    optimizer = recipe.training.cider.optimizer.model_copy(update={"learning_rate": 0.02})
+    cider = recipe.training.cider.model_copy(update={"optimizer": optimizer})
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=update | {"cider": cider})})
+    result = launch(2, fit, recipe, corpus, store, tmp_path / "after")
+    rewards = [summary.training["reward"] for summary in result.history]
+    assert sum(rewards[-3:]) > 1.1 * sum(rewards[:3]) > 0
+
+
 TRAINING = """
 import pathlib, sys
 sys.path.insert(0, {tests!r})
