@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stap.features.extractor import sections_to_extract
 from stap.recipes.files import built_in_recipes, load_recipe
 from stap.recipes.settings import DecodingSettings, Recipe, STATSettings
 
@@ -34,7 +35,17 @@ MODERN_ROWS = [f"{model}-{backbone}" for model in ("lstap", "stat") for backbone
 
 def test_which_there_are() -> None:
     rows = [f"{corpus}/{row}" for corpus in ("msvd", "msrvtt") for row in (*ROWS, *STAT_ROWS, "lstap-stat", *MODERN_ROWS)]
-    assert sorted(built_in_recipes()) == sorted(["demo/quick", "demo/full", "vsepp/coco-resnet152", *rows])
+    assert sorted(built_in_recipes()) == sorted(["demo/quick", "demo/full", "msrvtt/features", "vsepp/coco-resnet152", *rows])
+
+
+def test_precomputed_features_need_two_paths_and_no_more() -> None:
+    recipe = load_recipe("msrvtt/features", ["corpus.root=msrvtt", "features.imported.grid=imported"])
+    assert sections_to_extract(recipe) == ()
+    assert (recipe.corpus.kind, recipe.model.matching_weight, recipe.model.output_bias) == ("msrvtt", 0, "frequency")
+    cider = load_recipe("msrvtt/features", ["training.objective=cider"])
+    assert cider.training.optimizer_of_objective.model_dump() == recipe.training.cider.optimizer.model_dump()
+    assert (cider.training.optimizer_of_objective.kind, cider.training.optimizer_of_objective.learning_rate) == ("adam", 5e-5)
+    assert recipe.training.optimizer_of_objective.kind == "muon"
 
 
 @pytest.mark.parametrize("corpus", ["msvd", "msrvtt"])

@@ -153,6 +153,14 @@ def test_cider_as_objective_raises_the_reward_and_continues_exactly(
     assert "caption" in result.history[-1].validation
 
 
+def test_cider_needs_a_trained_model(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
+    assert error_of(ConfigError, fit, recipe_of(objective="cider"), corpus, store, tmp_path / "run") == (
+        "training.objective cider begins with a model that cross-entropy has trained: fresh weights get no reward. Name its folder with --from, "
+        "or as training.initial_weights."
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_begins_with_another_run_s_weights(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     fit(recipe_of(epochs=1), corpus, store, tmp_path / "before")
     recipe = recipe_of(epochs=1, initial_weights=str(tmp_path / "before"), optimizer={"learning_rate": 1e-12})

@@ -513,14 +513,6 @@ class TrainingSettings(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="paper: none")
     precision: Precision = Field("float32", description="precision of training (bfloat16: autocast)")
 
-    @model_validator(mode="after")
-    def _cider_needs_a_trained_model(self) -> TrainingSettings:
-        if self.objective == "cider" and self.initial_weights is None:
-            raise ValueError(
-                "objective cider begins with a model that cross-entropy has trained; name its folder as initial_weights, or with --from"
-            )
-        return self
-
     @property
     def optimizer_of_objective(self) -> OptimizerSettings:
         """The optimiser that trains: `optimizer` for cross-entropy, `cider.optimizer` for CIDEr."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from stap.errors import ConfigError, FeatureError
 from stap.features.streams import FeatureStreams
-from stap.recipes.settings import Recipe
+from stap.recipes.settings import Recipe, TrainingSettings
 
-__all__ = ["check_motion", "check_parts"]
+__all__ = ["check_motion", "check_objective", "check_parts"]
 
 
 def check_motion(motion_size: int | None, store: FeatureStreams, video_id: str) -> None:
@@ -29,6 +29,15 @@ def check_motion(motion_size: int | None, store: FeatureStreams, video_id: str) 
         )
     if len(motion) != motion_size:
         raise FeatureError(f"{wrong}a motion stream of {tuple(motion.shape)}. Set model.motion_size to {len(motion)}.")
+
+
+def check_objective(settings: TrainingSettings) -> None:
+    """Raises ConfigError if a model that has learned nothing would be trained by its rewards."""
+    if settings.objective == "cider" and settings.initial_weights is None:
+        raise ConfigError(
+            "training.objective cider begins with a model that cross-entropy has trained: fresh weights get no reward. Name its folder with "
+            "--from, or as training.initial_weights."
+        )
 
 
 def check_parts(recipe: Recipe, batches: Sequence[Sequence[object]], processes: int) -> None:

@@ -33,7 +33,7 @@ from stap.models.output_bias import start_at_frequencies, word_counts
 from stap.recipes.settings import Recipe
 from stap.scoring.metrics import Scorer
 from stap.training.batches import Batch, CaptionedVideos, Group, choose_clips, tokenized_corpus
-from stap.training.checks import check_motion, check_parts
+from stap.training.checks import check_motion, check_objective, check_parts
 from stap.training.choice import constant_score, is_best
 from stap.training.initial_weights import load_initial_weights
 from stap.training.optimizer import build_optimizer, set_learning_rates
@@ -90,6 +90,7 @@ def fit(
     CheckpointError (`out` holds a run, is being written by another process, or cannot be written), ConfigError (resumed with another recipe; too many processes), and
     StapError when the loss is no longer a number, in validation or in several updates in a row.
     """
+    check_objective(recipe.training)
     with joined(torch.device(device)) as processes, ExitStack() as stack:
         if processes.is_first:
             stack.enter_context(folder_lock(out, CheckpointError))
