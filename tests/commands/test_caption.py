@@ -3,7 +3,9 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from stap.cli import main
 from stap.commands.shared.caption_progress import progress_line
 from stap.errors import VideoError
 from stap.programmes.caption_files import CaptionPlan, Progress, caption_files
+from stap.programmes.live import LiveSource, _in_time, caption_live
 from stap.programmes.shots import ShotRules
 from stap.video import Frames, sample_frames
 from stap.video.sampling import Sampling
@@ -258,3 +261,101 @@ def test_what_the_progress_says() -> None:
     progress.read(Path("b"), 1800.0, 3600.0)
     progress.shots = 700
     assert progress_line(progress, 300) == "1 of 20 files, 700 shots, 18.0x real time, 1:01:40 left"
+
+
+class Clocked:
+    """Standard output that notes when each line came."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[float, str]] = []
+
+    def write(self, text: str) -> int:
+        self.lines.append((time.monotonic(), text))
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        raise OSError
+
+
+def test_a_live_source_is_captioned_within_a_second_after_each_shot(make_video, monkeypatch) -> None:
+    path = make_video(frames=scenes(25, 25, 20), options={"preset": "ultrafast", "g": "10", "bf": "0"})
+    clocked = Clocked()
+    monkeypatch.setattr("sys.stdout", clocked)
+    begun = time.monotonic()
+    assert main(["caption", "--live", str(path), "--model", "colour"]) == 0
+    shots = [(at - begun, line.split("\t")) for at, line in clocked.lines if line.strip()]
+    ends = [1.0, 2.0, 2.8]
+    assert [(line[1], line[2]) for _, line in shots] == [
+        ("00:00:00.000", "00:00:01.000"), ("00:00:01.000", "00:00:02.000"), ("00:00:02.000", "00:00:02.800"),
+    ]  # fmt: skip
+    for (at, _), end in zip(shots, ends, strict=True):
+        assert end <= at + 0.05 <= end + 1.5  # the command's own start is within
+
+
+def test_a_live_source_gets_the_captions_of_the_file(run, make_video, monkeypatch) -> None:
+    path = make_video("film.mkv", scenes(30, 20, 45), options={"preset": "ultrafast", "bf": "0"})
+    as_file = run(path, "--shots", "--format", "jsonl")
+    live = run("--live", path, "--live-speed", 0, "--format", "jsonl")
+    assert (live.status, live.err) == (0, "")
+    assert live.out == as_file.out
+    with path.open("rb") as stream:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+        piped = run("--live", "-", "--format", "csv")
+    assert [line.split(",")[0] for line in piped.out.splitlines()] == ["path", *["standard input"] * 3]
+
+
+def test_what_a_live_source_cannot_be(run, make_video, tmp_path: Path) -> None:
+    assert run("--live", tmp_path / "none.ts").err.startswith(f"stap: {tmp_path}/none.ts: the source could not be opened (")
+    (tmp_path / "text").write_text("no video")
+    assert run("--live", tmp_path / "text").status == 1
+    assert run("--live", make_video(), "--format", "srt").err == (
+        "stap: --live writes a record a shot. Expected --format text, jsonl or csv, got srt.\n"
+    )
+    both = run(make_video(), "--live", "a")
+    assert both.status == 2
+    assert "expected video files or folders (PATH), or one source (--live SOURCE)." in both.err
+    assert run().status == 2
+    cut = make_video("cut.ts", scenes(40, 40), options={"preset": "ultrafast", "bf": "0"})
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])  # ends in a shot
+    answer = run("--live", cut, "--live-speed", 0)
+    assert answer.status == 0
+    assert len(answer.out.splitlines()) >= 1
+
+
+@pytest.mark.slow
+def test_two_hours_of_a_live_source_need_no_more_memory_than_ten_minutes(make_video, captioner) -> None:
+    """Two hours at a frame a second, read as fast as they can be; a shot lasts twelve seconds."""
+    pictures = [list(scene(number, 12)) for number in range(20)]
+
+    def film(name: str, frames: int) -> Path:
+        return make_video(
+            name,
+            (pictures[k // 12 % 20][k % 12] for k in range(frames)),
+            frame_rate=1,
+            options={"preset": "ultrafast", "bf": "0"},
+        )
+
+    def resident_mib() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    def shots_of(path: Path) -> int:
+        return sum(1 for _ in caption_live(LiveSource(str(path), speed=0), captioner, CaptionPlan()))
+
+    short, long = film("short.mkv", 600), film("long.mkv", 7200)
+    assert shots_of(short) == 50
+    before = resident_mib()
+    assert shots_of(long) == 600
+    assert resident_mib() - before < 30
+
+
+def test_a_clock_that_starts_again_goes_on(make_video) -> None:
+    frames = [SimpleNamespace(pts=pts) for pts in (0, 40, 80, None, 0, 40, 3000)]
+    stream: Any = SimpleNamespace(time_base=Fraction(1, 1000))
+    assert [pts for pts, _ in _in_time(iter(frames), stream)] == [0, 40, 80, 120, 160, 200, 3160]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stap.commands.shared.caption_options import FileOptions, Format, ShotOptions, SubtitleOptions, WordOptions
+from stap.commands.shared.caption_options import FileOptions, Format, LiveOptions, ShotOptions, SubtitleOptions, WordOptions
 from stap.commands.shared.caption_progress import caption_progress
 from stap.commands.shared.console import complain, interruptible, say, warn
 from stap.commands.shared.limits import LimitOptions
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stap.captioning.protocol import VideoCaptioner
     from stap.programmes.caption_files import CaptionPlan, Progress
     from stap.programmes.folders import Entry, Job, Manifest
+    from stap.programmes.live import LiveSource
     from stap.programmes.timed import CaptionedVideo
     from stap.programmes.writers import DocumentRules
     from stap.recipes.settings import VideoLimits
@@ -36,12 +37,15 @@ FILES_AT_A_TIME = 64  # of a folder, between two looks at what is done
 
 @with_option_groups
 def caption(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Video files, and folders to search for them.")],
     limits: LimitOptions,
     words: WordOptions,
     shots: ShotOptions,
     subtitles: SubtitleOptions,
     files: FileOptions,
+    live: LiveOptions,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH", help="Video files, and folders to search for them.")
+    ] = None,
     model: CaptionerOption = None,
     output_format: Annotated[
         Format,
@@ -58,23 +62,18 @@ def caption(
 
     A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
-    from stap.programmes.caption_files import CaptionPlan
-
-    allowed = limits.limits(paths)
-    plan = CaptionPlan(
-        shots.rules(),
-        shots.whole,
-        words.beam,
-        words.draws(),
-        shots.merge,
-        shots.min_confidence,
-        "mark" if shots.below == "mark" else "leave-out",
-        jobs=files.jobs,
-    )
+    allowed, plan = limits.limits(paths or ()), shots.plan(words, files.jobs)
 
     def load() -> VideoCaptioner:
         return _captioner(model, device, allowed, words.prompt)
 
+    if bool(paths) == bool(live.live):
+        raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
+    if live.live:
+        with interruptible("The captions made until then are written."):
+            _caption_live(live.source(allowed), load, plan, output_format, out)
+        return
+    assert paths, "checked above"
     if files.are_one_a_video:
         if out is not None:
             raise ConfigError("--out is one file, and --beside and --into write one for each video. Give one of them.")
@@ -86,6 +85,22 @@ def caption(
     if failed:
         complain(f"{failed} of {total} files could not be captioned; the reasons are above.")
         raise typer.Exit(1)
+
+
+def _caption_live(
+    source: LiveSource, load: Callable[[], VideoCaptioner], plan: CaptionPlan, output_format: Format, out: Path | None
+) -> None:
+    """A record for each shot, written as soon as the shot has ended and is captioned."""
+    from stap.programmes.live import caption_live
+    from stap.programmes.timed import CaptionedVideo
+
+    if output_format not in (Format.text, Format.jsonl, Format.csv):
+        raise ConfigError(f"--live writes a record a shot. Expected --format text, jsonl or csv, got {output_format.value}.")
+    with _growing(out, output_format) as rows:
+        for caption in caption_live(source, load(), plan):
+            _add(rows, CaptionedVideo(source.name, 0.0, (caption,)), output_format)
+    for sentence in source.warnings:
+        warn(sentence)
 
 
 def _caption_to_one(

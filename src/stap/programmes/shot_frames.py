@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -25,26 +26,27 @@ class ShotFrames:
     small pictures that the samplings ask for.
     """
 
-    def __init__(self, shown: ShownFrames, samplings: Sequence[Sampling]) -> None:
-        """shown: of the whole video."""
-        self._shown, self._samplings = shown, samplings
+    def __init__(self, tick_seconds: Fraction, samplings: Sequence[Sampling]) -> None:
+        """No frame yet.   tick_seconds: of the frames' times."""
+        self._tick_seconds, self._samplings = tick_seconds, samplings
         self._least = _KEPT_PER_FRAME * max((sampling.count or 0 for sampling in samplings), default=0)
-        self._places: list[int] = []  # of the kept frames in `shown`
+        self._pts: list[int] = []
         self._views: list[FrameView] = []
-        self._held_bytes, self._step, self._are_pictures = 0, 1, False
+        self._given, self._held_bytes, self._step, self._are_pictures = 0, 0, 1, False
 
     @property
     def start(self) -> int:
-        """When the first frame appears, in ticks of the video."""
-        return int(self._shown.pts[self._places[0]])
+        """When the first frame appears, in ticks."""
+        return self._pts[0]
 
-    def add(self, place: int, view: FrameView) -> None:
-        """Keep the next frame.   place: in the video."""
-        if self._places and (place - self._places[0]) % self._step:
+    def add(self, pts: int, view: FrameView) -> None:
+        """Keep the next frame, which appears at this time, in ticks."""
+        self._given += 1
+        if (self._given - 1) % self._step:
             return
-        self._keep(place, view)
+        self._keep(pts, view)
         if self._held_bytes > HELD_BYTES:
-            kept = list(zip(self._places, self._views, strict=True))
+            kept = list(zip(self._pts, self._views, strict=True))
             if len(kept) >= self._least:
                 self._step *= 2
                 kept = kept[::2]
@@ -52,22 +54,21 @@ class ShotFrames:
                 return  # no more of them than are needed
             else:
                 self._are_pictures = True
-            self._places, self._views, self._held_bytes = [], [], 0
-            for old_place, old in kept:
-                self._keep(old_place, old)
+            self._pts, self._views, self._held_bytes = [], [], 0
+            for old_pts, old in kept:
+                self._keep(old_pts, old)
 
-    def _keep(self, place: int, view: FrameView) -> None:
+    def _keep(self, pts: int, view: FrameView) -> None:
         if self._are_pictures:
             pictures = {sampling.short_side: view.picture(sampling.short_side) for sampling in self._samplings}
             view = FrameView(view.thumbnail, pictures.__getitem__, sum(picture.nbytes for picture in pictures.values()))
-        self._places.append(place)
+        self._pts.append(pts)
         self._views.append(view)
         self._held_bytes += view.held_bytes
 
     def sampled(self, end: int) -> tuple[Frames, ...]:
-        """The frames of each sampling, with times from the start of the shot.   end: of the shot, in ticks of the video."""
-        pts = self._shown.pts[self._places]
-        of_shot = ShownFrames(pts, int(pts[0]), end, self._shown.tick_seconds)
+        """The frames of each sampling, with times from the start of the shot.   end: of the shot, in ticks."""
+        of_shot = ShownFrames(np.array(self._pts), self.start, end, self._tick_seconds)
         made: dict[tuple[int, int | None], np.ndarray] = {}
 
         def picture(place: int, side: int | None) -> np.ndarray:

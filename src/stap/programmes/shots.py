@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from stap.video.clips import FrameStream, FrameView, ViewSizes
 from stap.video.frames import Frames
 from stap.video.sampling import Sampling
 
-__all__ = ["SampledShot", "Shot", "ShotRules", "Shots"]
+__all__ = ["THUMBNAIL_SIDE", "Clock", "SampledShot", "Shot", "ShotCutter", "ShotRules", "Shots", "find_shots"]
 
 # Pixels of the longer side of the pictures that are compared. PySceneDetect's own default is 256, at six times the cost.
 THUMBNAIL_SIDE = 96
@@ -98,28 +99,57 @@ class Shots:
 
     def __iter__(self) -> Iterator[SampledShot]:
         """The shots, each as soon as it is known to have ended."""
-        shown, cutter = self._stream.shown, ShotCutter(self._detector, self.rules)
-        waiting: deque[tuple[int, FrameView]] = deque()
-        frames, number = ShotFrames(shown, self._samplings), 1
-        for place, view in enumerate(self._stream.views()):
-            self.seconds_read = float(self._stream.times_seconds[place])
-            waiting.append((place, view))
-            for begins in cutter.read(self.seconds_read, view.thumbnail):
-                if begins:
-                    yield self._shot(number, frames, int(shown.pts[waiting[0][0]]))
-                    frames, number = ShotFrames(shown, self._samplings), number + 1
-                frames.add(*waiting.popleft())
-        for begins in cutter.finish(self._stream.duration_seconds):
-            if begins:
-                yield self._shot(number, frames, int(shown.pts[waiting[0][0]]))
-                frames, number = ShotFrames(shown, self._samplings), number + 1
-            frames.add(*waiting.popleft())
-        self.seconds_read = self._stream.duration_seconds
-        yield self._shot(number, frames, shown.end)
+        shown = self._stream.shown
+        clock = Clock(shown.start, shown.tick_seconds, self._stream.start_seconds)
+        yield from find_shots(self._frames(), clock, ShotCutter(self._detector, self.rules), self._samplings, lambda: shown.end)
+        self.seconds_read = self.duration_seconds
 
-    def _shot(self, number: int, frames: ShotFrames, end: int) -> SampledShot:
-        first, seconds = self._stream.start_seconds, self._stream.shown.seconds
-        return SampledShot(Shot(number, first + seconds(frames.start), first + seconds(end)), frames.sampled(end))
+    def _frames(self) -> Iterator[tuple[int, FrameView]]:
+        for pts, view in zip(self._stream.shown.pts.tolist(), self._stream.views(), strict=True):
+            self.seconds_read = self._stream.shown.seconds(pts)
+            yield pts, view
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What ticks mean.   start: of the video, in ticks.   first_seconds: of the first frame, by the clock of a player."""
+
+    start: int
+    tick_seconds: Fraction
+    first_seconds: float = 0.0
+
+    def seconds(self, pts: int) -> float:
+        """By the clock of a player."""
+        return self.first_seconds + float((pts - self.start) * self.tick_seconds)
+
+
+def find_shots(
+    frames: Iterable[tuple[int, FrameView]],
+    clock: Clock,
+    cutter: ShotCutter,
+    samplings: Sequence[Sampling],
+    end: Callable[[], int],
+) -> Iterator[SampledShot]:
+    """The shots of frames that come with their times in ticks, at least one.   end: when the last frame disappears, once it has come."""
+    waiting: deque[tuple[int, FrameView]] = deque()  # not yet known to belong to the shot
+    shot, number = ShotFrames(clock.tick_seconds, samplings), 1
+
+    def decided(begin: Iterable[bool]) -> Iterator[SampledShot]:
+        nonlocal shot, number
+        for begins in begin:
+            if begins:
+                yield ended(waiting[0][0])
+                shot, number = ShotFrames(clock.tick_seconds, samplings), number + 1
+            shot.add(*waiting.popleft())
+
+    def ended(until: int) -> SampledShot:
+        return SampledShot(Shot(number, clock.seconds(shot.start), clock.seconds(until)), shot.sampled(until))
+
+    for pts, view in frames:
+        waiting.append((pts, view))
+        yield from decided(cutter.read(clock.seconds(pts), view.thumbnail))
+    yield from decided(cutter.finish(clock.seconds(end())))
+    yield ended(end())
 
 
 class ShotCutter:

@@ -66,10 +66,11 @@ class TimedCaption:
 class CaptionedVideo:
     """A video and its timed captions, in order.
 
-    made_by: the captioner and the rules, as JSON.   whole: the caption, of a video that was captioned as one clip.
+    path: or the address of a live source.   made_by: the captioner and the rules, as JSON.   whole: the caption, of a video that was
+    captioned as one clip.
     """
 
-    path: Path
+    path: Path | str
     duration_seconds: float
     captions: tuple[TimedCaption, ...]
     made_by: Mapping[str, Any] = field(default_factory=dict)

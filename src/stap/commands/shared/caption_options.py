@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +14,14 @@ from stap.errors import ConfigError
 
 if TYPE_CHECKING:
     from stap.decoding.draw import Draws
-    from stap.programmes.shots import ShotRules
+    from stap.programmes.caption_files import CaptionPlan
+    from stap.programmes.live import LiveSource
     from stap.programmes.writers import DocumentRules
+    from stap.recipes.settings import VideoLimits
 
-__all__ = ["FileOptions", "Format", "ShotOptions", "SubtitleOptions", "WordOptions"]
+__all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptions", "WordOptions"]
 
-WORDS, SHOTS, SUBTITLES, FILES = "Choice of words", "Long videos", "Subtitles", "Many files"
+WORDS, SHOTS, SUBTITLES, FILES, LIVE = "Choice of words", "Long videos", "Subtitles", "Many files", "Live"
 
 
 class Format(StrEnum):
@@ -161,11 +164,21 @@ class ShotOptions:
         Below, typer.Option(help="What --min-confidence does: mark with (?), or leave-out.", rich_help_panel=SHOTS)
     ] = Below.mark
 
-    def rules(self) -> ShotRules:
-        """Of the shots. Raises ConfigError for lengths that contradict each other."""
+    def plan(self, words: WordOptions, jobs: int) -> CaptionPlan:
+        """How videos are captioned. Raises ConfigError for options that contradict each other."""
+        from stap.programmes.caption_files import CaptionPlan
         from stap.programmes.shots import ShotRules
 
-        return ShotRules(self.detector.value, self.min_shot, self.max_shot, self.window)
+        return CaptionPlan(
+            ShotRules(self.detector.value, self.min_shot, self.max_shot, self.window),
+            self.whole,
+            words.beam,
+            words.draws(),
+            self.merge,
+            self.min_confidence,
+            "mark" if self.below is Below.mark else "leave-out",
+            jobs=jobs,
+        )
 
 
 @dataclass(frozen=True)
@@ -253,3 +266,31 @@ class FileOptions:
 
 
 MANIFEST = "captions-manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """A source that goes on, in place of files."""
+
+    live: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Caption a source as it comes, each shot as soon as it has ended: a file at its own pace, - for standard input, or an "
+            "address that FFmpeg opens.",
+            rich_help_panel=LIVE,
+        ),
+    ] = None
+    live_speed: Annotated[
+        float,
+        typer.Option(
+            metavar="X", min=0.0, help="Read a file at X times its own pace; 0 is as fast as it goes.", rich_help_panel=LIVE
+        ),
+    ] = 1.0
+
+    def source(self, limits: VideoLimits) -> LiveSource:
+        """The one that was named."""
+        from stap.programmes.live import LiveSource
+
+        assert self.live is not None, "asked for where it is"
+        return LiveSource(sys.stdin.buffer if self.live == "-" else self.live, limits, self.live_speed)

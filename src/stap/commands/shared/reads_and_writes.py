@@ -288,8 +288,8 @@ def _tables(given: Parameters) -> Iterator[Output]:
 COMMANDS: Mapping[str, ReadsAndWrites] = {
     "demo": _entry("out", writes=lambda given: _folder(given["out"], DEMO)),
     "caption": _entry(
-        "paths model out into manifest",
-        lambda given: [*_paths(given["paths"]), *(_run_files(given["model"]) if given["model"] else ())],
+        "paths model out into manifest live",
+        lambda given: [*_paths(given["paths"], given["live"]), *(_run_files(given["model"]) if given["model"] else ())],
         _captions,
     ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
