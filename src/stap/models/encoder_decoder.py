@@ -69,10 +69,14 @@ class EncoderDecoder(CaptionModel):
         motion = batch.streams.get("motion") if self.settings.motion_size else None
         grid, marks = self.inputs.apart(batch.streams["grid"], padding)
         pooled: Pooled = self.encoder(grid, padding, motion, marks)
+        return self.memory_of(pooled, padding)
+
+    def memory_of(self, pooled: Pooled, is_padding: Tensor) -> StatesMemory:
+        """What the decoder attends to, of videos that the encoder has read.   is_padding: (B, T)."""
         return StatesMemory(
             states=pooled.states,
             keys=self.decoder.attention.keys(pooled.states),
-            positions=Positions.all_of("grid", padding),
+            positions=Positions.all_of("grid", is_padding),
             start=DecoderState(pooled.h, pooled.c),
             embedding=pooled.h,
             pooling_weights=pooled.weights,

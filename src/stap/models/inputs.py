@@ -64,6 +64,15 @@ class InputStage(nn.Module):
             grid = with_differences(grid, is_padding)
         return grid, self._marks(grid)
 
+    def next_frame(self, frame: Tensor, before: Tensor | None, index: int) -> tuple[Tensor, Tensor | None]:
+        """What `apart` gives for one frame, outside training.
+
+        frame: (B, 1, R, D).   before: the frame before it, None of the first.   index: from 0.
+        """
+        if self.settings.differences:
+            frame = torch.cat([frame, frame - (frame if before is None else before)], dim=-1)
+        return frame, self._marks(frame, index)
+
     def _shifted(self, grid: Tensor) -> Tensor:
         """Each video's frames moved alike by up to `shift` rows and columns, drawn from torch's generator of the grid's device."""
         assert self.grid_size is not None
@@ -71,8 +80,9 @@ class InputStage(nn.Module):
         down, right = torch.randint(-limit, limit + 1, (2, len(grid)), device=grid.device)
         return shifted(grid, self.grid_size, down, right)
 
-    def _marks(self, grid: Tensor) -> Tensor | None:
-        T, R = grid.shape[1:3]
+    def _marks(self, grid: Tensor, first: int = 0) -> Tensor | None:
+        """first: the number of the grid's first frame."""
+        T, R = first + grid.shape[1], grid.shape[2]
         if self.place_embedding is None and self.time_embedding is None:
             return None
         marks = grid.new_zeros(1, 1, self.size)
@@ -82,8 +92,9 @@ class InputStage(nn.Module):
             marks = marks + self.place_embedding
         if self.time_embedding is not None:
             if len(self.time_embedding) < T:
-                raise ShapeError(f"grid {tuple(grid.shape)}: expected at most {len(self.time_embedding)} frames.")
-            marks = marks + self.time_embedding[:T, None]
+                number = "" if first == 0 else f" after {first} frames"
+                raise ShapeError(f"grid {tuple(grid.shape)}{number}: expected at most {len(self.time_embedding)} frames.")
+            marks = marks + self.time_embedding[first:T, None]
         return marks
 
 

@@ -115,17 +115,22 @@ class LSTAP(nn.Module):
         """
         if grid.dim() != 4 or grid.shape[-1] != self.input_weight.shape[1]:
             raise ShapeError(f"grid {tuple(grid.shape)}: expected (B, T, R, {self.input_weight.shape[1]}).")
+        return self.continued(grid, *self.start(len(grid), motion), is_padding, marks)
+
+    def continued(
+        self, grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor | None = None, marks: Tensor | None = None
+    ) -> Pooled:
+        """Encode the next frames of videos of which h and c, (B, H) each, are known: the start, or what the frames before have left."""
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
-        h, c = self._start(len(grid), motion)
         bias = self.input_bias if marks is None else linear(marks, self.input_weight, self.input_bias)
         weights = RecurrenceWeights(self.input_weight, bias, self.recurrent_weight, self.score_weight)
         recurrence = choose_recurrence(self.implementation, grid.device)
         all_h, all_c, local_weights = recurrence(grid, weights, h, c, is_padding)
         return Pooled(all_h, all_h[:, -1], all_c[:, -1], None if weights.score is None else local_weights)
 
-    def _start(self, videos: int, motion: Tensor | None) -> tuple[Tensor, Tensor]:
-        """h(0) and c(0), equations (11) and (12)."""
+    def start(self, videos: int, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """h(0) and c(0), equations (11) and (12): (B, H) each. Raises ShapeError or ValueError as `forward` does."""
         if self.start_from_motion is None:
             if motion is not None:
                 raise ValueError("a motion vector for a model without motion_size; make it with motion_size, or leave it out.")
