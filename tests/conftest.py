@@ -85,7 +85,7 @@ def number_shown() -> Callable[[np.ndarray], int]:
 
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from a kind of captioner (git, blip, smolvlm, qwen) to the folder of a tiny one with random weights."""
+    """A function from a kind of captioner (git, blip, smolvlm, qwen; talker, a git that says words) to the folder of a tiny one with random weights."""
     folder = tmp_path_factory.mktemp("teachers")
 
     def saved(kind: str) -> Path:

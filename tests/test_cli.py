@@ -25,7 +25,7 @@ from stap.errors import StapError
 from stap.recipes.files import built_in_recipes
 
 VERBS = [
-    "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "evaluate", "score",
+    "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "distil", "evaluate", "score",
     "compare", "reproduce", "figure", "recipes", "doctor",
 ]  # fmt: skip
 STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
@@ -506,7 +506,7 @@ def test_recipes(run) -> None:
     names = [line.split()[0] for line in listed if line.startswith("  ")]
     assert sorted(names) == list(built_in_recipes())
     assert [line for line in listed if line.endswith(":")] == [
-        "Generated scenes:", "MSR-VTT, L-STAP and LRCN:", "MSR-VTT, STAT:", "MSVD, L-STAP and LRCN:", "MSVD, STAT:", "Pretraining:",
+        "Generated scenes:", "Students:", "MSR-VTT, L-STAP and LRCN:", "MSR-VTT, STAT:", "MSVD, L-STAP and LRCN:", "MSVD, STAT:", "Pretraining:",
     ]  # fmt: skip
     assert max(map(len, listed)) <= 100
     assert "  msvd/stat                     STAT as its released code computes it" in listed

@@ -159,6 +159,7 @@ def qwen() -> tuple[PreTrainedModel, ProcessorMixin]:
 
 KINDS: dict[str, Callable[[], tuple[PreTrainedModel, ProcessorMixin]]] = {
     "git": git,
+    "talker": git,
     "blip": blip,
     "smolvlm": smolvlm,
     "qwen": qwen,
@@ -178,10 +179,20 @@ def save_teacher(kind: str, folder: Path) -> Path:
         torch.nn.init.normal_(parameter, std=0.2 if parameter.dim() > 1 else 0.02)
         if "norm" in name.lower() and name.endswith("weight"):
             torch.nn.init.ones_(parameter)
+    if kind == "talker":
+        _prefer_words(model, processor.tokenizer)
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# A tiny model\n")
     return folder
+
+
+def _prefer_words(model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
+    """It says words alone, and ends after some."""
+    bias = model.output.bias.data
+    bias.fill_(-20)
+    bias[[words.convert_tokens_to_ids(f"{word} ") for word in WORDS]] = 0.0
+    bias[words.eos_token_id] = 1.5
 
 
 __all__ = ["KINDS", "save_teacher"]

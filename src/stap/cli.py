@@ -18,6 +18,7 @@ import typer
 from stap.commands.caption import caption
 from stap.commands.compare import compare
 from stap.commands.demo import demo
+from stap.commands.distil import distil
 from stap.commands.doctor import doctor
 from stap.commands.evaluate import evaluate
 from stap.commands.extract import extract
@@ -59,6 +60,7 @@ for verb in (
     train,
     import_,
     import_features,
+    distil,
     evaluate,
     score,
     compare,

@@ -35,7 +35,9 @@ MODERN_ROWS = [f"{model}-{backbone}" for model in ("lstap", "stat") for backbone
 
 def test_which_there_are() -> None:
     rows = [f"{corpus}/{row}" for corpus in ("msvd", "msrvtt") for row in (*ROWS, *STAT_ROWS, "lstap-stat", *MODERN_ROWS)]
-    assert sorted(built_in_recipes()) == sorted(["demo/quick", "demo/full", "msrvtt/features", "vsepp/coco-resnet152", *rows])
+    assert sorted(built_in_recipes()) == sorted(
+        ["demo/quick", "demo/full", "distil/student", "msrvtt/features", "vsepp/coco-resnet152", *rows]
+    )
 
 
 def test_precomputed_features_need_two_paths_and_no_more() -> None:

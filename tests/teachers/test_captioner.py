@@ -41,8 +41,8 @@ def captioners(teacher: Callable[[str], Path]) -> Callable[[str], TransformersCa
     return captioner
 
 
-def directly(folder: Path, frames: Frames, beams: int) -> tuple[torch.Tensor, float, Any]:
-    """The tokens after the prompt as transformers generates them, their mean log-probability in one pass, and the inputs."""
+def directly(folder: Path, frames: Frames, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens after the prompt as transformers generates them, and their log-probabilities, computed in one pass."""
     processor, model = AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText.from_pretrained(folder)
     pictures = list(frames.rgb_uint8)
     if processor.chat_template:
@@ -72,7 +72,7 @@ def directly(folder: Path, frames: Frames, beams: int) -> tuple[torch.Tensor, fl
             whole["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(tokens)], dim=1)
         logits = model(**whole).logits[:, -tokens.shape[1] - 1 : -1]
         gained = logits.log_softmax(-1).gather(2, tokens[:, :, None])[:, :, 0]
-    return tokens, gained.mean(dim=1), inputs
+    return tokens, gained
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -85,13 +85,16 @@ def test_the_answer_is_that_of_transformers(
     [sampling] = captioner.samplings
     for path, caption in zip(clips[:2], captioner.caption_many(clips[:2], beam_width=beams), strict=True):
         frames = sample_frames(path, sampling.count, short_side=sampling.short_side)
-        tokens, scores, _ = directly(teacher(kind), frames, beams)
+        tokens, gained = directly(teacher(kind), frames, beams)
+        end = captioner.processor.tokenizer.eos_token_id
+        lengths = [row.tolist().index(end) + 1 if end in row else len(row) for row in tokens]  # the end included
+        scores = torch.stack([row[:length].mean() for row, length in zip(gained, lengths, strict=True)])
         best = int(scores.argmax())
         expected = captioner.processor.tokenizer.decode(tokens[best], skip_special_tokens=True)
         assert caption.caption == " ".join(expected.split())
         assert caption.score == pytest.approx(float(scores[best]), abs=1e-4)
         [[answer]] = captioner._ask([(path, frames)], beams, None)
-        assert answer.tokens == tuple(tokens[best].tolist())
+        assert (*answer.tokens, *([end] if answer.is_finished else [])) == tuple(tokens[best, : lengths[best]].tolist())
         assert caption.times_seconds.tolist() == pytest.approx(frames.times_seconds.tolist())
         assert len(frames) >= sampling.count - 1  # a frame that is shown at two of the times is taken once
 

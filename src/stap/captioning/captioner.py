@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stap.captioning.captions import caption_streams, draw_streams
 from stap.captioning.hub import from_hub, local_folder
@@ -90,6 +90,17 @@ class Captioner(BatchCaptioner):
             "streams": {name: dict(spec.fingerprint) for name, spec in self.run.streams.items()},
             "decoding": self.decoding.model_dump(mode="json"),
         }
+
+    @property
+    def licence(self) -> None:
+        """Model cards of stap state none."""
+
+    @property
+    def parameters(self) -> int:
+        """Of the model and of the networks of its features."""
+        made = [getattr(extractor, name, None) for extractor in self.extractors for name in ("network", "detector")]
+        networks = [self.model, *(getattr(one, "module", one) for one in made)]
+        return sum(one.numel() for network in networks if isinstance(network, nn.Module) for one in network.parameters())
 
     @property
     def samplings(self) -> tuple[Sampling, ...]:

@@ -40,6 +40,14 @@ class VideoCaptioner(Protocol):
     def samplings(self) -> tuple[Sampling, ...]:
         """Which frames of a clip it looks at. Raises FeatureError of a model whose features need the file itself."""
 
+    @property
+    def licence(self) -> str | None:
+        """What its model card states; None where it states none."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers all its networks have."""
+
     def caption(self, path: str | Path, beam_width: int | None = None, *, draws: Draws | None = None) -> VideoCaption:
         """The caption of a video file. Raises VideoError if no frame of it decodes.
 

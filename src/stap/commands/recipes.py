@@ -13,7 +13,7 @@ from stap.commands.shared.options import UnusedDeviceOption, UnusedSeedOption
 if TYPE_CHECKING:
     from stap.recipes.settings import Recipe, Section
 
-FOLDERS = {"demo": "Generated scenes", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vsepp": "Pretraining"}
+FOLDERS = {"demo": "Generated scenes", "distil": "Students", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vsepp": "Pretraining"}
 
 
 def recipes(

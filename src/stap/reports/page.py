@@ -24,7 +24,7 @@ from stap.reports.figures import svg_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report", "ScoresRow", "ScoresTable", "write_report"]
+__all__ = ["PlainTable", "Report", "ScoresRow", "ScoresTable", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,16 @@ class ScoresTable:
     caption: str = "Scores, times 100; higher is better."
 
 
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of text under a heading of its own.   caption: what the columns mean."""
+
+    heading: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """Everything in a report. Parts that are empty are left out of the page."""
@@ -60,6 +70,7 @@ class Report:
     clips: tuple[ClipReport, ...] = ()
     curves: tuple[Curve, ...] = ()
     how_made: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[PlainTable, ...] = ()
 
 
 def write_report(path: str | Path, report: Report) -> None:

@@ -65,6 +65,16 @@ class TransformersCaptioner(BatchCaptioner):
         }
 
     @property
+    def licence(self) -> str | None:
+        """What the model card states."""
+        return self.files.licence
+
+    @property
+    def parameters(self) -> int:
+        """Of the model."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
     def samplings(self) -> tuple[Sampling, ...]:
         """Which frames of a clip the model sees."""
         return (self.route.sampling,)

@@ -37,4 +37,5 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 def _fields(group: Any) -> Iterator[inspect.Parameter]:
     types = get_type_hints(group, include_extras=True)
     for field in dataclasses.fields(group):
-        yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
+        default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])

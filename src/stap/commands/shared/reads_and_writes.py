@@ -95,6 +95,11 @@ TABLE_PAGE = _begins(
 )
 TABLES = {"table.md": TABLE, "table.html": TABLE_PAGE, "table.json": _json("a table of `stap reproduce`", "corpus")}
 DEMO = {"metrics.json": _json("the metrics of a demo", "recipe"), "report.html": PAGE}
+DISTILLATION = {
+    "metrics.json": _json("the metrics of a distillation", "agreement_with_teacher"),
+    "report.html": PAGE,
+    "said.jsonl": _json("what a teacher said", "asked"),
+}
 
 
 @dataclass(frozen=True)
@@ -291,6 +296,11 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
         "paths model out into manifest live",
         lambda given: [*_paths(given["paths"], given["live"]), *(_run_files(given["model"]) if given["model"] else ())],
         _captions,
+    ),
+    "distil": _entry(
+        "videos teacher recipe captions out",
+        lambda given: [*_paths(given["videos"], given["recipe"], given["captions"]), *_run_files(given["teacher"])],
+        lambda given: _folder(given["out"], DISTILLATION),
     ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
     "prepare": _entry(
