@@ -26,7 +26,8 @@ NEAR_ZERO = 1e-6
 class SentenceEncoder(nn.Module):
     """psi(Y): the state of an LSTM after the sentence's last word.
 
-    An ordinary LSTM is L-STAP over a grid of one location, so the recurrence, which skips padding, is shared.
+    An ordinary LSTM is L-STAP over a grid of one location, so the weights are L-STAP's. On a processor PyTorch's own LSTM takes half the
+    time.
     """
 
     def __init__(self, embedding_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
@@ -35,8 +36,18 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, embedded: Tensor, is_padding: Tensor) -> Tensor:
         """(N, L, E) embedded words and (N, L) bool, True after the sentence's end -> (N, H)."""
-        pooled: Pooled = self.lstm(embedded.unsqueeze(2), is_padding)
-        return pooled.h
+        if embedded.device.type != "cpu":
+            pooled: Pooled = self.lstm(embedded.unsqueeze(2), is_padding)
+            return pooled.h
+        h, c = self.lstm.start(len(embedded))
+        i, f, o, candidate = torch.arange(4 * self.lstm.hidden_size).chunk(4)
+        order = torch.cat([i, f, candidate, o])  # of PyTorch's gates
+        W, b, U = (w[order] for w in (self.lstm.input_weight, self.lstm.input_bias, self.lstm.recurrent_weight))
+        start = (h.unsqueeze(0).contiguous(), c.unsqueeze(0).contiguous())
+        states = torch.lstm(embedded, start, [W, U, b, torch.zeros_like(b)], True, 1, 0.0, False, False, True)[0]  # (N, L, H)
+        words = (~is_padding).sum(dim=1)
+        last = states[torch.arange(len(states)), words - 1]
+        return torch.where(words.unsqueeze(1) > 0, last, h)
 
 
 def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:
