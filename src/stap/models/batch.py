@@ -78,6 +78,11 @@ class CaptionBatch:
         """(B*K, L) bool: True after the EOS."""
         return self.words == PAD
 
+    @property
+    def lengths(self) -> Tensor:
+        """(B*K,) int64, the words of each caption with its EOS."""
+        return (self.words != PAD).sum(dim=1)
+
     def to(self, device: torch.device | str) -> CaptionBatch:
         """The same captions on another device."""
         return CaptionBatch(self.words.to(device, non_blocking=True), self.captions_per_video)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from stap.models.attention import AdditiveAttention
 from stap.models.caption_model import Attention, DecoderState, Memory, Step
+from stap.models.lstap import Implementation
+from stap.models.teacher_forcing import Blocks, DecoderWeights, read_captions
 
 __all__ = ["AttentiveDecoder", "StatesMemory"]
 
@@ -44,8 +46,11 @@ class AttentiveDecoder(nn.Module):
         dropout: float,
         forget_bias: float,
         output_bias: bool = False,
+        implementation: Implementation = "auto",
     ) -> None:
+        """implementation: 'reference' reads captions word by word; the others with `read_captions`, equal to rounding."""
         super().__init__()
+        self.implementation = implementation
         self.attention = AdditiveAttention(hidden_size, hidden_size, attention_size)
         self.word_gates = nn.Linear(embedding_size, 4 * hidden_size)
         self.context_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
@@ -67,11 +72,33 @@ class AttentiveDecoder(nn.Module):
         attentions = {"frames": Attention(memory.positions, attention)}
         return Step(self.logits(state.h), state, attentions, main="frames")
 
-    def teacher_forced(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> tuple[Tensor, Tensor]:
+    def teacher_forced(
+        self, memory: StatesMemory, state: DecoderState, embedded: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Read whole captions, (N, L, E): the state after each word, (N, L, H), and its attention, (N, L, T).
 
-        The words' share of the gates does not depend on the recurrence and is one matrix product.
+        lengths: (N,) int64, the words of each caption, 1 to L; what follows them means nothing. None: L words each.
         """
+        if self.implementation == "reference" or torch.is_autocast_enabled(embedded.device.type):
+            return self._word_by_word(memory, state, embedded)
+        (N, L, _), B = embedded.shape, memory.size
+        of_caption = lengths if lengths is not None else torch.full((N,), L, device=embedded.device)
+        blocks = Blocks(of_caption.view(B, N // B))
+        places, videos = blocks.places(L), blocks.videos
+        weights = DecoderWeights(
+            self.context_gates.weight, self.recurrent_gates.weight, self.attention.query.weight, self.attention.score.weight[0]
+        )
+        hidden, attention = read_captions(
+            blocks.sizes,
+            self.word_gates(embedded.flatten(0, 1)[places]),
+            (state.h[blocks.rows], state.c[blocks.rows]),
+            (memory.states[videos], memory.keys[videos], memory.positions.is_padding[videos]),
+            weights,
+        )
+        whole = hidden.new_zeros(N * L, hidden.shape[1]), hidden.new_zeros(N * L, attention.shape[1])
+        return whole[0].index_copy(0, places, hidden).view(N, L, -1), whole[1].index_copy(0, places, attention).view(N, L, -1)
+
+    def _word_by_word(self, memory: StatesMemory, state: DecoderState, embedded: Tensor) -> tuple[Tensor, Tensor]:
         hidden, attentions = [], []
         for word_gates in self.word_gates(embedded).unbind(1):
             state, attention = self._advance(memory, state, word_gates)

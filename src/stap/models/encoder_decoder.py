@@ -51,6 +51,7 @@ class EncoderDecoder(CaptionModel):
             settings.dropout,
             settings.forget_bias,
             output_bias=settings.output_bias in ("zero", "frequency"),
+            implementation=settings.implementation,
         )
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
         self.label_smoothing = label_smoothing
@@ -96,7 +97,10 @@ class EncoderDecoder(CaptionModel):
         """
         memory = self.encode(batch)
         state = self.start(memory, captions.captions_per_video)
-        hidden, attention = self.decoder.teacher_forced(memory, state, self.word_dropout(self.embedding(captions.inputs)))
+        embedded = self.word_dropout(self.embedding(captions.inputs))
+        is_penalised = self.settings.attention_penalty and self.settings.penalty_on_padding
+        lengths = None if is_penalised else captions.lengths
+        hidden, attention = self.decoder.teacher_forced(memory, state, embedded, lengths)
         logits = self.decoder.logits(select_words(hidden, captions))
         losses = caption_losses(logits, select_words(captions.words, captions), len(captions.words), self.label_smoothing)
         total, parts = losses.total, losses.parts
@@ -113,7 +117,8 @@ class EncoderDecoder(CaptionModel):
         """As `CaptionModel.log_probabilities`, in one pass over whole captions."""
         assert isinstance(memory, StatesMemory)
         state = self.start(memory, captions.captions_per_video)
-        hidden, _ = self.decoder.teacher_forced(memory, state, self.word_dropout(self.embedding(captions.inputs)))
+        embedded = self.word_dropout(self.embedding(captions.inputs))
+        hidden, _ = self.decoder.teacher_forced(memory, state, embedded, captions.lengths)
         logits = self.decoder.logits(select_words(hidden, captions))
         return word_log_probabilities(logits, select_words(captions.words, captions))
 
