@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stap.errors import ShapeError
+from stap.models.tanh import tanh_
 
 __all__ = ["AdditiveAttention", "Attended", "AttentionLayer", "EvenAttention", "attention_weights", "rows_per_video"]
 
@@ -97,7 +98,7 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, keys: Tensor, query: Tensor, weight: Tensor) -> Tensor:
-        bent = torch.add(keys, query).tanh_()
+        bent = tanh_(torch.add(keys, query))
         ctx.save_for_backward(bent, weight)
         ctx.are_shared = keys.shape[1] < query.shape[1]
         return bent @ weight.to(bent.dtype)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stap.models.attention import attention_weights
+from stap.models.tanh import tanh_
 
 __all__ = ["Blocks", "DecoderWeights", "read_captions"]
 
@@ -117,9 +118,9 @@ class _ReadCaptions(torch.autograd.Function):
             gates[rows] += from_h[:, : 4 * H]
             gates[rows, : 3 * H].sigmoid_()  # (18)-(20)
             i, f, o, candidate = gates[rows].chunk(4, dim=1)
-            _become_tanh(candidate)
+            tanh_(candidate)
             torch.addcmul(i * candidate, f, before_c[rows], out=after_c[rows])
-            torch.mul(_become_tanh(after_c[rows].clone()), o, out=after_h[rows])
+            torch.mul(tanh_(after_c[rows].clone()), o, out=after_h[rows])
             h, c, attention[rows] = after_h[rows].view(b, k, H), after_c[rows].view(b, k, H), weighed.flatten(0, 1)
             bends.append(bend)
         ctx.sizes, ctx.bends, ctx.start_shape = sizes, bends, start_shape
@@ -168,7 +169,7 @@ def _gradients_of_gates(of_gates: Tensor, gates: Tensor, before_c: Tensor, after
     """Write the gradients of the gates' pre-activations, (N, 4H); the gradient of c before the word, (N, H).   dh, dc: of h and c after it."""
     i, f, o, candidate = gates.chunk(4, dim=1)
     of_i, of_f, of_o, of_candidate = of_gates.chunk(4, dim=1)
-    tanh_c = _become_tanh(after_c.clone())
+    tanh_c = tanh_(after_c.clone())
     torch.mul(dh, tanh_c, out=of_o)
     dc = dc + torch.ops.aten.tanh_backward(dh * o, tanh_c)
     torch.mul(dc, candidate, out=of_i)
@@ -185,7 +186,3 @@ def _padded(values: Tensor, b: int, k: int) -> Tensor:
     padded = values.new_zeros(b, k, values.shape[2])
     padded[: values.shape[0], : values.shape[1]] = values
     return padded
-
-
-def _become_tanh(x: Tensor) -> Tensor:
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
