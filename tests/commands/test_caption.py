@@ -113,7 +113,7 @@ def test_the_default_decides_by_length(run, make_video, monkeypatch) -> None:
 
 def test_every_format_of_one_video(run, make_video, tmp_path: Path) -> None:
     path = make_video(frames=scenes(60, 60))
-    starts = {"text": str(path), "json": "[\n  {", "jsonl": '{"path"', "csv": "path,start_seconds", "srt": "1\n00:00:00,000 --> ", "vtt": "WEBVTT\n", "ttml": "<?xml"}  # fmt: skip
+    starts = {"text": str(path), "json": "[\n  {", "jsonl": '{"path"', "csv": "path,start_seconds", "srt": "1\n00:00:00,000 --> ", "vtt": "WEBVTT\n", "ttml": "<?xml", "html": "<!doctype html>"}  # fmt: skip
     for name, start in starts.items():
         out = tmp_path / f"out.{name}"
         printed = run(path, "--shots", "--format", name)
@@ -121,7 +121,11 @@ def test_every_format_of_one_video(run, make_video, tmp_path: Path) -> None:
         assert printed.out.lstrip().startswith(start), name
         assert run(path, "--shots", "--format", name, "--out", out).status == 0
         assert run(path, "--shots", "--format", name, "--out", out).status == 0  # over its own output
-        assert out.read_text() == printed.out
+        written = out.read_text()
+        assert written == printed.out.replace(
+            path.as_uri(), f"../{path.parent.name}/{path.name}" if path.parent != tmp_path else path.name
+        )
+    assert (tmp_path / "out.html").read_text().count('src="data:image/jpeg;base64,') == 2  # a key frame a shot
     assert "stap: --format srt is a file of one video, and 2 were given." in run(path, path, "--format", "srt").err
 
 
@@ -136,6 +140,14 @@ def test_same_captions_are_merged_and_unsure_ones_marked_or_left_out(run, make_v
     )
     left = run(path, "--shots", "--min-confidence", 0.9, "--below", "leave-out", "--format", "json")
     assert json.loads(left.out)[0]["shots"] == []
+
+
+def test_an_audio_description_of_a_silent_film(run, make_video) -> None:
+    path = make_video(frames=scenes(60, 20, 60))
+    answer = run(path, "--shots", "--describe", "--format", "vtt", "--speaking-rate", 120)
+    assert answer.out.startswith("WEBVTT\nKind: descriptions\n\n1\n00:00:00.000 --> 00:00:01.000\nscene ")
+    assert answer.out.count(" --> ") == 2
+    assert f"stap: warning: {path}: 1 shots have no pause that is long enough (seconds): 2.4-3.2." in answer.err
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from stap.files import printable, sha256_of_file, write_atomically
 if TYPE_CHECKING:
     from stap.captioning.protocol import VideoCaptioner
     from stap.programmes.caption_files import CaptionPlan, Progress
+    from stap.programmes.documents import DocumentRules
     from stap.programmes.folders import Entry, Job, Manifest
     from stap.programmes.live import LiveSource
     from stap.programmes.timed import CaptionedVideo
-    from stap.programmes.writers import DocumentRules
     from stap.recipes.settings import VideoLimits
 
 FILES_AT_A_TIME = 64  # of a folder, between two looks at what is done
@@ -52,7 +52,7 @@ def caption(
         typer.Option(
             "--format",
             help="text: a line 'file<TAB>caption' for each video, with times for each shot of a long one; json: also scores, words and "
-            "attention; jsonl, csv: a record a caption; srt, vtt, ttml: subtitles of one video.",
+            "attention; jsonl, csv: a record a caption; srt, vtt, ttml: subtitles of one video; html: a page with its player and shots.",
         ),
     ] = Format.text,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of stdout.")] = None,
@@ -62,7 +62,7 @@ def caption(
 
     A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
-    allowed, plan = limits.limits(paths or ()), shots.plan(words, files.jobs)
+    allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
 
     def load() -> VideoCaptioner:
         return _captioner(model, device, allowed, words.prompt)
@@ -114,7 +114,7 @@ def _caption_to_one(
 ) -> tuple[int, int]:
     """All captions on stdout or in a file. Returns how many files failed, of how many."""
     from stap.programmes.caption_files import caption_files
-    from stap.programmes.writers import document
+    from stap.programmes.documents import document
 
     failures: list[Path] = []
 
@@ -138,7 +138,7 @@ def _caption_to_one(
                     continue
                 _say_what_was_done(found, plan, output_format)
                 if output_format.is_of_one_video:
-                    text, remarks = document(found, output_format.value, rules)
+                    text, remarks = document(found, output_format.value, rules, None if out is None else out.parent)
                     rows.add(text)
                     for sentence in remarks:
                         warn(sentence)
@@ -239,7 +239,7 @@ class _FilePerVideo:
         on_progress: Callable[[Progress], None],
     ) -> None:
         from stap.programmes.caption_files import caption_files
-        from stap.programmes.writers import document
+        from stap.programmes.documents import document
 
         wanted: dict[Path, tuple[Job, str]] = {}
         for job in jobs:
@@ -258,7 +258,7 @@ class _FilePerVideo:
                 self._fail(job, manifest, str(found), seconds)
                 continue
             _say_what_was_done(found, self.plan, self.format)
-            text, remarks = document(found, self.format.value, self.rules)
+            text, remarks = document(found, self.format.value, self.rules, job.output.parent)
             for sentence in remarks:
                 warn(sentence)
             self._write(job, manifest, text, key, seconds)
@@ -281,7 +281,7 @@ class _FilePerVideo:
             self._fail(job, manifest, f"{job.output}: {reason}", 0.0)
             return None
         same = manifest.same_elsewhere(key)
-        if same is not None and self.format.is_of_one_video and not self.files.dry_run:  # these formats do not name the video
+        if same is not None and not self.format.names_the_video and not self.files.dry_run:
             text = Path(same.output).read_text(encoding="utf-8")
             self._write(job, manifest, text, key, 0.0, f"the same content as {same.input}")
             return None

@@ -37,7 +37,8 @@ class CaptionPlan:
 
     whole: each as one clip, or each shot by shot; None: by its length.   beam_width, draws: as VideoCaptioner takes them.
     merge: neighbours that say the same become one caption.   least_confidence: below it a caption is marked or left out.
-    alternatives: how many further captions are kept.   jobs: files that are decoded at the same time.
+    alternatives: how many further captions are kept.   jobs: files that are decoded at the same time.   pictures: a key frame of each
+    shot is kept.   words_per_minute: captions become an audio description, spoken so fast in the pauses of the sound.
     """
 
     rules: ShotRules = field(default_factory=ShotRules)
@@ -49,6 +50,8 @@ class CaptionPlan:
     below: Literal["mark", "leave-out"] = "mark"
     alternatives: int = 0
     jobs: int = 2
+    pictures: bool = False
+    words_per_minute: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What the captions depend on."""
@@ -61,16 +64,26 @@ class CaptionPlan:
             "least_confidence": self.least_confidence,
             "below": self.below,
             "alternatives": self.alternatives,
+            "words_per_minute": self.words_per_minute,
         }
 
     def chosen(self, captions: Sequence[TimedCaption]) -> tuple[TimedCaption, ...]:
         """Captions of shots as the plan wants them."""
-        kept = [replace(caption, alternatives=caption.alternatives[: self.alternatives]) for caption in captions]
+        most = None if self.words_per_minute else self.alternatives  # a shorter one may fit into a pause
+        kept = [replace(caption, alternatives=caption.alternatives[:most]) for caption in captions]
         if self.merge:
             kept = merged(kept)
         if self.least_confidence > 0:
             kept = (marked if self.below == "mark" else without_uncertain)(kept, self.least_confidence)
         return tuple(kept)
+
+    def finished(self, video: CaptionedVideo) -> CaptionedVideo:
+        """The video with its captions as an audio description, if the plan wants one."""
+        if self.words_per_minute is None:
+            return video
+        from stap.programmes.description import described
+
+        return described(video, self.words_per_minute)
 
 
 @dataclass
@@ -176,7 +189,8 @@ def _caption_whole(
         shot = lengths[caption.path] or Shot(1, 0.0, 0.0)
         duration = shot.end_seconds - shot.start_seconds
         said = plan.chosen([timed_caption(shot, caption)])
-        yield caption.path, CaptionedVideo(caption.path, duration, said, made_by, caption.warnings, caption)
+        video = CaptionedVideo(caption.path, duration, said, made_by, caption.warnings, caption)
+        yield caption.path, plan.finished(video)
     yield from failed
 
 
@@ -258,7 +272,8 @@ class _ShotCaptioning:
             self._progress.shots += 1
             self._progress.read(file.path, file.shots.seconds_read, file.shots.duration_seconds)
             if isinstance(caption, VideoCaption):
-                file.captions.append(timed_caption(sampled.shot, caption))
+                frames = sampled.frames[0] if self._plan.pictures else None
+                file.captions.append(timed_caption(sampled.shot, caption, frames))
                 file.warnings += [one for one in caption.warnings if one not in file.warnings]
             else:
                 at = f"from {sampled.shot.start_seconds:.3f} to {sampled.shot.end_seconds:.3f} seconds"
@@ -269,4 +284,5 @@ class _ShotCaptioning:
         self._progress.end(file.path, file.shots.duration_seconds)
         warnings = tuple(dict.fromkeys((*file.shots.warnings, *file.warnings)))
         said = self._plan.chosen(file.captions)
-        return CaptionedVideo(file.path, file.shots.duration_seconds, said, self._made_by, warnings)
+        video = CaptionedVideo(file.path, file.shots.duration_seconds, said, self._made_by, warnings)
+        return self._plan.finished(video)

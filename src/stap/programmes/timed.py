@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stap.captioning.video_caption import VideoCaption
     from stap.programmes.shots import Shot
+    from stap.video import Frames
 
 __all__ = ["CaptionedVideo", "TimedCaption", "marked", "merged", "one_line_of", "timed_caption", "without_uncertain"]
+
+_PICTURE_PIXELS = 192  # of the longer side of a key frame
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class TimedCaption:
 
     score: log-probability of the caption and its end.   confidence: the geometric mean of its words' probabilities, 0 to 1.
     words: each word with the time of the frame that it attends to most, None without attention.
-    frame_seconds: of the frames that were seen.   alternatives: further captions and their scores, the best first.
+    frame_seconds: of the frames that were seen.   alternatives: further captions and their scores, the best first.   picture: the frame
+    that all words together attend to most, as JPEG; empty where none was kept.
     """
 
     start_seconds: float
@@ -33,6 +38,7 @@ class TimedCaption:
     words: tuple[tuple[str, float | None], ...] = ()
     frame_seconds: tuple[float, ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()
+    picture: bytes = field(default=b"", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """For JSON, with times to a microsecond."""
@@ -67,7 +73,7 @@ class CaptionedVideo:
     """A video and its timed captions, in order.
 
     path: or the address of a live source.   made_by: the captioner and the rules, as JSON.   whole: the caption, of a video that was
-    captioned as one clip.
+    captioned as one clip.   not_placed: captions of an audio description for which there was no pause.
     """
 
     path: Path | str
@@ -76,6 +82,7 @@ class CaptionedVideo:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     whole: VideoCaption | None = None
+    not_placed: tuple[TimedCaption, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object of `stap caption --format json`; of a video that was captioned as one clip that of its caption."""
@@ -86,12 +93,13 @@ class CaptionedVideo:
             "duration_seconds": round(self.duration_seconds, 6),
             "made_by": dict(self.made_by),
             "shots": [caption.to_json() for caption in self.captions],
+            **({"not_placed": [caption.to_json() for caption in self.not_placed]} if self.not_placed else {}),
             "warnings": list(self.warnings),
         }
 
 
-def timed_caption(shot: Shot, caption: VideoCaption) -> TimedCaption:
-    """The caption of a shot, with times in the whole video."""
+def timed_caption(shot: Shot, caption: VideoCaption, frames: Frames | None = None) -> TimedCaption:
+    """The caption of a shot, with times in the whole video.   frames: that were seen, to keep a picture."""
     seen = tuple(shot.start_seconds + at for at in caption.times_seconds.tolist())
     attended: Sequence[float | None] = [None] * len(caption.words)
     if caption.attention is not None:
@@ -106,7 +114,21 @@ def timed_caption(shot: Shot, caption: VideoCaption) -> TimedCaption:
         tuple(zip(caption.words, attended, strict=True)),
         seen,
         tuple((one.caption, one.score) for one in caption.alternatives),
+        b"" if frames is None else _picture(caption, frames),
     )
+
+
+def _picture(caption: VideoCaption, frames: Frames) -> bytes:
+    from PIL import Image
+
+    place = len(frames) // 2
+    if caption.attention is not None and caption.attention.shape[1] == len(frames):
+        place = int(caption.attention.sum(dim=0).argmax())
+    image = Image.fromarray(frames.rgb_uint8[place])
+    image.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
+    written = io.BytesIO()
+    image.save(written, "jpeg", quality=75)
+    return written.getvalue()
 
 
 def merged(captions: Iterable[TimedCaption]) -> list[TimedCaption]:

@@ -7,20 +7,18 @@ import io
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from stap.files import json_text, printable
-from stap.programmes.cues import Cue, CueRules, cues_of
+from stap.programmes.cues import Cue
 from stap.programmes.extra import import_extra
 from stap.programmes.timed import CaptionedVideo
 
 __all__ = [
     "CSV_COLUMNS",
     "ROWS",
-    "DocumentRules",
+    "clock",
     "csv_rows",
-    "document",
     "json_object",
     "jsonl_rows",
     "srt",
@@ -39,7 +37,7 @@ def text_rows(video: CaptionedVideo) -> list[str]:
     if video.whole is not None:
         return [f"{printable(video.path)}\t{printable(one.text)}" for one in video.captions]
     return [
-        "\t".join([printable(video.path), _clock(one.start_seconds), _clock(one.end_seconds), printable(one.text)])
+        "\t".join([printable(video.path), clock(one.start_seconds), clock(one.end_seconds), printable(one.text)])
         for one in video.captions
     ]
 
@@ -82,39 +80,12 @@ def ttml(cues: Sequence[Cue], language: str = "en") -> str:
     root = ET.Element(f"{{{_TTML}}}tt", {"{http://www.w3.org/XML/1998/namespace}lang": language})
     part = ET.SubElement(ET.SubElement(root, f"{{{_TTML}}}body"), f"{{{_TTML}}}div")
     for cue in cues:
-        times = {"begin": _clock(cue.start_ms / 1000), "end": _clock(cue.end_ms / 1000)}
+        times = {"begin": clock(cue.start_ms / 1000), "end": clock(cue.end_ms / 1000)}
         paragraph = ET.SubElement(part, f"{{{_TTML}}}p", times)
         paragraph.text = cue.lines[0]
         for line in cue.lines[1:]:
             ET.SubElement(paragraph, f"{{{_TTML}}}br").tail = line
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
-
-
-@dataclass(frozen=True)
-class DocumentRules:
-    """How a document is written.   cues: limits of subtitles.   kind: of a WebVTT track."""
-
-    cues: CueRules = field(default_factory=CueRules)
-    kind: str = "captions"
-
-
-def document(video: CaptionedVideo, name: str, rules: DocumentRules | None = None) -> tuple[str, tuple[str, ...]]:
-    """The file of one video in the format of this name, and sentences about what is not in it."""
-    rules = rules or DocumentRules()
-    if name in ROWS:
-        head, rows = ROWS[name]
-        return "".join(f"{row}\n" for row in [*head, *rows(video)]), ()
-    if name == "json":
-        return json_text(video.to_json()), ()
-    cues, left_out = cues_of(video.captions, rules.cues)
-    text = vtt(cues, rules.kind) if name == "vtt" else {"srt": srt, "ttml": ttml}[name](cues)
-    if not left_out:
-        return text, ()
-    first = _clock(left_out[0].start_seconds)
-    return text, (
-        f"{video.path}: {len(left_out)} of {len(video.captions)} captions are not in the subtitles, the first at {first}: their shots "
-        "were over before the cues before them could be read. Longer shots (--min-shot) or --merge leave more time.",
-    )
 
 
 # Formats of a line a caption: the lines before them, and the lines of a video.
@@ -148,7 +119,7 @@ def _referenced(line: str) -> str:
     return line
 
 
-def _clock(seconds: float) -> str:
-    """HH:MM:SS.mmm"""
+def clock(seconds: float) -> str:
+    """A time as HH:MM:SS.mmm."""
     minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"

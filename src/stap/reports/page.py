@@ -24,7 +24,7 @@ from stap.reports.figures import svg_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PlainTable", "Report", "ScoresRow", "ScoresTable", "write_report"]
+__all__ = ["PlainTable", "Report", "ScoresRow", "ScoresTable", "environment", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def write_report(path: str | Path, report: Report) -> None:
     Raises StapError if the file cannot be written, ShapeError if a row of scores does not fit the columns.
     """
     html = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -101,7 +101,8 @@ def _data_uri(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg_bytes(figure)).decode()}"
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of the pages, which escape what they are given."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

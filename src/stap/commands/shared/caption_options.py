@@ -15,8 +15,8 @@ from stap.errors import ConfigError
 if TYPE_CHECKING:
     from stap.decoding.draw import Draws
     from stap.programmes.caption_files import CaptionPlan
+    from stap.programmes.documents import DocumentRules
     from stap.programmes.live import LiveSource
-    from stap.programmes.writers import DocumentRules
     from stap.recipes.settings import VideoLimits
 
 __all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptions", "WordOptions"]
@@ -34,11 +34,17 @@ class Format(StrEnum):
     srt = "srt"
     vtt = "vtt"
     ttml = "ttml"
+    html = "html"
 
     @property
     def is_of_one_video(self) -> bool:
         """Whether a file holds the captions of one video only."""
-        return self in (Format.srt, Format.vtt, Format.ttml)
+        return self in (Format.srt, Format.vtt, Format.ttml, Format.html)
+
+    @property
+    def names_the_video(self) -> bool:
+        """Whether its path is in the file."""
+        return self not in (Format.srt, Format.vtt, Format.ttml)
 
     @property
     def suffix(self) -> str:
@@ -164,7 +170,7 @@ class ShotOptions:
         Below, typer.Option(help="What --min-confidence does: mark with (?), or leave-out.", rich_help_panel=SHOTS)
     ] = Below.mark
 
-    def plan(self, words: WordOptions, jobs: int) -> CaptionPlan:
+    def plan(self, words: WordOptions, subtitles: SubtitleOptions, jobs: int, has_pictures: bool) -> CaptionPlan:
         """How videos are captioned. Raises ConfigError for options that contradict each other."""
         from stap.programmes.caption_files import CaptionPlan
         from stap.programmes.shots import ShotRules
@@ -178,6 +184,8 @@ class ShotOptions:
             self.min_confidence,
             "mark" if self.below is Below.mark else "leave-out",
             jobs=jobs,
+            pictures=has_pictures,
+            words_per_minute=subtitles.speaking_rate if subtitles.describe else None,
         )
 
 
@@ -191,14 +199,32 @@ class SubtitleOptions:
     reading_speed: Annotated[
         float, typer.Option(metavar="N", min=1.0, help="Characters a second that a reader reads.", rich_help_panel=SUBTITLES)
     ] = 17.0
-    kind: Annotated[Kind, typer.Option(help="Kind of the WebVTT track.", rich_help_panel=SUBTITLES)] = Kind.captions
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            help="Kind of the WebVTT track. Default: captions; with --describe descriptions.", rich_help_panel=SUBTITLES
+        ),
+    ] = None
+    describe: Annotated[
+        bool,
+        typer.Option(
+            "--describe",
+            help="An audio description: captions are placed in the pauses of the sound, and shots without one are listed.",
+            rich_help_panel=SUBTITLES,
+        ),
+    ] = False
+    speaking_rate: Annotated[
+        float, typer.Option(metavar="N", min=1.0, help="Words a minute of --describe.", rich_help_panel=SUBTITLES)
+    ] = 160.0
 
     def rules(self) -> DocumentRules:
         """For the writers."""
         from stap.programmes.cues import CueRules
-        from stap.programmes.writers import DocumentRules
+        from stap.programmes.documents import DocumentRules
 
-        return DocumentRules(CueRules(self.line_length, characters_per_second=self.reading_speed), self.kind.value)
+        speed = float("inf") if self.describe else self.reading_speed  # what is spoken has its time already
+        kind = self.kind or (Kind.descriptions if self.describe else Kind.captions)
+        return DocumentRules(CueRules(self.line_length, characters_per_second=speed), kind.value)
 
 
 @dataclass(frozen=True)

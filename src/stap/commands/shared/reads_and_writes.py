@@ -279,7 +279,7 @@ def _figure(given: Parameters) -> Iterator[Output]:
 
 
 def _captions(given: Parameters) -> Iterator[Output]:
-    yield from _optional(given["out"], CAPTION_FILES.get(str(given["output_format"]), CAPTIONS))
+    yield from _optional(given["out"], {**CAPTION_FILES, "html": PAGE}.get(str(given["output_format"]), CAPTIONS))
     yield from _optional(given["manifest"], MANIFEST)
     if given["into"]:
         yield Output(Path(given["into"]))
