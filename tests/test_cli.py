@@ -155,6 +155,33 @@ def test_captions_of_files_and_folders(world: World, run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_profiled_training_gives_the_same_weights_and_says_where_the_time_went(world: World, run, tmp_path: Path) -> None:
+    trained = run("train", world.recipe, "--out", tmp_path, "--profile")
+    assert trained.status == 0, trained.err
+    ours, theirs = ((folder / "model.safetensors").read_bytes() for folder in (tmp_path, world.model))
+    assert ours == theirs
+    assert [line.split("  ")[0] for line in trained.err.splitlines() if line.endswith("%")] == [
+        "waiting for features", "features to float32", "encoder", "decoder and losses", "captions", "backward", "optimizer",
+        "validation", "other", "all",
+    ]  # fmt: skip
+    trace = json.loads((tmp_path / "profile.json").read_text())["traceEvents"]
+    assert (
+        len([event for event in trace if event["name"] == "backward" and event["cat"] == "user_annotation"]) == 2
+    )  # 11 and 12, of 12
+
+
+@pytest.mark.slow
+def test_a_profile_of_captioning(world: World, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = run("caption", world.test_videos[0], "--model", world.model)
+    found = run("caption", world.test_videos[0], "--model", world.model, "--profile")
+    assert (found.status, found.out) == (0, plain.out)
+    shown = [line.split("  ")[0] for line in found.err.splitlines() if line.endswith("%")]
+    assert {"loading the model", "networks of the features", "encoder", "captions", "all"} <= set(shown)
+    assert json.loads((tmp_path / "stap-profile.json").read_text())["traceEvents"]
+
+
 def test_captions_as_json_can_be_scored(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "captions.json"
     answer = run("caption", world.corpus / "TestVideo", "--model", world.model, "--format", "json", "--out", out, "--beam", 1)

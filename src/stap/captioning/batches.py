@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from stap.errors import FeatureError
 from stap.models.batch import VideoBatch
@@ -60,9 +61,14 @@ def read_ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int =
         for item in items:
             waiting.append(thread.submit(make, item))
             if len(waiting) > depth:
-                yield waiting.popleft().result()
+                yield _awaited(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _awaited(waiting.popleft())
+
+
+def _awaited(future: Future[Made]) -> Made:
+    with record_function("waiting for features"):
+        return future.result()
 
 
 def _same_sizes(name: str, videos: Sequence[dict[str, Tensor]], video_ids: Sequence[str]) -> list[Tensor]:

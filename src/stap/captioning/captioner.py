@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from stap.captioning.captions import caption_streams, draw_streams
 from stap.captioning.hub import from_hub, local_folder
@@ -149,6 +150,7 @@ class Captioner(BatchCaptioner):
                 captions[number] = self._caption(files[number][0], features[number], found[row], pooling)
         return [captions[number] for number in range(len(files))]
 
+    @record_function("networks of the features")
     def _features(self, files: Sequence[tuple[Path, Decoded]]) -> list[list[VideoFeatures]]:
         """The features of each file by each extractor, rounded to the stored type as in training."""
         columns = []

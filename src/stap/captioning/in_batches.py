@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from torch.profiler import record_function
+
 from stap.captioning.protocol import SampledClip
 from stap.captioning.video_caption import VideoCaption
 from stap.decoding.draw import Draws
@@ -102,7 +104,9 @@ class BatchCaptioner(ABC):
                 ready = [waiting.popleft()]
                 while waiting and waiting[0][1].done():
                     ready.append(waiting.popleft())
-                yield [(path, _result(future.result)) for path, future in ready]
+                with record_function("waiting for decoded videos"):
+                    decoded = [(path, _result(future.result)) for path, future in ready]
+                yield decoded
                 most = min(2 * most, FILES_AHEAD)
 
     def _captions(

@@ -20,6 +20,7 @@ from stap.commands.shared.limits import LimitOptions
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import CaptionerOption, DeviceOption
 from stap.commands.shared.outputs import JSON_LIST, LINES, Form, Rows, growing_rows, writable_folder
+from stap.commands.shared.profile import CaptionProfileOption, profiled
 from stap.errors import ConfigError, StapError
 from stap.files import printable, sha256_of_file, write_atomically
 
@@ -57,6 +58,7 @@ def caption(
     ] = Format.text,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of stdout.")] = None,
     device: DeviceOption = "auto",
+    profile: CaptionProfileOption = False,
 ) -> None:
     """Caption video files: short ones as one clip, long ones shot by shot.
 
@@ -65,7 +67,10 @@ def caption(
     allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
 
     def load() -> VideoCaptioner:
-        return _captioner(model, device, allowed, words.prompt)
+        from torch.profiler import record_function
+
+        with record_function("loading the model"):
+            return _captioner(model, device, allowed, words.prompt)
 
     if bool(paths) == bool(live.live):
         raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
@@ -77,10 +82,10 @@ def caption(
     if files.are_one_a_video:
         if out is not None:
             raise ConfigError("--out is one file, and --beside and --into write one for each video. Give one of them.")
-        with interruptible("What is done is in the manifest. Run the same line again."):
+        with interruptible("What is done is in the manifest. Run the same line again."), profiled(profile):
             failed, total = _FilePerVideo(plan, output_format, subtitles.rules(), files, allowed).run(paths, load)
     else:
-        with interruptible("The captions made until then are written."):
+        with interruptible("The captions made until then are written."), profiled(profile):
             failed, total = _caption_to_one(paths, load, plan, output_format, subtitles.rules(), allowed, out)
     if failed:
         complain(f"{failed} of {total} files could not be captioned; the reasons are above.")

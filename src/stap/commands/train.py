@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from stap.commands.shared.options import (
     with_weights,
 )
 from stap.commands.shared.outputs import writable_folder
+from stap.commands.shared.profile import TrainProfileOption, profiled_updates
 
 
 def train(
@@ -36,6 +38,7 @@ def train(
             "--from", metavar="RUN", help="Begin with the weights of this model folder, which has the same words and features."
         ),
     ] = None,
+    profile: TrainProfileOption = False,
 ) -> None:
     """Train a captioning model on extracted or precomputed features.
 
@@ -53,7 +56,7 @@ def train(
     with interruptible("Add --resume to the same command to continue after the last whole epoch."):
         result = launch(
             processes,
-            train_model,
+            partial(profiled_updates, train_model) if profile else train_model,
             settings,
             out,
             device=choose_device(device),

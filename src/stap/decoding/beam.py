@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from stap.decoding.greedy import greedy
 from stap.decoding.steps import (
@@ -34,6 +35,7 @@ from stap.text.special_ids import EOS
 __all__ = ["beam_search", "best_captions", "choose", "rank"]
 
 
+@record_function("captions")
 def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[Hypothesis]:
     """The best caption of each video as a recipe says; a beam width of 1 is greedy. The model should be in eval mode."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}

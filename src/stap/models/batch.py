@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from stap.errors import ShapeError
 from stap.text.special_ids import BOS, PAD
@@ -50,11 +51,12 @@ class VideoBatch:
 
         The bytes travel as they are stored and are cast on the device: a GPU is sent half as many.
         """
-        return VideoBatch(
-            {name: stream.to(device, non_blocking=True).float() for name, stream in self.streams.items()},
-            {name: padding.to(device, non_blocking=True) for name, padding in self.is_padding.items()},
-            self.video_numbers.to(device, non_blocking=True),
-        )
+        with record_function("features to float32"):
+            return VideoBatch(
+                {name: stream.to(device, non_blocking=True).float() for name, stream in self.streams.items()},
+                {name: padding.to(device, non_blocking=True) for name, padding in self.is_padding.items()},
+                self.video_numbers.to(device, non_blocking=True),
+            )
 
 
 @dataclass(frozen=True)

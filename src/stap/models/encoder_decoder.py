@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from stap.errors import ShapeError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
@@ -62,6 +63,7 @@ class EncoderDecoder(CaptionModel):
         """Of all words."""
         return cast("nn.Parameter | None", self.decoder.output.bias)
 
+    @record_function("encoder")
     def encode(self, batch: VideoBatch) -> StatesMemory:
         """Encode the grids, and where the settings give motion_size start from the motion vectors."""
         if "grid" not in batch.streams:

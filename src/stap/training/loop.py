@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 from torch.utils.tensorboard import SummaryWriter
 
 from stap.captioning.batches import read_ahead
@@ -185,8 +186,9 @@ class Training:
         if self.processes.is_first:
             validation, scores = {}, {}
             if validator and (number % settings.validate_every == 0 or number == settings.epochs):
-                validation = validator.losses(self.model)
-                scores = validator.scores(self.model, validation)
+                with record_function("validation"):
+                    validation = validator.losses(self.model)
+                    scores = validator.scores(self.model, validation)
                 remarks += validator.remarks
             score, name = scores.get(settings.best_by), settings.best_by
             best = validator is None or (score is not None and is_best(score, validation["loss"], name, progress.history))

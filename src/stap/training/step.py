@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, Losses
@@ -19,9 +20,12 @@ from stap.training.batches import Batch
 from stap.training.optimizer import add_l2
 from stap.training.processes import ALONE, Processes
 
-__all__ = ["Objective", "batch_loss", "is_mean_over_videos", "split", "update"]
+__all__ = ["Objective", "after_update", "batch_loss", "is_mean_over_videos", "split", "update"]
 
 Objective = Callable[[CaptionModel, VideoBatch, CaptionBatch], Losses]
+
+after_update: list[Callable[[], object]] = []
+"""Called in this process after each update, as a profiler asks."""
 
 
 def update(
@@ -47,11 +51,14 @@ def update(
         squares = add_l2(model.parameters(), settings.l2)
         measured["loss"] = measured["loss"] + settings.l2 * squares
         measured["l2"] = squares
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    if processes.all(norm.isfinite() & measured["loss"].isfinite()):
-        optimizer.step()
-    else:
-        norm = torch.full_like(norm, torch.nan)
+    with record_function("optimizer"):
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        if processes.all(norm.isfinite() & measured["loss"].isfinite()):
+            optimizer.step()
+        else:
+            norm = torch.full_like(norm, torch.nan)
+    for call in after_update:
+        call()
     return {"norm": norm} | measured
 
 
@@ -61,19 +68,22 @@ def _backward(
     """Leave the gradient in the parameters; the 'loss' and its parts."""
     if parts == 1:
         losses = loss(model, batch)
-        processes.backward(losses.total, len(batch[1].words), model.parameters())
+        with record_function("backward"):
+            processes.backward(losses.total, len(batch[1].words), model.parameters())
         return {"loss": losses.total.detach()} | {name: part.detach() for name, part in losses.parts.items()}
     captions = len(batch[1].words)
     measured: dict[str, Tensor] = {}
     for part in split(batch, parts):
         losses = loss(model, part)
         share = len(part[1].words) / captions
-        (losses.total * share).backward()  # type: ignore[no-untyped-call]
+        with record_function("backward"):
+            (losses.total * share).backward()  # type: ignore[no-untyped-call]
         for name, value in {"loss": losses.total, **losses.parts}.items():
             measured[name] = measured.get(name, 0) + share * value.detach()
     return measured
 
 
+@record_function("decoder and losses")
 def batch_loss(model: CaptionModel, batch: Batch, settings: TrainingSettings, objective: Objective | None = None) -> Losses:
     """The loss of a batch, which is on the model's device, in the precision of the settings; the model's own without an objective."""
     videos, captions = batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.profiler import record_function
+
 from stap.errors import ShapeError
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import DecoderState, Losses, Positions
@@ -46,6 +48,7 @@ class LSTAPSTAT(STATModel):
         self.local_projection = PlaceProjection(inputs.size, H)
         self.sentence_encoder = SentenceEncoder(E, H, settings.forget_bias) if settings.matching_weight else None
 
+    @record_function("encoder")
     def encode(self, batch: VideoBatch) -> STATMemory:
         """Encode the grid, and compute every key."""
         if "grid" not in batch.streams:

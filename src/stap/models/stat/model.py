@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.profiler import record_function
 
 from stap.errors import ConfigError
 from stap.models.attention_penalty import attention_penalty, penalty_weight
@@ -210,6 +211,7 @@ class STAT(STATModel):
             if layer is not None:
                 normal_or_orthogonal(layer)
 
+    @record_function("encoder")
     def encode(self, batch: VideoBatch) -> STATMemory:
         """Choose the positions, project them, and compute every key. `embedding` is the start state: there is no joint space."""
         selected = self.streams.read(self._prepared(batch))
