@@ -95,7 +95,10 @@ CaptionerOption = Annotated[
 
 def with_weights(overrides: list[str] | None, run: Path | None) -> list[str]:
     """The recipe's overrides, --from among them."""
-    return [*(overrides or []), *([] if run is None else [f"training.initial_weights={json.dumps(str(run))}"])]
+    if run is None:
+        return list(overrides or [])
+    path = str(run) if run.is_absolute() else f"./{run}"  # a folder named 1e-4 is no number
+    return [*(overrides or []), f"training.initial_weights={json.dumps(path)}"]
 
 
 def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
