@@ -213,6 +213,20 @@ def test_a_shot_gets_the_caption_of_a_file_of_its_own(world: World, run, make_vi
     assert sorted(path.stem for path in (tmp_path / "v").glob("*.vtt")) == [path.stem for path in world.test_videos]
 
 
+def test_the_next_best_captions_of_a_beam_are_kept(world: World, run) -> None:
+    line = ("caption", world.test_videos[0], "--model", world.model, "--format", "json")
+    [best] = json.loads(run(*line, "--beam", 5).out)
+    assert "alternatives" not in best
+    [kept] = json.loads(run(*line, "--keep-alternatives", 2).out)
+    assert kept["caption"] == best["caption"]
+    scores = [kept["score"], *(one["score"] for one in kept["alternatives"])]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert len({kept["caption"], *(one["caption"] for one in kept["alternatives"])}) == 3
+    [shots] = json.loads(run(*line, "--keep-alternatives", 2, "--shots").out)
+    assert [one["caption"] for one in shots["shots"][0]["alternatives"]] == [one["caption"] for one in kept["alternatives"]]
+
+
 def test_evaluate_says_the_same_as_caption_and_counts_facts(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     answer = run("evaluate", "--model", world.model, "--split", "test", "--out", out)

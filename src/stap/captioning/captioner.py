@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from stap.captioning.captions import caption_streams, draw_streams
+from stap.captioning.captions import draw_streams, ranked_streams
 from stap.captioning.hub import from_hub, local_folder
 from stap.captioning.in_batches import BatchCaptioner, Decoded
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
@@ -58,15 +58,17 @@ MODEL_FILES = (
 class Captioner(BatchCaptioner):
     """A trained model and the extractors of its features."""
 
-    def __init__(self, run: Run, device: torch.device, limits: VideoLimits | None = None) -> None:
+    def __init__(self, run: Run, device: torch.device, limits: VideoLimits | None = None, *, alternatives: int = 0) -> None:
         """Build the extractors of the run's recipe.
 
         limits: what a video file may cost; None for the defaults. Those of training play no part.
+        alternatives: how many of a beam's next best captions are kept, where captions are not drawn at random.
 
         Raises FeatureError if their features differ from those of training, or if training used precomputed features.
         """
         self.run = run
         self.device = device
+        self.alternatives = alternatives
         self.model = run.model.to(device).eval()
         _refuse_imported(run)
         self.decoding = run.recipe.decoding.model_copy(update={"forbid_unknown": True})  # captions for people
@@ -140,8 +142,8 @@ class Captioner(BatchCaptioner):
         for batch in batches.values():
             videos = [streams[number] for number in batch]
             if draws is None:
-                memory, best = caption_streams(self.model, videos, self.decoding, beam_width=beam_width, device=self.device)
-                found = [[one] for one in best]
+                memory, ranked = ranked_streams(self.model, videos, self.decoding, beam_width=beam_width, device=self.device)
+                found = [best[: 1 + self.alternatives] for best in ranked]
             else:
                 names = [files[number][0].name for number in batch]
                 memory, found = draw_streams(self.model, videos, self.decoding, draws, names, device=self.device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stap.captioning.batches import read_ahead, read_videos
-from stap.decoding.beam import best_captions
+from stap.decoding.beam import best_captions, ranked_captions
 from stap.decoding.draw import Draws, draw
 from stap.decoding.steps import Hypothesis
 from stap.errors import CheckpointError
@@ -115,10 +115,24 @@ def caption_streams(
 
     beam_width: replaces the one of the settings.
     """
+    memory, found = ranked_streams(model, videos, decoding, beam_width=beam_width, device=device)
+    return memory, [best for best, *_ in found]
+
+
+@torch.inference_mode()
+def ranked_streams(
+    model: CaptionModel,
+    videos: Sequence[Mapping[str, Tensor]],
+    decoding: DecodingSettings,
+    *,
+    beam_width: int | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Memory, list[list[Hypothesis]]]:
+    """The same with all captions that the search of each video ends with, the best first."""
     if beam_width is not None:
         decoding = decoding.model_copy(update={"beam_width": beam_width})
     memory = _encode(model, videos, device)
-    return memory, best_captions(model, memory, decoding)
+    return memory, ranked_captions(model, memory, decoding)
 
 
 @torch.inference_mode()

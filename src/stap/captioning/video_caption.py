@@ -40,7 +40,7 @@ class VideoCaption:
     without masks) also attends to padding. None of a captioner that shows none.
     times_seconds: (T,) float32, presentation times of the frames that were seen, from the start of the clip.
     pooling_weights: (T, R) float32, over the locations of each frame; None without learned pooling.
-    alternatives: further captions, where captions were drawn at random.   provenance: of a captioner of the Hub.
+    alternatives: further captions that were kept of a beam, the best first, or that were drawn at random.   provenance: of a captioner of the Hub.
     """
 
     path: Path

@@ -70,7 +70,7 @@ def caption(
         from torch.profiler import record_function
 
         with record_function("loading the model"):
-            return _captioner(model, device, allowed, words.prompt)
+            return _captioner(model, device, allowed, words)
 
     if bool(paths) == bool(live.live):
         raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
@@ -182,14 +182,14 @@ def _say_what_was_done(video: CaptionedVideo, plan: CaptionPlan, output_format: 
         say(f"{video.path}: {seconds}, captioned as one clip. --shots divides it.")
 
 
-def _captioner(model: str | None, device: str, limits: VideoLimits, prompt: str | None) -> VideoCaptioner:
+def _captioner(model: str | None, device: str, limits: VideoLimits, words: WordOptions) -> VideoCaptioner:
     from stap.teachers.loading import load, suggested
 
     if model is None:
         chosen = suggested(device)
         say(f"stap: {chosen}")
         model = chosen.name
-    return load(model, device, limits, prompt=prompt)
+    return load(model, device, limits, prompt=words.prompt, alternatives=words.keep_alternatives)
 
 
 def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> list[Path]:

@@ -32,16 +32,21 @@ from stap.models.caption_model import CaptionModel, Memory
 from stap.recipes.settings import DecodingSettings
 from stap.text.special_ids import EOS
 
-__all__ = ["beam_search", "best_captions", "choose", "rank"]
+__all__ = ["beam_search", "best_captions", "choose", "rank", "ranked_captions"]
 
 
 @record_function("captions")
 def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[Hypothesis]:
     """The best caption of each video as a recipe says; a beam width of 1 is greedy. The model should be in eval mode."""
+    return [best for best, *_ in ranked_captions(model, memory, settings)]
+
+
+def ranked_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[list[Hypothesis]]:
+    """The captions of each video that such a search ends with, the best first: as many as the beam is wide, or fewer."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}
     if settings.beam_width == 1:
-        return greedy(model, memory, **limits)
-    found = beam_search(
+        return [[one] for one in greedy(model, memory, **limits)]
+    return beam_search(
         model,
         memory,
         width=settings.beam_width,
@@ -49,7 +54,6 @@ def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSetting
         shrinking=settings.shrinking_beam,
         **limits,
     )
-    return [best for best, *_ in found]
 
 
 @torch.inference_mode()

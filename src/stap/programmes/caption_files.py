@@ -189,7 +189,8 @@ def _caption_whole(
         shot = lengths[caption.path] or Shot(1, 0.0, 0.0)
         duration = shot.end_seconds - shot.start_seconds
         said = plan.chosen([timed_caption(shot, caption)])
-        video = CaptionedVideo(caption.path, duration, said, made_by, caption.warnings, caption)
+        whole = replace(caption, alternatives=caption.alternatives[: plan.alternatives])
+        video = CaptionedVideo(caption.path, duration, said, made_by, caption.warnings, whole)
         yield caption.path, plan.finished(video)
     yield from failed
 

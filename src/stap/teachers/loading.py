@@ -22,11 +22,17 @@ __all__ = ["check_installed", "load", "suggested"]
 
 
 def load(
-    name: str | Path, device: str = "auto", limits: VideoLimits | None = None, *, prompt: str | None = None
+    name: str | Path,
+    device: str = "auto",
+    limits: VideoLimits | None = None,
+    *,
+    prompt: str | None = None,
+    alternatives: int = 0,
 ) -> VideoCaptioner:
     """The captioner of a folder, or of user/name or user/name@revision on the Hugging Face Hub: a model of stap, or of transformers.
 
     limits: what a video file may cost; None for the defaults.   prompt: what a model that chats is asked; None for the default question.
+    alternatives: how many of a beam's next best captions a model of stap keeps.
 
     Raises CheckpointError if there is no such model or it is no captioner, FeatureError if its features cannot be extracted, ConfigError
     for a prompt to a model that takes none, MissingDependencyError without the extra `stap[teacher]`.
@@ -42,7 +48,7 @@ def load(
         return TransformersCaptioner(fetch_model(str(name), local, config), chosen, limits, prompt=prompt)
     if prompt is not None:
         raise ConfigError(f"--prompt: {name} is a model of stap, which takes no question. Leave --prompt out.")
-    return Captioner(load_run(local or from_hub(str(name), MODEL_FILES), chosen), chosen, limits)
+    return Captioner(load_run(local or from_hub(str(name), MODEL_FILES), chosen), chosen, limits, alternatives=alternatives)
 
 
 def suggested(device: str = "auto") -> DefaultModel:

@@ -24,6 +24,9 @@ __all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptio
 WORDS, SHOTS, SUBTITLES, FILES, LIVE = "Choice of words", "Long videos", "Subtitles", "Many files", "Live"
 
 
+_BEAM_WIDTH = 5  # of a search whose alternatives are kept
+
+
 class Format(StrEnum):
     """How captions are written."""
 
@@ -111,6 +114,24 @@ class WordOptions:
         int | None, typer.Option(min=0, help="Random seed of --sample; nothing else is random.", rich_help_panel=WORDS)
     ] = None
 
+    keep_alternatives: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Keep the K next best captions too (json, jsonl), of a beam of at least K + 1, or K more draws of --sample. The Hub's "
+            "captioners have them with --sample only.",
+            rich_help_panel=WORDS,
+        ),
+    ] = 0
+
+    @property
+    def beam_width(self) -> int | None:
+        """Of the search; None for the captioner's own."""
+        if self.keep_alternatives and not self.sample:
+            return max(self.keep_alternatives + 1, self.beam or _BEAM_WIDTH)
+        return self.beam
+
     def draws(self) -> Draws | None:
         """What --sample asks for. Raises ConfigError for options that do not go together."""
         if self.temperature is not None and not (self.sample and self.temperature > 0):
@@ -121,7 +142,7 @@ class WordOptions:
             return None
         from stap.decoding.draw import Draws
 
-        return Draws(1, 1.0 if self.temperature is None else self.temperature, self.seed or 0)
+        return Draws(1 + self.keep_alternatives, 1.0 if self.temperature is None else self.temperature, self.seed or 0)
 
 
 @dataclass(frozen=True)
@@ -178,11 +199,12 @@ class ShotOptions:
         return CaptionPlan(
             ShotRules(self.detector.value, self.min_shot, self.max_shot, self.window),
             self.whole,
-            words.beam,
+            words.beam_width,
             words.draws(),
             self.merge,
             self.min_confidence,
             "mark" if self.below is Below.mark else "leave-out",
+            words.keep_alternatives,
             jobs=jobs,
             pictures=has_pictures,
             words_per_minute=subtitles.speaking_rate if subtitles.describe else None,
