@@ -19,6 +19,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "reward": ((),),
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
     "caption_folder": ((),),
+    "programme": (("--minutes", "1"),),
     "beam": ((),),
     "epoch": ((), ("--places", "1")),
     "reading": ((),),
