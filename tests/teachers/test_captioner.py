@@ -281,3 +281,19 @@ def test_a_gpu_computes_in_bfloat16(teacher: Callable[[str], Path], monkeypatch:
         with pytest.raises(InterruptedError):
             TransformersCaptioner(SimpleNamespace(), torch.device(device))  # type: ignore[arg-type]
     assert asked == [torch.bfloat16, torch.float32]
+
+
+def test_git_looks_at_each_clip_once_whatever_the_beam(
+    captioners: Callable[[str], TransformersCaptioner], clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = captioners("git")
+    encoder = captioner.model.git.image_encoder
+    seen: list[int] = []
+    embed = encoder.vision_model.embeddings.forward
+    monkeypatch.setattr(
+        encoder.vision_model.embeddings, "forward", lambda pixels, **rest: (seen.append(len(pixels)), embed(pixels, **rest))[1]
+    )
+    captioner.caption(clips[1], 5)
+    captioner.caption(clips[1], draws=Draws(3))
+    assert set(seen) == {1}
+    assert "forward" not in vars(encoder)

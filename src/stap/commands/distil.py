@@ -37,9 +37,7 @@ class TeacherOptions:
             metavar="TEXT", help="What a teacher that chats is asked. Default: for one plain sentence.", rich_help_panel=TEACHER
         ),
     ] = None
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="The teacher's beam width. Default: its own.", rich_help_panel=TEACHER)
-    ] = None
+    beam: Annotated[int, typer.Option(min=1, help="The teacher's beam width; 1 is greedy.", rich_help_panel=TEACHER)] = 4
     samples: Annotated[
         int, typer.Option(min=1, help="Captions drawn for each video besides that of the beam.", rich_help_panel=TEACHER)
     ] = 4

@@ -49,7 +49,7 @@ def answer(
         output_logits=True,
         **chosen,
     )
-    with quietly():
+    with quietly(), _pictures_once(model, beam_width if draws is None else draws.count):
         said = model.generate(**inputs, generation_config=settings, logits_processor=processors)
     beams = said.get("beam_indices")
     steps = len(said.logits) if beams is None else int((beams >= 0).sum(1).max())
@@ -72,6 +72,27 @@ def quietly() -> Iterator[None]:
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.logging.enable_progress_bar()
+
+
+@contextmanager
+def _pictures_once(model: Any, copies: int) -> Iterator[None]:
+    """GIT's encoder of pictures runs once a clip and not once a hypothesis, which takes most of its time.   copies: hypotheses a clip."""
+    encoder = getattr(getattr(model, "git", None), "image_encoder", None)
+    if encoder is None or copies == 1:
+        yield
+        return
+    encode = encoder.forward
+
+    def once(pixel_values: Tensor, **options: Any) -> Any:  # (B * copies, 3, S, S), the copies of a clip next to each other
+        found = encode(pixel_values[::copies], **options)
+        found.last_hidden_state = found.last_hidden_state.repeat_interleave(copies, dim=0)
+        return found
+
+    encoder.forward = once
+    try:
+        yield
+    finally:
+        del encoder.forward  # the class's own again
 
 
 class _Drawing(LogitsProcessor):

@@ -89,7 +89,7 @@ class WordOptions:
         int | None,
         typer.Option(
             min=1,
-            help="Beam width; 1 is greedy. Default: the model's recipe; of the Hub's captioners 4.",
+            help="Beam width; 1 is greedy. Default: the model's recipe; of the Hub's captioners 1.",
             rich_help_panel=WORDS,
         ),
     ] = None

@@ -34,7 +34,7 @@ class Request:
     out: Path
     recipe: Recipe
     prompt: str | None = None
-    beam_width: int | None = None
+    beam_width: int = 4
     draws: Draws = field(default_factory=lambda: Draws(4))
     captions: str | None = None
     human_weight: int = 1
