@@ -144,13 +144,11 @@ def caption_files(
     reads files only.   progress: of a larger work, of which this is a part.
     """
     progress = progress or Progress(len(paths))
-    listed = [(path, _listed(path, limits)) for path in paths]
-    whole = [one for one in listed if _is_whole(one[1], plan)]
-    for path, found in _caption_whole(whole, captioner, plan):
+    by_shots: list[Path] = []
+    for path, found in _caption_whole(paths, captioner, plan, limits, by_shots.append):
         progress.end(path, found.duration_seconds if isinstance(found, CaptionedVideo) else 0.0)
         on_progress(progress)
         yield path, found
-    by_shots = [path for path, length in listed if not _is_whole(length, plan)]
     if by_shots:
         yield from _ShotCaptioning(captioner, plan, limits, progress, on_progress).run(by_shots)
 
@@ -171,14 +169,27 @@ def _is_whole(length: Shot | None, plan: CaptionPlan) -> bool:
 
 
 def _caption_whole(
-    listed: Sequence[tuple[Path, Shot | None]], captioner: VideoCaptioner, plan: CaptionPlan
+    paths: Sequence[Path],
+    captioner: VideoCaptioner,
+    plan: CaptionPlan,
+    limits: VideoLimits | None,
+    on_long: Callable[[Path], None],
 ) -> Iterator[tuple[Path, CaptionedVideo | StapError]]:
-    """Each video as one clip, in order."""
+    """Each video that is captioned as one clip, in order.   on_long: called with the others."""
     failed: list[tuple[Path, StapError]] = []
-    lengths = dict(listed)
+    lengths: dict[Path, Shot | None] = {}
     made_by = {"captioner": dict(captioner.fingerprint), "plan": plan.to_json()}
+
+    def short() -> Iterator[Path]:  # files are looked at as they are needed: the first caption of a large folder comes soon
+        for path in paths:
+            lengths[path] = _listed(path, limits)
+            if _is_whole(lengths[path], plan):
+                yield path
+            else:
+                on_long(path)
+
     captions = captioner.caption_many(
-        [path for path, _ in listed],
+        short(),
         beam_width=plan.beam_width,
         draws=plan.draws,
         on_error=lambda path, error: failed.append((path, error)),

@@ -18,16 +18,20 @@ __all__ = ["caption_progress", "progress_line"]
 
 @contextmanager
 def caption_progress(is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A function to call as the work goes on: a bar on a terminal, otherwise a line every tenth of the way, or none if `is_quiet`."""
+    """A function to call as the work goes on: a bar on a terminal, otherwise a line every tenth of the way.
+
+    is_quiet: captions go to stdout: no lines, and no bar where it would stand between them.
+    """
     begun = time.perf_counter()
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or (is_quiet and sys.stdout.isatty()):
         yield _lines(begun, is_quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     terminal = Console(file=getattr(sys.stderr, "stream", sys.stderr))  # its control codes are our own
-    with Progress(BarColumn(), TextColumn("{task.description}", markup=False), console=terminal) as bar:
+    columns = BarColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=terminal, redirect_stdout=False) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda progress: bar.update(
             task, completed=progress.part, description=progress_line(progress, time.perf_counter() - begun)
