@@ -12,17 +12,20 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import typer
 
 from films import scene
-from stap import cli
+from stap import cli, load
 from stap.cli import app, main
 from stap.commands.shared import console
 from stap.commands.shared.outputs import result_file, writable_folder
 from stap.errors import StapError
 from stap.recipes.files import built_in_recipes
+from stap.video import Frames
+from stap.video.clips import FrameStream
 
 VERBS = [
     "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "distil", "evaluate", "score",
@@ -211,6 +214,23 @@ def test_a_shot_gets_the_caption_of_a_file_of_its_own(world: World, run, make_vi
         == 0
     )
     assert sorted(path.stem for path in (tmp_path / "v").glob("*.vtt")) == [path.stem for path in world.test_videos]
+
+
+def test_a_live_source_that_is_read_frame_by_frame_gets_the_captions_of_the_same_frames(world: World, run, make_video) -> None:
+    film = make_video("film.mkv", [*scene(0, 40), *scene(1, 33)], options={"preset": "ultrafast", "bf": "0"})
+    live = run("caption", "--live", film, "--live-speed", 0, "--live-rate", 5, "--model", world.model, "--format", "jsonl")
+    assert (live.status, live.err) == (0, "")
+    shots = [json.loads(line) for line in live.out.splitlines()]
+    captioner = load(world.model)
+    pictures = np.stack(list(FrameStream(film, None, short_side=captioner.extractor.short_side)))
+    for shot, first, last in zip(shots, (0, 40), (40, 73), strict=True):
+        frames = Frames(pictures[first:last:5], np.arange(0, last - first, 5) / 25, 0.0)
+        [expected] = captioner._describe([(film, [captioner.extractor.prepare(frames)])], None, None)
+        assert shot["caption"] == expected.caption
+        assert shot["score"] == pytest.approx(expected.score, abs=2e-4)
+        assert shot["frame_seconds"] == pytest.approx([first / 25 + at for at in frames.times_seconds], abs=1e-3)
+    other = run("caption", "--live", film, "--live-rate", 5, "--sample", "--model", world.model)
+    assert other.err == "stap: --live-rate: expected an L-STAP, and no --sample. Leave --live-rate out.\n"
 
 
 def test_the_next_best_captions_of_a_beam_are_kept(world: World, run) -> None:

@@ -149,7 +149,7 @@ class Captioner(BatchCaptioner):
                 memory, found = draw_streams(self.model, videos, self.decoding, draws, names, device=self.device)
             for row, number in enumerate(batch):
                 pooling = None if memory.pooling_weights is None else memory.pooling_weights[row].float().cpu()
-                captions[number] = self._caption(files[number][0], features[number], found[row], pooling)
+                captions[number] = self.described(files[number][0], features[number], found[row], pooling)
         return [captions[number] for number in range(len(files))]
 
     @record_function("networks of the features")
@@ -176,9 +176,10 @@ class Captioner(BatchCaptioner):
             streams[extractor.spec.stream] = array
         return streams
 
-    def _caption(
-        self, path: Path, features: list[VideoFeatures], found: Sequence[Hypothesis], pooling: Tensor | None
+    def described(
+        self, path: Path, features: Sequence[VideoFeatures], found: Sequence[Hypothesis], pooling: Tensor | None
     ) -> VideoCaption:
+        """The caption of a video from what decoding found, the best first.   features: by each extractor, of which the times are read."""
         best, *others = found
         positions = best.attention.positions
         by_extractor = zip(self.extractors, features, strict=True)

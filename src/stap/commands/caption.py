@@ -76,7 +76,7 @@ def caption(
         raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
     if live.live:
         with interruptible("The captions made until then are written."):
-            _caption_live(live.source(allowed), load, plan, output_format, out)
+            _caption_live(live, live.source(allowed), load, plan, output_format, out)
         return
     assert paths, "checked above"
     if files.are_one_a_video:
@@ -93,7 +93,12 @@ def caption(
 
 
 def _caption_live(
-    source: LiveSource, load: Callable[[], VideoCaptioner], plan: CaptionPlan, output_format: Format, out: Path | None
+    live: LiveOptions,
+    source: LiveSource,
+    load: Callable[[], VideoCaptioner],
+    plan: CaptionPlan,
+    output_format: Format,
+    out: Path | None,
 ) -> None:
     """A record for each shot, written as soon as the shot has ended and is captioned."""
     from stap.programmes.live import caption_live
@@ -102,7 +107,7 @@ def _caption_live(
     if output_format not in (Format.text, Format.jsonl, Format.csv):
         raise ConfigError(f"--live writes a record a shot. Expected --format text, jsonl or csv, got {output_format.value}.")
     with _growing(out, output_format) as rows:
-        for caption in caption_live(source, load(), plan):
+        for caption in caption_live(source, load(), plan, live.live_rate):
             _add(rows, CaptionedVideo(source.name, 0.0, (caption,)), output_format)
     for sentence in source.warnings:
         warn(sentence)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from queue import Full, Queue
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import av
 from av.container.input import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from stap.captioning.captioner import Captioner
 from stap.captioning.protocol import SampledClip, VideoCaptioner
+from stap.captioning.streamed import StreamedShot, most_frames
 from stap.captioning.video_caption import VideoCaption
-from stap.errors import StapError, VideoError
+from stap.errors import ConfigError, StapError, VideoError
 from stap.files import one_line
 from stap.programmes.caption_files import CaptionPlan
 from stap.programmes.detectors import build_detector
-from stap.programmes.shots import THUMBNAIL_SIDE, Clock, SampledShot, ShotCutter, find_shots
+from stap.programmes.shot_frames import ShotFrames
+from stap.programmes.shots import THUMBNAIL_SIDE, Clock, Keeper, SampledShot, Shot, ShotCutter, ShotRules, find_shots
 from stap.programmes.timed import TimedCaption, timed_caption
 from stap.recipes.settings import VideoLimits
 from stap.video.budget import Budget
@@ -35,6 +41,7 @@ _SHOTS_AHEAD = 4  # found and not captioned yet: where captions take longer than
 _OPEN_SECONDS = 20.0
 _USUAL_SECONDS = Fraction(1, 25)  # of a frame, until two have come
 _PATIENCE_SECONDS = 0.2
+Found = TypeVar("Found")
 
 
 class LiveSource:
@@ -53,19 +60,27 @@ class LiveSource:
 
     def shots(self, samplings: Sequence[Sampling], plan: CaptionPlan) -> Iterator[SampledShot]:
         """The shots, each as soon as it has ended. Raises VideoError where the source gives no picture."""
+        sides = {one.short_side for one in samplings}
+        for shot, frames, end in self.kept(sides, plan.rules, lambda clock: ShotFrames(clock.tick_seconds, samplings)):
+            yield SampledShot(shot, frames.sampled(end))
+
+    def kept(
+        self, sides: set[int | None], rules: ShotRules, new_shot: Callable[[Clock], Keeper]
+    ) -> Iterator[tuple[Shot, Keeper, int]]:
+        """The same with what `new_shot` keeps of each; see `find_shots`.   sides: of the pictures that it asks for."""
         with self._opened() as container:
             if not container.streams.video:
                 raise VideoError(f"{self.name}: there are no moving pictures in this source. Give one with a picture stream.")
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # threads that take a frame each would hold frames back
             assert stream.time_base is not None, "FFmpeg gives every input stream a time base"
-            frames = self._views(container, stream, {one.short_side for one in samplings})
+            frames = self._views(container, stream, sides)
             first = next(frames, None)
             if first is None:
                 raise VideoError(f"{self.name}: no frame could be decoded (codec '{stream.codec_context.name}').")
-            cutter = ShotCutter(build_detector(plan.rules.detector, plan.rules.window_seconds), plan.rules)
+            cutter = ShotCutter(build_detector(rules.detector, rules.window_seconds), rules)
             clock = Clock(first[0], stream.time_base)
-            yield from find_shots(_chained(first, frames), clock, cutter, samplings, lambda: self._end)
+            yield from find_shots(_chained(first, frames), clock, cutter, lambda: new_shot(clock), lambda: self._end)
 
     def _opened(self) -> InputContainer:
         try:
@@ -132,15 +147,77 @@ def _in_time(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tupl
         yield pts, frame
 
 
-def caption_live(source: LiveSource, captioner: VideoCaptioner, plan: CaptionPlan) -> Iterator[TimedCaption]:
+class _ReadWhileItComes:
+    """A shot that L-STAP reads at an even rate as it comes."""
+
+    def __init__(self, clock: Clock, captioner: Captioner, frame_rate: float) -> None:
+        self._clock, self._rate, self._side = clock, frame_rate, captioner.extractor.short_side
+        self.shot, self._most, self._pts = StreamedShot(captioner), most_frames(captioner), array("q")
+
+    @property
+    def start(self) -> int:
+        """When the first frame appears, in ticks."""
+        return self._pts[0]
+
+    def add(self, pts: int, view: FrameView) -> None:
+        """Read the frame, if it is time for one."""
+        if not self._pts:
+            self._pts.append(pts)
+        seconds = float((pts - self.start) * self._clock.tick_seconds)
+        if seconds * self._rate >= len(self.shot) - 1e-6 and len(self.shot) != self._most:
+            self.shot.read(view.picture(self._side), seconds)
+
+
+def caption_live(
+    source: LiveSource, captioner: VideoCaptioner, plan: CaptionPlan, frame_rate: float | None = None
+) -> Iterator[TimedCaption]:
     """The caption of each shot, as soon as the shot has ended and is captioned. Raises VideoError as `LiveSource.shots` does.
+
+    frame_rate: at which L-STAP reads while the shot comes, so that no frame is kept; a model that has learned a vector for each frame of
+    training reads no more of a shot, and longer ones are divided. None: the captioner sees the frames of the shot that it would see in a
+    file. Raises ConfigError for another model with a frame rate.
 
     A thread reads meanwhile, so that no frame is missed while the networks are at work.
     """
-    found: Queue[SampledShot | StapError | None] = Queue(_SHOTS_AHEAD)
-    is_over, samplings = threading.Event(), captioner.samplings
+    if frame_rate is not None:
+        yield from _caption_streamed(source, captioner, plan, frame_rate)
+        return
+    samplings = captioner.samplings
+    with _read_ahead(source, lambda: source.shots(samplings, plan)) as shots:
+        for sampled in shots:
+            clip = SampledClip(Path(source.name), sampled.frames)
+            [said] = captioner.caption_frames([clip], beam_width=plan.beam_width, draws=plan.draws)
+            if isinstance(said, VideoCaption):
+                yield from plan.chosen([timed_caption(sampled.shot, said)])
+            else:
+                source.warnings.append(f"the shot at {sampled.shot.start_seconds:.3f} seconds has no caption: {said}")
 
-    def put(item: SampledShot | StapError | None) -> None:
+
+def _caption_streamed(
+    source: LiveSource, captioner: VideoCaptioner, plan: CaptionPlan, frame_rate: float
+) -> Iterator[TimedCaption]:
+    if not isinstance(captioner, Captioner) or plan.draws is not None:
+        raise ConfigError("--live-rate: expected an L-STAP, and no --sample. Leave --live-rate out.")
+    rules, most = plan.rules, most_frames(captioner)
+    if most is not None:
+        rules = replace(rules, max_seconds=min(rules.max_seconds, most / frame_rate))
+    StreamedShot(captioner)  # raises for a model that cannot
+    sides: set[int | None] = {captioner.extractor.short_side}
+    with _read_ahead(
+        source, lambda: source.kept(sides, rules, lambda clock: _ReadWhileItComes(clock, captioner, frame_rate))
+    ) as shots:
+        for shot, read, _ in shots:
+            said = read.shot.caption(Path(source.name), plan.beam_width)
+            yield from plan.chosen([timed_caption(shot, said)])
+
+
+@contextmanager
+def _read_ahead(source: LiveSource, find: Callable[[], Iterator[Found]]) -> Iterator[Iterator[Found]]:
+    """What a thread finds in the source, a few ahead. Its errors are raised here."""
+    found: Queue[Found | StapError | None] = Queue(_SHOTS_AHEAD)
+    is_over = threading.Event()
+
+    def put(item: Found | StapError | None) -> None:
         while not is_over.is_set():
             try:
                 return found.put(item, timeout=_PATIENCE_SECONDS)
@@ -151,7 +228,7 @@ def caption_live(source: LiveSource, captioner: VideoCaptioner, plan: CaptionPla
     def read() -> None:
         end: StapError | None = None
         try:
-            for shot in source.shots(samplings, plan):
+            for shot in find():
                 put(shot)
         except StapError as error:
             end = error
@@ -159,16 +236,14 @@ def caption_live(source: LiveSource, captioner: VideoCaptioner, plan: CaptionPla
             end = VideoError(f"{source.name}: the source could not be read on ({one_line(error)}).")
         put(end)
 
+    def taken() -> Iterator[Found]:
+        while (item := found.get()) is not None:
+            if isinstance(item, StapError):
+                raise item
+            yield item
+
     threading.Thread(target=read, name="live", daemon=True).start()
     try:
-        while isinstance(item := found.get(), SampledShot):
-            clip = SampledClip(Path(source.name), item.frames)
-            [said] = captioner.caption_frames([clip], beam_width=plan.beam_width, draws=plan.draws)
-            if isinstance(said, VideoCaption):
-                yield from plan.chosen([timed_caption(item.shot, said)])
-            else:
-                source.warnings.append(f"the shot at {item.shot.start_seconds:.3f} seconds has no caption: {said}")
-        if item is not None:
-            raise item
+        yield taken()
     finally:
         is_over.set()

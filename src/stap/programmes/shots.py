@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -18,7 +19,18 @@ from stap.video.clips import FrameStream, FrameView, ViewSizes
 from stap.video.frames import Frames
 from stap.video.sampling import Sampling
 
-__all__ = ["THUMBNAIL_SIDE", "Clock", "SampledShot", "Shot", "ShotCutter", "ShotRules", "Shots", "find_shots"]
+__all__ = [
+    "THUMBNAIL_SIDE",
+    "Clock",
+    "Keeper",
+    "SampledShot",
+    "Shot",
+    "ShotCutter",
+    "ShotKeeper",
+    "ShotRules",
+    "Shots",
+    "find_shots",
+]
 
 # Pixels of the longer side of the pictures that are compared. PySceneDetect's own default is 256, at six times the cost.
 THUMBNAIL_SIDE = 96
@@ -101,7 +113,12 @@ class Shots:
         """The shots, each as soon as it is known to have ended."""
         shown = self._stream.shown
         clock = Clock(shown.start, shown.tick_seconds, self._stream.start_seconds)
-        yield from find_shots(self._frames(), clock, ShotCutter(self._detector, self.rules), self._samplings, lambda: shown.end)
+        cutter = ShotCutter(self._detector, self.rules)
+        found = find_shots(
+            self._frames(), clock, cutter, lambda: ShotFrames(shown.tick_seconds, self._samplings), lambda: shown.end
+        )
+        for shot, frames, end in found:
+            yield SampledShot(shot, frames.sampled(end))
         self.seconds_read = self.duration_seconds
 
     def _frames(self) -> Iterator[tuple[int, FrameView]]:
@@ -123,27 +140,44 @@ class Clock:
         return self.first_seconds + float((pts - self.start) * self.tick_seconds)
 
 
+class ShotKeeper(Protocol):
+    """What is kept of the shot that comes.   start: when its first frame appears, in ticks."""
+
+    @property
+    def start(self) -> int:
+        """When the first frame appears, in ticks."""
+
+    def add(self, pts: int, view: FrameView) -> None:
+        """The next frame, which appears at this time, in ticks."""
+
+
+Keeper = TypeVar("Keeper", bound=ShotKeeper)
+
+
 def find_shots(
     frames: Iterable[tuple[int, FrameView]],
     clock: Clock,
     cutter: ShotCutter,
-    samplings: Sequence[Sampling],
+    new_shot: Callable[[], Keeper],
     end: Callable[[], int],
-) -> Iterator[SampledShot]:
-    """The shots of frames that come with their times in ticks, at least one.   end: when the last frame disappears, once it has come."""
-    waiting: deque[tuple[int, FrameView]] = deque()  # not yet known to belong to the shot
-    shot, number = ShotFrames(clock.tick_seconds, samplings), 1
+) -> Iterator[tuple[Shot, Keeper, int]]:
+    """The shots of frames that come with their times in ticks, at least one: each with what was kept, and its end in ticks.
 
-    def decided(begin: Iterable[bool]) -> Iterator[SampledShot]:
-        nonlocal shot, number
+    new_shot: for what is to be kept of the next one.   end: when the last frame disappears, once it has come.
+    """
+    waiting: deque[tuple[int, FrameView]] = deque()  # not yet known to belong to the shot
+    kept, number = new_shot(), 1
+
+    def decided(begin: Iterable[bool]) -> Iterator[tuple[Shot, Keeper, int]]:
+        nonlocal kept, number
         for begins in begin:
             if begins:
                 yield ended(waiting[0][0])
-                shot, number = ShotFrames(clock.tick_seconds, samplings), number + 1
-            shot.add(*waiting.popleft())
+                kept, number = new_shot(), number + 1
+            kept.add(*waiting.popleft())
 
-    def ended(until: int) -> SampledShot:
-        return SampledShot(Shot(number, clock.seconds(shot.start), clock.seconds(until)), shot.sampled(until))
+    def ended(until: int) -> tuple[Shot, Keeper, int]:
+        return Shot(number, clock.seconds(kept.start), clock.seconds(until)), kept, until
 
     for pts, view in frames:
         waiting.append((pts, view))

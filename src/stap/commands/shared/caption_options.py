@@ -336,6 +336,17 @@ class LiveOptions:
         ),
     ] = 1.0
 
+    live_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FPS",
+            min=0.01,
+            help="L-STAP reads so many frames a second as they come, and keeps its states only. Default: it sees the frames of each shot "
+            "that it would see in a file.",
+            rich_help_panel=LIVE,
+        ),
+    ] = None
+
     def source(self, limits: VideoLimits) -> LiveSource:
         """The one that was named."""
         from stap.programmes.live import LiveSource
