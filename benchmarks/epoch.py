@@ -3,7 +3,7 @@
     python -m benchmarks.epoch              # grids of 49 places
     python -m benchmarks.epoch --places 1   # pooled frames: hardly any encoder to share
 
-Both read the features, compute loss and gradient, and move the weights; one has 8 captions of 8 videos in an update, the other all 40
+Both read the features, compute loss and gradient, and move the weights; one has 16 captions of 16 videos in an update, the other all 40
 captions of 4. The sum of the gradients over the epoch, without a move of the weights, must be the same.
 """
 
@@ -34,10 +34,10 @@ from stap.training.batches import Batch, CaptionedVideos
 from stap.training.optimizer import build_optimizer
 from stap.training.step import batch_loss, update
 
-VIDEOS, CAPTIONS = 8, 40  # MSVD has about 40 captions a clip
+VIDEOS, CAPTIONS = 16, 40  # MSVD has about 40 captions a clip
 T, D, H, A, E, V = 30, 512, 256, 128, 300, 9728
 TOGETHER = TrainingSettings(batch_size=4, captions_per_video=CAPTIONS)
-ONE_BY_ONE = TrainingSettings(batch_size=8, captions_per_video=1)
+ONE_BY_ONE = TrainingSettings(batch_size=16, captions_per_video=1)
 
 
 def main() -> None:
