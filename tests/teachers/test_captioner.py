@@ -200,6 +200,16 @@ def test_drawn_words_have_the_model_s_probabilities(
     assert float((found - expected).abs().max()) < 4 * float((expected * (1 - expected) / 2000).sqrt().max())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_of_a_single_frame(
+    captioners: Callable[[str], TransformersCaptioner], make_video: Callable[..., Path], kind: str
+) -> None:
+    path = make_video("one.mp4", frames=1)
+    caption = captioners(kind).caption(path)
+    assert len(caption.times_seconds) == 1
+    assert any(sentence.endswith("it saw those.") for sentence in caption.warnings)
+
+
 def test_what_a_caption_says_about_itself(captioners: Callable[[str], TransformersCaptioner], clips: list[Path]) -> None:
     said = captioners("qwen").caption(clips[2], 1)
     content = json.loads(json.dumps(said.to_json()))

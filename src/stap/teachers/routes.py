@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,12 +65,14 @@ class ChatRoute:
         asked = [{"type": "video"}, {"type": "text", "text": prompt}]
         messages = [{"role": "user", "content": asked}]
         self.text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        self.least_frames = getattr(processor.video_processor, "temporal_patch_size", 1)
         # Without it Qwen3-VL spends its budget for a long video on a few frames.
         capped = hasattr(processor.video_processor, "cap_pixels_per_frame")
         self.options = {"cap_pixels_per_frame": True} if capped else {}
 
     def inputs(self, clips: Sequence[Frames]) -> dict[str, Tensor]:
-        """See Route. Prompts of different lengths are padded on the left."""
+        """See Route. Prompts of different lengths are padded on the left; a clip of fewer frames than a step of time has shows its last again."""
+        clips = [_at_least(clip, self.least_frames) for clip in clips]
         made = self.processor(
             text=[self.text] * len(clips),
             videos=[list(clip.rgb_uint8) for clip in clips],
@@ -99,6 +102,13 @@ class PictureRoute:
         pictures = [picture for clip in clips for picture in clip.rgb_uint8]
         pixels = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
         return {"pixel_values": pixels if self.captions_every_frame else pixels.unflatten(0, (len(clips), -1))}
+
+
+def _at_least(clip: Frames, count: int) -> Frames:
+    if len(clip) >= count:
+        return clip
+    places = [min(place, len(clip) - 1) for place in range(count)]
+    return replace(clip, rgb_uint8=clip.rgb_uint8[places], times_seconds=clip.times_seconds[places])
 
 
 def metadata(clip: Frames) -> dict[str, Any]:
