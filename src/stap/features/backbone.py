@@ -14,17 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 import torch
-from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from stap.errors import ConfigError, FeatureError
-from stap.features.networks.googlenet import build_googlenet
-from stap.features.pretrained import create_pretrained
+from stap.features.lighter_imports import without_compiler
 from stap.features.weights import load_weights
 from stap.files import one_line
 from stap.importers.weights import read_weights
+
+with without_compiler():
+    import timm
+    from timm.data.config import resolve_model_data_config
+
+    from stap.features.networks.googlenet import build_googlenet
+    from stap.features.pretrained import create_pretrained
 
 __all__ = ["GridLayout", "OwnPreprocessing", "build_backbone", "find_layout", "last_map", "own_preprocessing"]
 
