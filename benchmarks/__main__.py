@@ -14,6 +14,8 @@ from benchmarks.table import CannotRunError, Row, markdown
 
 RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "beside_another": ((),),
+    "cold_start": ((),),
+    "caption_step": ((),),
     "encode": ((), ("--paper",)),
     "stat_step": ((), ("--scenes",)),
     "reward": ((),),

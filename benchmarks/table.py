@@ -7,7 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from stap.commands.shared.memory import keep_freed_memory
+
 __all__ = ["CannotRunError", "Row", "against", "clocked", "markdown"]
+
+keep_freed_memory()  # as every command does
 
 HEADINGS = ("what", "compared with", "measured", "goal", "reached", "bound by")
 
