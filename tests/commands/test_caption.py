@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -265,6 +266,17 @@ def test_shots_of_several_files_share_batches_and_threads_end(make_video, captio
         if thread.name.startswith("shots"):
             thread.join(5)
             assert not thread.is_alive()
+
+
+def test_without_the_extra_clips_are_captioned_and_what_needs_it_says_so(run, make_video, monkeypatch) -> None:
+    for name in ("scenedetect", "pysubs2", "silero_vad"):
+        monkeypatch.setitem(sys.modules, name, None)
+    path = make_video(frames=scenes(30))
+    assert run(path).status == run(path, "--format", "ttml").status == 0
+    install = "which is not installed. Install it with: pip install 'stap[programmes]'\n"
+    assert run(path, "--format", "srt").err == f"stap: writing subtitles needs the package pysubs2, {install}"
+    assert run(path, "--shots").err.startswith(f"stap: finding shots needs the package scenedetect-headless, {install}")
+    assert run(path, "--describe").err.startswith(f"stap: audio description needs the package silero-vad, {install}")
 
 
 def test_what_the_progress_says() -> None:

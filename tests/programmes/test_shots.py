@@ -138,7 +138,7 @@ def test_real_files(stap_data: Path) -> None:
         0,
         1.001,
         6.006,
-        7.207,
+        7.241,
         13.146,
         23.056,
     ]

@@ -64,6 +64,8 @@ def caption(
 
     A file that cannot be captioned is reported on stderr with the reason. The others are captioned, and the exit status is 1.
     """
+    from stap.programmes.extra import import_extra
+
     allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
 
     def load() -> VideoCaptioner:
@@ -72,6 +74,8 @@ def caption(
         with record_function("loading the model"):
             return _captioner(model, device, allowed, words)
 
+    if output_format in (Format.srt, Format.vtt, Format.html):
+        import_extra("pysubs2", "writing subtitles")  # before the work, and not after it
     if bool(paths) == bool(live.live):
         raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
     if live.live:

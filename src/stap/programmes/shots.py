@@ -32,8 +32,8 @@ __all__ = [
     "find_shots",
 ]
 
-# Pixels of the longer side of the pictures that are compared. PySceneDetect's own default is 256, at six times the cost.
-THUMBNAIL_SIDE = 96
+# Pixels of the longer side of the pictures that are compared; more find the same cuts and take more time.
+THUMBNAIL_SIDE = 64
 # A flash is followed by a picture that differs from the one before it by less than this part of what the flash did.
 _AS_BEFORE = 0.3
 
