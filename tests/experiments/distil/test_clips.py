@@ -69,6 +69,14 @@ def test_a_pattern_of_one_s_own(videos: Path) -> None:
         assert said.startswith(f"--source {pattern}: {reason}")
 
 
+def test_two_files_of_one_name(videos: Path) -> None:
+    (videos / "news" / "day3-Scene-001.mkv").touch()
+    assert error_of(CorpusError, find_clips, videos, None, SHOT, 1) == (
+        f"{videos}/news/day3-Scene-001.mkv and {videos}/news/day3-Scene-001.mp4 differ in their suffix alone, and a clip is known by the rest. "
+        "Rename one of them."
+    )
+
+
 def test_too_few_sources() -> None:
     assert error_of(CorpusError, splits_of_sources, ["a", "b"], 1) == (
         "2 source videos (a, b): expected at least 3, one each for training, validation and testing. Add videos, or say by --source what the "

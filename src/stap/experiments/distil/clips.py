@@ -46,9 +46,14 @@ def find_clips(videos: Path, captions: str | None, source: str, seed: int) -> tu
 
     Where the human captions come with splits, those decide for their sources, and all other sources are for training. Otherwise a tenth
     of the sources is drawn for validation and a tenth for testing.
-    Raises CorpusError where a source would be in two splits, a split would be empty, or no human caption is of these videos.
+    Raises CorpusError where two files have one id, a source would be in two splits, a split would be empty, or no human caption is of these videos.
     """
-    paths = {_id(videos, path): path for path in find_videos([videos])}
+    paths: dict[str, Path] = {}
+    for path in find_videos([videos]):
+        if (first := paths.setdefault(_id(videos, path), path)) is not path:
+            raise CorpusError(
+                f"{first} and {path} differ in their suffix alone, and a clip is known by the rest. Rename one of them."
+            )
     human, has_splits = _human(captions, videos) if captions else ({}, False)
     found = {video: clip for video in paths if (clip := human.get(video) or human.get(video.rpartition("/")[2]))}
     if captions and not found:
