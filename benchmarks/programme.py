@@ -137,10 +137,12 @@ def caption(film: Path, model: str | None) -> dict[str, Any]:
     from stap.commands.shared.memory import keep_freed_memory
     from stap.errors import StapError
     from stap.programmes.caption_files import CaptionPlan, caption_files
+    from stap.programmes.detectors import build_detector
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder, polite_threads():
         captioner = load(model, "cpu") if model else make_captioner(Path(folder))
+        build_detector("adaptive")  # imports PySceneDetect and OpenCV, which takes seconds once
         started = time.perf_counter()
         [(_, found)] = caption_files([film], captioner, CaptionPlan(whole=False, jobs=1))
         seconds = time.perf_counter() - started
