@@ -185,6 +185,7 @@ def test_a_profile_of_captioning(world: World, run, tmp_path: Path, monkeypatch:
     assert json.loads((tmp_path / "stap-profile.json").read_text())["traceEvents"]
 
 
+@pytest.mark.slow
 def test_captions_as_json_can_be_scored(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "captions.json"
     answer = run("caption", world.corpus / "TestVideo", "--model", world.model, "--format", "json", "--out", out, "--beam", 1)
@@ -247,6 +248,7 @@ def test_the_next_best_captions_of_a_beam_are_kept(world: World, run) -> None:
     assert [one["caption"] for one in shots["shots"][0]["alternatives"]] == [one["caption"] for one in kept["alternatives"]]
 
 
+@pytest.mark.slow
 def test_evaluate_says_the_same_as_caption_and_counts_facts(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     answer = run("evaluate", "--model", world.model, "--split", "test", "--out", out)

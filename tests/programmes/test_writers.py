@@ -142,6 +142,7 @@ def test_cues_are_readable_whatever_the_captions() -> None:
     assert words == 60
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_captions_are_written_in_seconds(tmp_path: Path) -> None:
     cues, left_out = cues_of(TimedCaption(2.0 * k, 2.0 * k + 2, "a man walks") for k in range(100_000))
     assert (len(cues), left_out) == (100_000, [])

@@ -201,6 +201,7 @@ def test_where_names_what_a_box_holds(page):
     assert says[0] == "“hello”: most attention at 0.5 s (70\u00a0%, cat at the lower right)."
 
 
+@pytest.mark.slow
 def test_where_in_words(page):
     def said(place, grid):
         weights = np.full((3, grid.rows * grid.columns), 0.01)

@@ -130,6 +130,7 @@ def cider_recipe(start: Path, **training: Any) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_cider_as_objective_raises_the_reward_and_continues_exactly(
     tmp_path: Path, corpus: Corpus, store: FeatureStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,8 @@ GAINS = {("msvd", "stat-without-local"): (51.1, 0.101), ("msrvtt", "stat-without
 
 
 def test_every_row_has_a_recipe_for_both_corpora_and_every_recipe_a_row() -> None:
-    recipes = {name for name in built_in_recipes() if name.split("/")[0] in CORPORA}
+    own_features = {"msrvtt/features"}  # of no paper, for precomputed features
+    recipes = {name for name in built_in_recipes() if name.split("/")[0] in CORPORA} - own_features
     assert {f"{corpus}/{row.key}" for corpus in CORPORA for row in ROWS} == recipes
 
 
