@@ -35,12 +35,12 @@ from stap.text.special_ids import EOS
 __all__ = ["beam_search", "best_captions", "choose", "rank", "ranked_captions"]
 
 
-@record_function("captions")
 def best_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[Hypothesis]:
     """The best caption of each video as a recipe says; a beam width of 1 is greedy. The model should be in eval mode."""
     return [best for best, *_ in ranked_captions(model, memory, settings)]
 
 
+@record_function("captions")
 def ranked_captions(model: CaptionModel, memory: Memory, settings: DecodingSettings) -> list[list[Hypothesis]]:
     """The captions of each video that such a search ends with, the best first: as many as the beam is wide, or fewer."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}
