@@ -14,10 +14,12 @@ STUCK = """
 import hashlib, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-from stap.captioning import captioner
 from stap.captioning.batches import read_ahead
 from stap.cli import main
 from stap.files import replacing
+from stap.programmes import caption_files
+from stap.programmes.timed import CaptionedVideo, TimedCaption
+from stap.teachers import loading
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
 
@@ -29,11 +31,13 @@ def stuck(path):
             hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
     return path
 
-def caption_many(paths, **_):
+def captions(paths, *_):
     for path in (map(stuck, paths) if sys.argv[1] == "main" else read_ahead(stuck, paths, depth=1)):
-        yield SimpleNamespace(path=path, warnings=(), to_json=lambda: {"path": str(path), "caption": "a man"})
+        whole = SimpleNamespace(to_json=lambda: {"path": str(path)})
+        yield path, CaptionedVideo(path, 1.0, (TimedCaption(0.0, 1.0, "a man"),), whole=whole)
 
-captioner.load = lambda *_: SimpleNamespace(caption_many=caption_many)
+loading.load = lambda *_, **__: None
+caption_files.caption_files = captions
 sys.exit(main(sys.argv[3:]))
 """
 

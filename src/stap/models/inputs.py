@@ -136,8 +136,8 @@ def smooth_maps(grid_size: tuple[int, ...], count: int, deviation: float) -> Ten
     rows, columns = grid_size
     angle = 2 * math.pi * torch.rand(count, dtype=torch.double)
     wave_number = LARGEST_WAVE_NUMBER * torch.rand(count, dtype=torch.double)
-    y = torch.linspace(-1, 1, rows, dtype=torch.double)[:, None, None]
-    x = torch.linspace(-1, 1, columns, dtype=torch.double)[:, None]
+    y = torch.linspace(-1, 1, rows, dtype=torch.double, device=angle.device)[:, None, None]
+    x = torch.linspace(-1, 1, columns, dtype=torch.double, device=angle.device)[:, None]
     waves = torch.sin(wave_number * (angle.cos() * y + angle.sin() * x)).flatten(0, 1)  # (R, count)
     return _standardised(waves, deviation)
 
@@ -153,7 +153,8 @@ def smooth_courses(frames: int, count: int, deviation: float) -> Tensor:
     """
     frequency = LARGEST_FREQUENCY * torch.rand(count, dtype=torch.double)
     phase = 2 * math.pi * torch.rand(count, dtype=torch.double)
-    waves = torch.sin(frequency * torch.linspace(-1, 1, frames, dtype=torch.double)[:, None] + phase)  # (T, count)
+    time = torch.linspace(-1, 1, frames, dtype=torch.double, device=phase.device)[:, None]
+    waves = torch.sin(frequency * time + phase)  # (T, count)
     return _standardised(waves, deviation)
 
 
