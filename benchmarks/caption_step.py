@@ -1,4 +1,4 @@
-"""A training step on captions as long as people's, beside the matrix products of its real words and frames.
+"""A training step on captions with the lengths of human ones, compared with the matrix products of its words and frames.
 
 L-STAP over one location a frame (16 videos of 28 frames with 5 captions each, H = 256, 4,543 words), Adam. The lengths of the captions are
 those of MSR-VTT's annotations, shared between tests and benchmarks as STAP_DATA (see CONTRIBUTING.md).

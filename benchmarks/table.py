@@ -24,7 +24,7 @@ class CannotRunError(Exception):
 class Row:
     """A ratio measured in one run.
 
-    goal: None for a ratio that is only to be known.   at_least: a larger ratio is better.   bound: what keeps it from being better.
+    goal: None for a ratio without one.   at_least: a larger ratio is better.   bound: what limits it.
     detail: seconds, rates ... behind the ratio.
     """
 

@@ -19,7 +19,7 @@ def test_each_moment_belongs_to_the_innermost_part() -> None:
         event("backward", 500, 250),
         event("ProfilerStep#3", 0, 1000),
         event("encoder", 500, 100, thread=2),
-        event("a range of somebody else", 0, 900),
+        event("an unknown range", 0, 900),
     ]
     assert table_of(trace).splitlines() == [
         "encoder             0.400 s   40 %",

@@ -46,7 +46,7 @@ def test_a_browser_reads_the_cues_of_a_track_exactly(browser: Any, kind: str) ->
 
 @pytest.fixture(scope="module")
 def page_of_a_film(tmp_path_factory: pytest.TempPathFactory, make_video_in: Any) -> Path:
-    """A film of three shots beside its page; a caption tries to be markup."""
+    """A film of three shots and its page; one caption contains markup."""
     folder = tmp_path_factory.mktemp("page")
     film = make_video_in(folder, "a film #1.webm", scenes(50, 50, 50), codec="libvpx")
     said = ["a <b>red</b> square moves", "<script>document.title = 'taken'</script>", "a green square stops"]

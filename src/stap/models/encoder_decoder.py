@@ -98,12 +98,8 @@ class EncoderDecoder(CaptionModel):
         (the penalty), those that there are, and, for reading, 'word': the cross-entropy of a word.
         """
         memory = self.encode(batch)
-        state = self.start(memory, captions.captions_per_video)
-        embedded = self.word_dropout(self.embedding(captions.inputs))
-        is_penalised = self.settings.attention_penalty and self.settings.penalty_on_padding
-        lengths = None if is_penalised else captions.lengths
-        hidden, attention = self.decoder.teacher_forced(memory, state, embedded, lengths)
-        logits = self.decoder.logits(select_words(hidden, captions))
+        reads_padding = bool(self.settings.attention_penalty) and self.settings.penalty_on_padding
+        logits, attention = self._read(memory, captions, None if reads_padding else captions.lengths)
         losses = caption_losses(logits, select_words(captions.words, captions), len(captions.words), self.label_smoothing)
         total, parts = losses.total, losses.parts
         if weight := penalty_weight(self.settings, len(captions.words)):
@@ -118,11 +114,15 @@ class EncoderDecoder(CaptionModel):
     def log_probabilities(self, memory: Memory, captions: CaptionBatch) -> Tensor:
         """As `CaptionModel.log_probabilities`, in one pass over whole captions."""
         assert isinstance(memory, StatesMemory)
+        logits, _ = self._read(memory, captions, captions.lengths)
+        return word_log_probabilities(logits, select_words(captions.words, captions))
+
+    def _read(self, memory: StatesMemory, captions: CaptionBatch, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The logits of all W words, (W, V), and the attention, (N, L, T), under teacher forcing; see `AttentiveDecoder.teacher_forced`."""
         state = self.start(memory, captions.captions_per_video)
         embedded = self.word_dropout(self.embedding(captions.inputs))
-        hidden, _ = self.decoder.teacher_forced(memory, state, embedded, captions.lengths)
-        logits = self.decoder.logits(select_words(hidden, captions))
-        return word_log_probabilities(logits, select_words(captions.words, captions))
+        hidden, attention = self.decoder.teacher_forced(memory, state, embedded, lengths)
+        return self.decoder.logits(select_words(hidden, captions)), attention
 
     def _attention_penalty(self, memory: StatesMemory, attention: Tensor, captions: CaptionBatch) -> Tensor:
         if not self.settings.penalty_on_padding:

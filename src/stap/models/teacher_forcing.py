@@ -6,7 +6,7 @@
   their first captions;
 - what does not depend on the recurrence is one product over all words: the words' share of the gates before it, and the gradients of all
   weights after it;
-- tanh(x) is 2 sigmoid(2 x) - 1, which on a processor PyTorch computes in less than half the time.
+- tanh(x) is 2 sigmoid(2 x) - 1, which PyTorch computes faster on a processor.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A page of one video: the player, its shots as a list to choose from, captions, key frames and attention.
 
-One HTML file that opens from disk; only the video lies beside it.
+One HTML file that opens from disk and refers to the video only.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptions", "WordOptions"]
 
 WORDS, SHOTS, SUBTITLES, FILES, LIVE = "Choice of words", "Long videos", "Subtitles", "Many files", "Live"
-
-
+MANIFEST = "captions-manifest.jsonl"
 _BEAM_WIDTH = 5  # of a search whose alternatives are kept
 
 
@@ -311,9 +310,6 @@ class FileOptions:
         """Where the manifest is."""
         folder = self.into or next((path for path in paths if path.is_dir()), paths[0].parent)
         return self.manifest or folder / MANIFEST
-
-
-MANIFEST = "captions-manifest.jsonl"
 
 
 @dataclass(frozen=True)

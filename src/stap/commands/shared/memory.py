@@ -1,7 +1,7 @@
 """Memory that is freed stays with the process, for the next batch.
 
 The C library of Linux (glibc) gives large blocks back to the system as soon as they are freed, and the system clears every page of the
-next one. A training step allocates the same large blocks again and again, and spent up to a fifth of its time so.
+next one. A training step allocates the same large blocks again and again.
 """
 
 from __future__ import annotations
