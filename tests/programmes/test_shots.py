@@ -14,7 +14,7 @@ from films import scene, scenes
 from raising import error_of
 from stap.errors import ConfigError, MissingDependencyError, VideoError
 from stap.programmes import shot_frames
-from stap.programmes.shots import SampledShot, ShotCutter, ShotRules, Shots
+from stap.programmes.shots import SampledShot, Shot, ShotCutter, ShotRules, Shots
 from stap.recipes.settings import VideoLimits
 from stap.video import sample_frames
 from stap.video.clips import FrameStream
@@ -183,3 +183,9 @@ def test_a_package_that_is_missing_is_named(make_video, monkeypatch) -> None:
     assert error_of(MissingDependencyError, shots, make_video()) == (
         "finding shots needs the package scenedetect-headless, which is not installed. Install it with: pip install 'stap[programmes]'"
     )
+
+
+def test_each_shot_has_a_name_of_its_own() -> None:
+    """Captions drawn at random depend on it."""
+    clips = [SampledShot(Shot(1, start, start + 2), ()).as_clip(Path("a/film.mp4")) for start in (0.0, 12.5)]
+    assert [clip.path for clip in clips] == [Path("a/film.mp4#t=0.0"), Path("a/film.mp4#t=12.5")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any, Literal
 
-from stap.captioning.protocol import SampledClip, VideoCaptioner
+from stap.captioning.protocol import VideoCaptioner
 from stap.captioning.video_caption import VideoCaption
 from stap.errors import StapError, VideoError
 from stap.files import unforeseen
@@ -277,7 +277,7 @@ class _ShotCaptioning:
         raise SystemExit  # ends this thread: nobody takes its shots any more
 
     def _caption(self, shots: Sequence[tuple[_Opened, SampledShot]]) -> None:
-        clips = [SampledClip(file.path, shot.frames) for file, shot in shots]
+        clips = [shot.as_clip(file.path) for file, shot in shots]
         said = self._captioner.caption_frames(clips, beam_width=self._plan.beam_width, draws=self._plan.draws)
         for (file, sampled), caption in zip(shots, said, strict=True):
             assert file.shots is not None, "it found this shot"

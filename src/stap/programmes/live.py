@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stap.captioning.captioner import Captioner
-from stap.captioning.protocol import SampledClip, VideoCaptioner
+from stap.captioning.protocol import VideoCaptioner
 from stap.captioning.streamed import StreamedShot, most_frames
 from stap.captioning.video_caption import VideoCaption
 from stap.errors import ConfigError, StapError, VideoError
@@ -185,8 +185,9 @@ def caption_live(
     samplings = captioner.samplings
     with _read_ahead(source, lambda: source.shots(samplings, plan)) as shots:
         for sampled in shots:
-            clip = SampledClip(Path(source.name), sampled.frames)
-            [said] = captioner.caption_frames([clip], beam_width=plan.beam_width, draws=plan.draws)
+            [said] = captioner.caption_frames(
+                [sampled.as_clip(Path(source.name))], beam_width=plan.beam_width, draws=plan.draws
+            )
             if isinstance(said, VideoCaption):
                 yield from plan.chosen([timed_caption(sampled.shot, said)])
             else:

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from stap.captioning.protocol import SampledClip
 from stap.errors import ConfigError
 from stap.programmes.detectors import ShotDetector, build_detector
 from stap.programmes.shot_frames import ShotFrames
@@ -74,6 +75,10 @@ class SampledShot:
 
     shot: Shot
     frames: tuple[Frames, ...]
+
+    def as_clip(self, video: Path) -> SampledClip:
+        """For a captioner, with a name of its own, on which captions drawn at random depend: a media fragment, film.mp4#t=12.5."""
+        return SampledClip(video.with_name(f"{video.name}#t={round(self.shot.start_seconds, 6)}"), self.frames)
 
 
 class Shots:
