@@ -36,7 +36,7 @@ def sample(model: CaptionModel, memory: Memory, count: int, *, max_words: int = 
 def draw(probabilities: Tensor) -> Tensor:
     """(N, V), each row summing to about 1 -> (N,): a column of each row, drawn by these probabilities; never one of probability 0.
 
-    torch.multinomial draws a random number for each column, which took a quarter of a training step; this needs one for each row.
+    torch.multinomial draws a random number for each column; this needs one for each row.
     """
     cumulative = probabilities.cumsum(dim=1)
     place = torch.rand_like(cumulative[:, :1]) * cumulative[:, -1:]

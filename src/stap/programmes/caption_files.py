@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Literal
 
 from stap.captioning.protocol import VideoCaptioner
@@ -19,6 +19,7 @@ from stap.programmes.shots import SampledShot, Shot, ShotRules, Shots
 from stap.programmes.timed import CaptionedVideo, TimedCaption, marked, merged, timed_caption, without_uncertain
 from stap.recipes.settings import VideoLimits
 from stap.video.clips import start_and_duration
+from stap.video.threads import hand_over
 
 if TYPE_CHECKING:
     from stap.decoding.draw import Draws
@@ -28,7 +29,6 @@ __all__ = ["WHOLE_SECONDS", "CaptionPlan", "Progress", "caption_files"]
 WHOLE_SECONDS = 60.0  # a longer video is captioned shot by shot, unless it is said otherwise; clips of the corpora are shorter
 SHOTS_PER_BATCH = 16
 _SHOTS_AHEAD = 16  # decoded before the networks take them: bounds the memory
-_PATIENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -260,21 +260,12 @@ class _ShotCaptioning:
             threads = max(1, (os.cpu_count() or 1) // self._plan.jobs)
             file.shots = Shots(file.path, self._samplings, self._plan.rules, threads=threads, limits=self._limits)
             for shot in file.shots:
-                self._put((file, shot))
+                hand_over(self._found, (file, shot), self._is_over)
         except StapError as error:
             end = error
         except Exception as error:  # a decoder's unforeseen failure on one file must not stop ten thousand others
             end = VideoError(f"{unforeseen(file.path, error)}. Check that it plays, or get it again.")
-        self._put((file, end))
-
-    def _put(self, message: _Message) -> None:
-        while not self._is_over.is_set():
-            try:
-                self._found.put(message, timeout=_PATIENCE_SECONDS)
-                return
-            except Full:
-                continue
-        raise SystemExit  # ends this thread: nobody takes its shots any more
+        hand_over(self._found, (file, end), self._is_over)
 
     def _caption(self, shots: Sequence[tuple[_Opened, SampledShot]]) -> None:
         clips = [shot.as_clip(file.path) for file, shot in shots]

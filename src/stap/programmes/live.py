@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from queue import Full, Queue
+from queue import Queue
 from typing import Any, BinaryIO, TypeVar
 
 import av
@@ -34,13 +34,13 @@ from stap.video.budget import Budget
 from stap.video.clips import FrameView
 from stap.video.picture import PictureMaker, thumbnail_maker
 from stap.video.sampling import Sampling
+from stap.video.threads import hand_over
 
 __all__ = ["LiveSource", "caption_live"]
 
 _SHOTS_AHEAD = 4  # found and not captioned yet: where captions take longer than the shots, reading waits
 _OPEN_SECONDS = 20.0
 _USUAL_SECONDS = Fraction(1, 25)  # of a frame, until two have come
-_PATIENCE_SECONDS = 0.2
 Found = TypeVar("Found")
 
 
@@ -218,24 +218,16 @@ def _read_ahead(source: LiveSource, find: Callable[[], Iterator[Found]]) -> Iter
     found: Queue[Found | StapError | None] = Queue(_SHOTS_AHEAD)
     is_over = threading.Event()
 
-    def put(item: Found | StapError | None) -> None:
-        while not is_over.is_set():
-            try:
-                return found.put(item, timeout=_PATIENCE_SECONDS)
-            except Full:
-                continue
-        raise SystemExit  # ends this thread: nobody takes its shots any more
-
     def read() -> None:
         end: StapError | None = None
         try:
             for shot in find():
-                put(shot)
+                hand_over(found, shot, is_over)
         except StapError as error:
             end = error
         except Exception as error:  # a decoder's unforeseen failure
             end = VideoError(f"{source.name}: the source could not be read on ({one_line(error)}).")
-        put(end)
+        hand_over(found, end, is_over)
 
     def taken() -> Iterator[Found]:
         while (item := found.get()) is not None:

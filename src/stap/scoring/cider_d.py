@@ -2,7 +2,7 @@
 
 The formula is that of `stap.scoring.cider` (Vedantam et al. 2015, equation 4, as the COCO caption scorer computes it), over any tokens that
 can be hashed, such as numbers of words. A caption costs as much as its own n-grams have places in the references, not as much as the references
-are long: a twentieth of the time of pycocoevalcap, which weighs all references again for each caption.
+are long, as with pycocoevalcap, which weighs all references again for each caption.
 """
 
 from __future__ import annotations

@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import Full, Queue
+from threading import Event
+from typing import TypeVar
 
-__all__ = ["decoding_threads"]
+__all__ = ["decoding_threads", "hand_over"]
+
+_PATIENCE_SECONDS = 0.2
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -17,3 +23,13 @@ def decoding_threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown(wait=True, cancel_futures=True)
+
+
+def hand_over(queue: Queue[Item], item: Item, is_over: Event) -> None:
+    """Put what a thread has found, when there is room for it. Ends the thread once `is_over` is set: then nobody takes anything more."""
+    while not is_over.is_set():
+        try:
+            return queue.put(item, timeout=_PATIENCE_SECONDS)
+        except Full:
+            continue
+    raise SystemExit
