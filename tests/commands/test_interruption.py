@@ -57,11 +57,9 @@ def test_a_stuck_command_is_ended_and_keeps_its_captions(name: str, thread: str,
     assert process.stderr is not None
     assert process.stderr.readline() == "stuck\n"
     time.sleep(0.3)  # the caption before is written by another thread
-    started = time.monotonic()
     process.send_signal(getattr(signal, name))
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert time.monotonic() - started < 5
     assert said == "stap: interrupted. The captions made until then are written.\n"
     assert [entry["path"] for entry in json.loads(out.read_text())] == [str(video) for video in videos[:2]]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, *(video.name for video in videos)])
