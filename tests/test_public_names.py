@@ -46,6 +46,9 @@ def test_heavy_packages_wait_until_they_are_used() -> None:
     heavy = (
         "scenedetect",
         "cv2",
+        "lancedb",
+        "pyarrow",
+        "fastapi",
         "pysubs2",
         "silero_vad",
         "torch",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stap.captioning.video_caption import VideoCaption
     from stap.decoding.draw import Draws
     from stap.errors import (
+        ArchiveError,
         CheckpointError,
         ConfigError,
         CorpusError,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LSTAP",
+    "ArchiveError",
     "CaptionModel",
     "Captioner",
     "CheckpointError",
@@ -77,6 +79,7 @@ _HOMES = {
     "stap.recipes.files": ("load_recipe",),
     "stap.recipes.streams": ("StreamSpec",),
     "stap.errors": (
+        "ArchiveError",
         "CheckpointError",
         "ConfigError",
         "CorpusError",

@@ -7,6 +7,7 @@
     ├── FeatureError            features that are missing, damaged or do not match
     ├── CheckpointError         a model folder or a weights file
     ├── ScoringError            predictions and references that do not fit together, or a scorer that failed
+    ├── ArchiveError            an archive that cannot be used, or a query to it
     ├── MissingDependencyError  a package or program that is not installed
     └── ShapeError              a tensor of the wrong shape; also a ValueError
 
@@ -14,6 +15,7 @@ A message has three parts: what was given, what was expected, what to do next. A
 """
 
 __all__ = [
+    "ArchiveError",
     "CheckpointError",
     "ConfigError",
     "CorpusError",
@@ -52,6 +54,10 @@ class CheckpointError(StapError):
 
 class ScoringError(StapError):
     """Predictions and references that do not fit together, or a scorer that failed."""
+
+
+class ArchiveError(StapError):
+    """An archive that cannot be used, or a query to it that cannot be answered."""
 
 
 class MissingDependencyError(StapError):
