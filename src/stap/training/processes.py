@@ -10,6 +10,7 @@ sees one part of the batch.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -169,7 +170,10 @@ def launch(count: int, work: Callable[Arguments, Result], *arguments: Arguments.
         "rdzv_backend": "c10d",
         "rdzv_endpoint": "localhost:0",
         "local_addr": "localhost",
+        "start_method": "forkserver",
     }
+    # One process imports PyTorch, and each of these is forked from it.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["stap.training.loop"])
     with tempfile.TemporaryDirectory() as folder, _signals_and_log_restored():
         logs = DefaultLogsSpecs(log_dir=folder)
         config = LaunchConfig(**here, nproc_per_node=count, run_id="stap", max_restarts=0, logs_specs=logs)
