@@ -177,8 +177,7 @@ def test_a_phone(open_page) -> None:
     assert smallest >= 24  # WCAG 2.2, 2.5.8
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1200])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 320)])
 def test_nothing_stands_in_the_way_of_a_screen_reader(open_page, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: pip install 'stap[dev]'")
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 900}, reduced_motion="reduce")

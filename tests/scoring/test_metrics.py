@@ -204,15 +204,11 @@ def test_msvd_has_the_published_scores_and_pycocoevalcaps(meteor_scorer, stap_da
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("java_on_path")
-def test_msrvtt_has_the_published_scores_and_pycocoevalcaps(meteor_scorer, stap_data):
+def test_msrvtt_has_the_published_scores(stap_data):
     path = stap_data / "predictions/arb_msrvtt_test.json"
-    predictions = read_predictions(path)
     references = read_references(stap_data / "msrvtt/test_videodatainfo.json", split="test")
-    with Scorer(references, sharing=meteor_scorer) as scorer:
-        scores = scorer.score(predictions)
-        assert_equal_to_pycocoevalcap(references, predictions, scores, scorer._meteor.start()._process)
+    with Scorer(references, ["rouge", "cider"]) as scorer:
+        scores = scorer.score(read_predictions(path))
     assert (len(references), sum(map(len, references.values()))) == (2990, 59800)
     assert_reported(path, scores, {"ROUGE_L": "ROUGE-L", "CIDEr": "CIDEr"})
 
