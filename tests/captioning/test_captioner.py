@@ -1,5 +1,6 @@
 """The captioner: the same features as in training, one bad file among many, and folders that do not fit."""
 
+import io
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from PIL import Image
 
 import stap
 from raising import error_of
@@ -21,6 +23,7 @@ from stap.captioning.captioner import Captioner, load
 from stap.captioning.captions import caption_clips, caption_streams
 from stap.captioning.model_folder import Run, load_run, model_for, save_description, save_weights
 from stap.captioning.protocol import SampledClip
+from stap.captioning.streamed import StreamedShot
 from stap.captioning.video_caption import VideoCaption
 from stap.corpora.corpus import Clip
 from stap.decoding.draw import Draws
@@ -30,6 +33,7 @@ from stap.features.extractor import build_extractors, specs_of, weights_files
 from stap.features.grid import GridExtractor
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.features.streams import FeatureStreams
+from stap.models.batch import VideoBatch
 from stap.models.build import build_model
 from stap.recipes.files import recipe_from_dict
 from stap.recipes.settings import ModelSettings, MotionSettings, STATSettings
@@ -217,6 +221,60 @@ def test_frames_that_were_decoded_elsewhere_give_the_caption_of_the_file(
         assert torch.equal(one.times_seconds, alone.times_seconds)
     assert str(found[3]).startswith("Frames of 64x48 pixels were given, the shorter side should be")
     assert isinstance(found[3], StapError)
+
+
+def test_a_caption_brings_its_vector_in_the_joint_space(captioner: Captioner, videos: list[Path]) -> None:
+    """The encoder's last state, equation (27), the same by every way, and sentences where they can be compared with it."""
+    store_like = captioner.model.encode(_batch_of(captioner, videos[0]))
+    expected = store_like.embedding[0]
+    frames = sample_frames(videos[0], 6, short_side=captioner.extractor.short_side)
+    [of_frames] = captioner.caption_frames([SampledClip(videos[0], (frames,))])
+    streamed = StreamedShot(captioner)
+    for picture, seconds in zip(frames.rgb_uint8, frames.times_seconds, strict=True):
+        streamed.read(picture, seconds)
+    many = list(captioner.caption_many(videos))
+    assert isinstance(of_frames, VideoCaption)
+    for one in (captioner.caption(videos[0]), many[0], of_frames, streamed.caption(videos[0])):
+        assert one.embedding is not None
+        torch.testing.assert_close(one.embedding, expected, atol=1e-5, rtol=0)
+    sentences = captioner.embed([SENTENCES[0], "nobody knows zebras", SENTENCES[1]])
+    model = captioner.model
+    ids = [captioner.run.vocabulary.encode(line.split(), 99) for line in (SENTENCES[0], SENTENCES[1])]
+    for row, words in zip(sentences[[0, 2]], ids, strict=True):
+        alone = model.sentence_encoder(model.embedding(torch.tensor([words])), torch.zeros(1, len(words), dtype=torch.bool))
+        torch.testing.assert_close(row, alone[0].detach(), atol=1e-6, rtol=0)
+    assert not sentences[1].any()
+
+
+def _batch_of(captioner: Captioner, path: Path) -> VideoBatch:
+    features = captioner.extractor.extract(path).arrays["grid"]
+    padding = torch.zeros(1, len(features), dtype=torch.bool)
+    return VideoBatch({"grid": features[None].float()}, {"grid": padding}, torch.arange(1))
+
+
+def test_a_model_without_the_matching_loss_has_no_joint_space(copy: Path, videos: list[Path]) -> None:
+    config = (copy / "config.json").read_text()
+    settings = json.loads(config)
+    settings["recipe"]["model"]["matching_weight"] = 0
+    (copy / "config.json").write_text(json.dumps(settings))
+    weights = safetensors.torch.load_file(copy / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("sentence_encoder")}
+    safetensors.torch.save_file(kept, copy / "model.safetensors")
+    captioner = load(copy, "cpu")
+    assert captioner.caption(videos[0]).embedding is None
+    assert error_of(CheckpointError, captioner.embed, ["a square"]) == (
+        "this model was trained without the matching loss (model.matching_weight), so it cannot compare sentences with videos."
+    )
+
+
+def test_key_frames_where_they_are_asked_for(captioner: Captioner, videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [one.picture for one in captioner.caption_many(videos)] == [b""] * 3
+    monkeypatch.setattr(captioner, "pictures", True)
+    one = next(captioner.caption_many(videos))
+    picture = np.asarray(Image.open(io.BytesIO(one.picture)))
+    seen = captioner.extractor.read(videos[0]).images_uint8[int(one.attention.sum(dim=0).argmax())].numpy()
+    assert picture.shape == (64, 64, 3)
+    assert np.abs(picture.astype(int) - seen).mean() < 12
 
 
 def test_drawn_captions_are_the_same_in_any_batch(captioner: Captioner, videos: list[Path]) -> None:

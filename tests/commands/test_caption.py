@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +100,18 @@ def test_shots_have_times_scores_and_what_they_attend_to(run, make_video) -> Non
     assert all(1.2 <= at < 2.0 for at in shot["frame_seconds"])
     assert entry["made_by"]["captioner"] == {"model": "colour"}
     assert entry["made_by"]["plan"]["shots"]["detector"] == "adaptive"
+
+
+def test_vectors_are_in_the_json_where_they_are_asked_for(run, make_video, captioner: ColourCaptioner, monkeypatch) -> None:
+    path, said = make_video(frames=scenes(30, 20)), captioner.said
+    vector = torch.tensor([0.25, -1 / 3])
+    monkeypatch.setattr(captioner, "said", lambda *given: replace(said(*given), embedding=vector))
+    for way in ("--shots", "--whole"):
+        [entry] = json.loads(run(path, way, "--format", "json", "--vectors").out)
+        parts = entry["shots"] if way == "--shots" else [entry]
+        assert [part["embedding"] for part in parts] == [[0.25, -0.333333]] * len(parts)
+        assert entry["made_by"]["captioner"] == {"model": "colour"}
+        assert "embedding" not in run(path, way, "--format", "json").out
 
 
 def test_the_default_decides_by_length(run, make_video, monkeypatch) -> None:

@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from stap.captioning.captions import draw_streams, ranked_streams
+from stap.captioning.captions import draw_streams, embed_sentences, ranked_streams
 from stap.captioning.hub import from_hub, local_folder
 from stap.captioning.in_batches import BatchCaptioner, Decoded
 from stap.captioning.model_folder import WEIGHTS_FILES, Run, check_features, load_run
@@ -33,10 +34,11 @@ from stap.features.extractor import (
     features_of_pictures,
     specs_of,
 )
-from stap.features.grid import GridExtractor
+from stap.features.grid import GridExtractor, PreparedVideo
 from stap.features.shapes import check_array
 from stap.features.store import VideoFeatures
 from stap.features.weights import weights_sha256
+from stap.models.caption_model import Memory
 from stap.recipes.settings import VideoLimits
 from stap.video import Frames
 from stap.video.sampling import Sampling
@@ -148,8 +150,7 @@ class Captioner(BatchCaptioner):
                 names = [files[number][0].name for number in batch]
                 memory, found = draw_streams(self.model, videos, self.decoding, draws, names, device=self.device)
             for row, number in enumerate(batch):
-                pooling = None if memory.pooling_weights is None else memory.pooling_weights[row].float().cpu()
-                captions[number] = self.described(files[number][0], features[number], found[row], pooling)
+                captions[number] = self.described(files[number][0], features[number], found[row], memory, row)
         return [captions[number] for number in range(len(files))]
 
     @record_function("networks of the features")
@@ -177,9 +178,12 @@ class Captioner(BatchCaptioner):
         return streams
 
     def described(
-        self, path: Path, features: Sequence[VideoFeatures], found: Sequence[Hypothesis], pooling: Tensor | None
+        self, path: Path, features: Sequence[VideoFeatures], found: Sequence[Hypothesis], memory: Memory, row: int = 0
     ) -> VideoCaption:
-        """The caption of a video from what decoding found, the best first.   features: by each extractor, of which the times are read."""
+        """The caption of a video from what decoding found, the best first.
+
+        features: by each extractor, of which the times are read.   memory, row: the encoded videos, and which of them this is.
+        """
         best, *others = found
         positions = best.attention.positions
         by_extractor = zip(self.extractors, features, strict=True)
@@ -193,10 +197,22 @@ class Captioner(BatchCaptioner):
             positions.stream,
             best.attention.weights.float(),
             attended.arrays["times_seconds"][positions.indices[0]],
-            pooling,
+            None if memory.pooling_weights is None else memory.pooling_weights[row].float().cpu(),
             tuple(dict.fromkeys(warning for one in features for warning in one.warnings)),
             tuple(Alternative(" ".join(self.run.vocabulary.decode(one.words)), one.score) for one in others),
+            embedding=memory.embedding[row].float().cpu() if self.model.has_joint_space else None,
         )
+
+    def embed(self, sentences: Sequence[str]) -> Tensor:
+        """(N, H) float32: sentences in the joint space, where `VideoCaption.embedding` is; 0 where none of the words is known.
+
+        Raises CheckpointError for a model without one.
+        """
+        return embed_sentences(self.model, self.run.vocabulary, self.run.recipe.text, sentences, self.device)
+
+    def _frames_seen(self, video: Decoded) -> np.ndarray | None:
+        pictures = [one.images_uint8 for one in video if isinstance(one, PreparedVideo)]
+        return pictures[0].numpy() if pictures else None
 
 
 def load(folder_or_hub_id: str | Path, device: str = "auto", limits: VideoLimits | None = None) -> Captioner:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from stap.captioning.batches import read_ahead, read_videos
 from stap.decoding.beam import best_captions, ranked_captions
@@ -16,18 +17,21 @@ from stap.decoding.draw import Draws, draw
 from stap.decoding.steps import Hypothesis
 from stap.errors import CheckpointError
 from stap.features.device import empty_cache, is_out_of_memory
-from stap.models.batch import VideoBatch
+from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.caption_model import CaptionModel, Memory
-from stap.recipes.settings import DecodingSettings
+from stap.recipes.settings import DecodingSettings, TextSettings
+from stap.text.rules import TextRules
+from stap.text.special_ids import EOS, PAD, UNK
 from stap.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from stap.corpora.corpus import Clip
     from stap.features.streams import FeatureStreams
 
-__all__ = ["ClipCaption", "caption_clips", "caption_streams", "draw_streams", "id_batches"]
+__all__ = ["ClipCaption", "caption_clips", "caption_streams", "draw_streams", "embed_sentences", "id_batches"]
 
 CLIPS_PER_BATCH = 64
+SENTENCES_PER_BATCH = 1024
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +153,31 @@ def draw_streams(
     memory = _encode(model, videos, device)
     limits: dict[str, Any] = {name: getattr(decoding, name) for name in ("max_words", "no_repeat_ngram", "forbid_unknown")}
     return memory, draw(model, memory, draws, names, **limits)
+
+
+@torch.inference_mode()
+def embed_sentences(
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    text: TextSettings,
+    sentences: Sequence[str],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """(N, H) float32 on the CPU: sentences in the model's joint space; 0 where none of the words is known.
+
+    Raises CheckpointError for a model that was trained without the matching loss. The model should be in eval mode.
+    """
+    if not model.has_joint_space:
+        raise CheckpointError(
+            "this model was trained without the matching loss (model.matching_weight), so it cannot compare sentences with videos."
+        )
+    ids = [torch.tensor(vocabulary.encode(words, text.max_words)) for words in TextRules(text).words(sentences)]
+    embedded = []
+    for first in range(0, len(ids), SENTENCES_PER_BATCH):
+        words = pad_sequence(ids[first : first + SENTENCES_PER_BATCH], batch_first=True, padding_value=PAD)
+        is_known = ((words != UNK) & (words != EOS) & (words != PAD)).any(dim=1, keepdim=True)
+        embedded.append(model.sentences(CaptionBatch(words.to(device))).float().cpu() * is_known)
+    return torch.cat(embedded)
 
 
 def _encode(model: CaptionModel, videos: Sequence[Mapping[str, Tensor]], device: torch.device | str) -> Memory:

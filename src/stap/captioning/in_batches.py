@@ -7,15 +7,17 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch.profiler import record_function
 
 from stap.captioning.protocol import SampledClip
-from stap.captioning.video_caption import VideoCaption
+from stap.captioning.video_caption import VideoCaption, key_frame
 from stap.decoding.draw import Draws
 from stap.errors import StapError, VideoError
 from stap.files import unforeseen
@@ -34,7 +36,12 @@ GET_IT_AGAIN = "Check that it plays, or get it again."
 
 
 class BatchCaptioner(ABC):
-    """The part of a captioner that is the same for all of them. A captioner says how it decodes a video, and describes decoded ones."""
+    """The part of a captioner that is the same for all of them. A captioner says how it decodes a video, and describes decoded ones.
+
+    pictures: whether the captions of `caption_many` come with key frames.
+    """
+
+    pictures = False
 
     @abstractmethod
     def _read(self, path: Path, threads: int | None = None) -> Decoded:
@@ -47,6 +54,10 @@ class BatchCaptioner(ABC):
     @abstractmethod
     def _describe(self, videos: Sequence[Item], beam_width: int | None, draws: Draws | None) -> list[VideoCaption]:
         """The captions of decoded videos, which share batches."""
+
+    @abstractmethod
+    def _frames_seen(self, video: Decoded) -> np.ndarray | None:
+        """The pictures of a decoded video, (T, height, width, 3) uint8; None where there are none."""
 
     def caption(self, path: str | Path, beam_width: int | None = None, *, draws: Draws | None = None) -> VideoCaption:
         """The caption of a video file, without <unk>. Raises VideoError if no frame of it decodes.
@@ -70,9 +81,10 @@ class BatchCaptioner(ABC):
         raised, an unexpected one as a VideoError.
         """
         for files in self._decoded(map(Path, paths)):
-            for (path, _), caption in zip(files, self._captions(files, beam_width, draws), strict=True):
+            for (path, video), caption in zip(files, self._captions(files, beam_width, draws), strict=True):
                 if isinstance(caption, VideoCaption):
-                    yield caption
+                    seen = self._frames_seen(video) if self.pictures else None
+                    yield caption if seen is None else replace(caption, picture=key_frame(caption, seen))
                     continue
                 error = _as_stap_error(path, caption)
                 if on_error is None:

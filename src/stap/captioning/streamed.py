@@ -50,8 +50,7 @@ class StreamedShot:
         memory = self._encoder.memory()
         [found] = ranked_captions(self._captioner.model, memory, decoding)
         features = VideoFeatures({"times_seconds": torch.tensor(self._seconds)}, ())
-        pooling = None if memory.pooling_weights is None else memory.pooling_weights[0].cpu()
-        return self._captioner.described(path, [features], found[: 1 + self._captioner.alternatives], pooling)
+        return self._captioner.described(path, [features], found[: 1 + self._captioner.alternatives], memory)
 
 
 def most_frames(captioner: Captioner) -> int | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["Alternative", "Provenance", "VideoCaption"]
+__all__ = ["Alternative", "Provenance", "VideoCaption", "key_frame"]
+
+_PICTURE_PIXELS = 192  # of the longer side of a key frame
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class VideoCaption:
     times_seconds: (T,) float32, presentation times of the frames that were seen, from the start of the clip.
     pooling_weights: (T, R) float32, over the locations of each frame; None without learned pooling.
     alternatives: further captions that were kept of a beam, the best first, or that were drawn at random.   provenance: of a captioner of the Hub.
+    embedding: (H,) float32, the video in the joint space of a model that has one (`CaptionModel.has_joint_space`).
+    picture: the key frame as JPEG, where it was asked for; see `key_frame`.
     """
 
     path: Path
@@ -54,6 +60,8 @@ class VideoCaption:
     warnings: tuple[str, ...]
     alternatives: tuple[Alternative, ...] = ()
     provenance: Provenance | None = None
+    embedding: Tensor | None = field(default=None, repr=False)
+    picture: bytes = field(default=b"", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The object of `stap caption --format json`; stream and attention are null where there is none."""
@@ -70,6 +78,20 @@ class VideoCaption:
             **({"alternatives": [asdict(one) for one in self.alternatives]} if self.alternatives else {}),
             **(asdict(self.provenance) if self.provenance else {}),
         }
+
+
+def key_frame(caption: VideoCaption, rgb_uint8: np.ndarray) -> bytes:
+    """The frame that all words together attend to most, or the middle one, small, as JPEG.   rgb_uint8: (T, height, width, 3), those seen."""
+    from PIL import Image
+
+    place = len(rgb_uint8) // 2
+    if caption.attention is not None and caption.attention.shape[1] == len(rgb_uint8):
+        place = int(caption.attention.sum(dim=0).argmax())
+    image = Image.fromarray(rgb_uint8[place])
+    image.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
+    written = io.BytesIO()
+    image.save(written, "jpeg", quality=75)
+    return written.getvalue()
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -104,7 +104,7 @@ class Memory:
 
     positions: those of `Step.attention`.
     start: the decoder's first state, one row per video.
-    embedding: (B, H), the video in the joint space of videos and sentences (matching and search).
+    embedding: (B, H), the video in the joint space of videos and sentences, where the model has one: see `CaptionModel.sentences`.
     pooling_weights: (B, F, R), over the places of each of the positions, the same for every word, where the encoder pools them; None for
     encoders that do not choose.
     """
@@ -170,6 +170,15 @@ class CaptionModel(nn.Module, ABC):
     @abstractmethod
     def encode(self, batch: VideoBatch) -> Memory:
         """Encode the videos for the decoder."""
+
+    @property
+    def has_joint_space(self) -> bool:
+        """Whether it learned to match videos and sentences: `sentences` and `Memory.embedding` can be compared by their cosine."""
+        return getattr(self, "sentence_encoder", None) is not None
+
+    def sentences(self, captions: CaptionBatch) -> Tensor:
+        """(N, H): captions in the joint space of a model that has one."""
+        raise NotImplementedError(f"{type(self).__name__} has no joint space.")
 
     def start(self, memory: Memory, rows_per_video: int = 1) -> DecoderState:
         """The memory's start state, once for each row: B * rows_per_video rows."""

@@ -90,6 +90,12 @@ class EncoderDecoder(CaptionModel):
         assert isinstance(memory, StatesMemory)
         return self.decoder.step(memory, state, self.embedding(words))
 
+    def sentences(self, captions: CaptionBatch) -> Tensor:
+        """(N, H): the sentence encoder's last states; see `CaptionModel.sentences`."""
+        assert self.sentence_encoder is not None, "see has_joint_space"
+        encoded: Tensor = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
+        return encoded
+
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         """Equation (28): the captions' cross-entropy, equation (26), and the weighted matching loss, equation (27); with
         `attention_penalty`, STAT's penalty on the decoder's attention too.
@@ -105,8 +111,8 @@ class EncoderDecoder(CaptionModel):
         if weight := penalty_weight(self.settings, len(captions.words)):
             parts["attention"] = penalty = self._attention_penalty(memory, attention, captions)
             total = total + weight * penalty
-        if self.sentence_encoder is not None:
-            sentences = self.sentence_encoder(self.embedding(captions.words), captions.is_padding)
+        if self.has_joint_space:
+            sentences = self.sentences(captions)
             parts["matching"] = matching = caption_matching_loss(memory.embedding, sentences, batch, captions, self.settings)
             total = total + self.settings.matching_weight * matching
         return Losses(total, parts)

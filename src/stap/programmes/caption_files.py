@@ -23,6 +23,7 @@ from stap.video.threads import hand_over
 
 if TYPE_CHECKING:
     from stap.decoding.draw import Draws
+    from stap.video import Frames
 
 __all__ = ["WHOLE_SECONDS", "CaptionPlan", "Progress", "caption_files"]
 
@@ -38,7 +39,7 @@ class CaptionPlan:
     whole: each as one clip, or each shot by shot; None: by its length.   beam_width, draws: as VideoCaptioner takes them.
     merge: neighbours that say the same become one caption.   least_confidence: below it a caption is marked or left out.
     alternatives: how many further captions are kept.   jobs: files that are decoded at the same time.   pictures: a key frame of each
-    shot is kept.   words_per_minute: captions become an audio description, spoken so fast in the pauses of the sound.
+    shot is kept.   answers: what the captioner itself gave is kept, with its vector in the joint space.   words_per_minute: captions become an audio description, spoken so fast in the pauses of the sound.
     """
 
     rules: ShotRules = field(default_factory=ShotRules)
@@ -51,6 +52,7 @@ class CaptionPlan:
     alternatives: int = 0
     jobs: int = 2
     pictures: bool = False
+    answers: bool = False
     words_per_minute: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +67,13 @@ class CaptionPlan:
             "below": self.below,
             "alternatives": self.alternatives,
             "words_per_minute": self.words_per_minute,
+            **({"vectors": True} if self.answers else {}),
         }
+
+    def timed(self, shot: Shot, caption: VideoCaption, frames: Frames | None = None) -> TimedCaption:
+        """The caption of a shot, with what the plan keeps of it.   frames: that were seen; None: the caption brings its picture."""
+        said = timed_caption(shot, caption, frames if self.pictures else None)
+        return replace(said, answer=caption if self.answers else None)
 
     def chosen(self, captions: Sequence[TimedCaption]) -> tuple[TimedCaption, ...]:
         """Captions of shots as the plan wants them."""
@@ -199,7 +207,7 @@ def _caption_whole(
         failed.clear()
         shot = lengths[caption.path] or Shot(1, 0.0, 0.0)
         duration = shot.end_seconds - shot.start_seconds
-        said = plan.chosen([timed_caption(shot, caption)])
+        said = plan.chosen([plan.timed(shot, caption)])
         whole = replace(caption, alternatives=caption.alternatives[: plan.alternatives])
         video = CaptionedVideo(caption.path, duration, said, made_by, caption.warnings, whole)
         yield caption.path, plan.finished(video)
@@ -275,8 +283,7 @@ class _ShotCaptioning:
             self._progress.shots += 1
             self._progress.read(file.path, file.shots.seconds_read, file.shots.duration_seconds)
             if isinstance(caption, VideoCaption):
-                frames = sampled.frames[0] if self._plan.pictures else None
-                file.captions.append(timed_caption(sampled.shot, caption, frames))
+                file.captions.append(self._plan.timed(sampled.shot, caption, sampled.frames[0]))
                 file.warnings += [one for one in caption.warnings if one not in file.warnings]
             else:
                 at = f"from {sampled.shot.start_seconds:.3f} to {sampled.shot.end_seconds:.3f} seconds"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptionedVideo", "TimedCaption", "marked", "merged", "one_line_of", "timed_caption", "without_uncertain"]
 
-_PICTURE_PIXELS = 192  # of the longer side of a key frame
-
 
 @dataclass(frozen=True)
 class TimedCaption:
@@ -27,7 +24,7 @@ class TimedCaption:
     score: log-probability of the caption and its end.   confidence: the geometric mean of its words' probabilities, 0 to 1.
     words: each word with the time of the frame that it attends to most, None without attention.
     frame_seconds: of the frames that were seen.   alternatives: further captions and their scores, the best first.   picture: the frame
-    that all words together attend to most, as JPEG; empty where none was kept.
+    that all words together attend to most, as JPEG; empty where none was kept.   answer: the captioner's own, where the plan keeps it.
     """
 
     start_seconds: float
@@ -39,6 +36,7 @@ class TimedCaption:
     frame_seconds: tuple[float, ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()
     picture: bytes = field(default=b"", repr=False)
+    answer: VideoCaption | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """For JSON, with times to a microsecond."""
@@ -51,7 +49,14 @@ class TimedCaption:
             "words": [{"word": word, "attends_seconds": None if at is None else round(at, 6)} for word, at in self.words],
             "frame_seconds": [round(at, 6) for at in self.frame_seconds],
             "alternatives": [{"caption": text, "score": round(score, 4)} for text, score in self.alternatives],
+            **self.embedding_json(),
         }
+
+    def embedding_json(self) -> dict[str, list[float]]:
+        """The vector in the joint space, to six digits, where the captioner's answer was kept and has one."""
+        if self.answer is None or self.answer.embedding is None:
+            return {}
+        return {"embedding": [float(f"{value:.6g}") for value in self.answer.embedding.tolist()]}
 
     @staticmethod
     def from_json(found: Mapping[str, Any]) -> TimedCaption:
@@ -87,7 +92,9 @@ class CaptionedVideo:
     def to_json(self) -> dict[str, Any]:
         """The object of `stap caption --format json`; of a video that was captioned as one clip that of its caption."""
         if self.whole is not None and self.captions:
-            return {**self.whole.to_json(), "caption": self.captions[0].text}
+            [only] = self.captions
+            made = {} if only.answer is None else {"made_by": dict(self.made_by), **only.embedding_json()}
+            return {**self.whole.to_json(), "caption": only.text, **made}
         return {
             "path": str(self.path),
             "duration_seconds": round(self.duration_seconds, 6),
@@ -100,6 +107,8 @@ class CaptionedVideo:
 
 def timed_caption(shot: Shot, caption: VideoCaption, frames: Frames | None = None) -> TimedCaption:
     """The caption of a shot, with times in the whole video.   frames: that were seen, to keep a picture."""
+    from stap.captioning.video_caption import key_frame
+
     seen = tuple(shot.start_seconds + at for at in caption.times_seconds.tolist())
     attended: Sequence[float | None] = [None] * len(caption.words)
     if caption.attention is not None:
@@ -114,21 +123,8 @@ def timed_caption(shot: Shot, caption: VideoCaption, frames: Frames | None = Non
         tuple(zip(caption.words, attended, strict=True)),
         seen,
         tuple((one.caption, one.score) for one in caption.alternatives),
-        b"" if frames is None else _picture(caption, frames),
+        caption.picture if frames is None else key_frame(caption, frames.rgb_uint8),
     )
-
-
-def _picture(caption: VideoCaption, frames: Frames) -> bytes:
-    from PIL import Image
-
-    place = len(frames) // 2
-    if caption.attention is not None and caption.attention.shape[1] == len(frames):
-        place = int(caption.attention.sum(dim=0).argmax())
-    image = Image.fromarray(frames.rgb_uint8[place])
-    image.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
-    written = io.BytesIO()
-    image.save(written, "jpeg", quality=75)
-    return written.getvalue()
 
 
 def merged(captions: Iterable[TimedCaption]) -> list[TimedCaption]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
@@ -87,6 +88,9 @@ class TransformersCaptioner(BatchCaptioner):
     def _prepare(self, path: Path, frames: Sequence[Frames]) -> Frames:
         [only] = frames
         return only
+
+    def _frames_seen(self, video: Frames) -> np.ndarray:
+        return video.rgb_uint8
 
     def _describe(
         self, videos: Sequence[tuple[Path, Frames]], beam_width: int | None, draws: Draws | None

@@ -124,6 +124,15 @@ class WordOptions:
         ),
     ] = 0
 
+    vectors: Annotated[
+        bool,
+        typer.Option(
+            "--vectors",
+            help="Keep the vector of each clip or shot in the model's joint space too (json, jsonl), as `stap index` reads it.",
+            rich_help_panel=WORDS,
+        ),
+    ] = False
+
     @property
     def beam_width(self) -> int | None:
         """Of the search; None for the captioner's own."""
@@ -206,6 +215,7 @@ class ShotOptions:
             words.keep_alternatives,
             jobs=jobs,
             pictures=has_pictures,
+            answers=words.vectors,
             words_per_minute=subtitles.speaking_rate if subtitles.describe else None,
         )
 

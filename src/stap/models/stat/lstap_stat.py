@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.profiler import record_function
 
 from stap.errors import ShapeError
@@ -72,12 +73,18 @@ class LSTAPSTAT(STATModel):
             keys=keys,
         )
 
+    def sentences(self, captions: CaptionBatch) -> Tensor:
+        """(N, H): the sentence encoder's last states; see `CaptionModel.sentences`."""
+        assert self.sentence_encoder is not None, "see has_joint_space"
+        encoded: Tensor = self.sentence_encoder(self.embed(captions.words), captions.is_padding)
+        return encoded
+
     def loss(self, batch: VideoBatch, captions: CaptionBatch) -> Losses:
         """`STATModel.loss` and L-STAP's weighted matching loss, equation (27), as the part 'matching'."""
         memory = self.encode(batch)
         losses = self._caption_losses(memory, captions)
-        if self.sentence_encoder is None:
+        if not self.has_joint_space:
             return losses
-        sentences = self.sentence_encoder(self.embed(captions.words), captions.is_padding)
+        sentences = self.sentences(captions)
         matching = caption_matching_loss(memory.embedding, sentences, batch, captions, self.settings)
         return Losses(losses.total + self.settings.matching_weight * matching, losses.parts | {"matching": matching})
