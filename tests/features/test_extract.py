@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import timm
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class CountingExtractor:
     spec = StreamSpec("grid", 3)
     weights_file = None
     limits = VideoLimits()
-    images_per_call = 10
+    images_per_call, shares_calls = 10, True
     has_random_weights = False
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -106,6 +108,21 @@ def test_the_same_run_gives_the_same_bits(settings: FeatureSettings, clip: Calla
     for video_id, _ in videos:
         name = f"{video_id}.safetensors"
         assert (stores[0].folder / name).read_bytes() == (stores[1].folder / name).read_bytes()
+
+
+def test_on_a_processor_the_bits_of_a_video_depend_on_no_other(
+    settings: FeatureSettings, clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """ResNet-10-t computes 16 images at once in another order than 4."""
+    torch.manual_seed(1)
+    weights = tmp_path / "resnet10t.safetensors"
+    safetensors.torch.save_file(timm.create_model("resnet10t", pretrained=False).state_dict(), weights)
+    extractor = GridExtractor(settings.model_copy(update={"backbone": "resnet10t", "weights": str(weights), "image_size": 96}))
+    videos = [(f"v{k}", clip(f"{k}.mp4", height=96, width=128, seed=k)) for k in range(4)]
+    store = FeatureStore(settings.store, extractor.spec.fingerprint)
+    extract(videos, extractor, store)
+    for video_id, path in videos:
+        assert torch.equal(store.read(video_id)["grid"], extractor.extract(path).arrays["grid"])
 
 
 def test_bad_videos_are_listed_and_the_others_stored(store: FeatureStore) -> None:

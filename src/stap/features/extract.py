@@ -1,4 +1,4 @@
-"""Many videos to a feature store: decoded ahead in threads, several short videos in one call of the network, resumable."""
+"""Many videos to a feature store: decoded ahead in threads, several short videos in one call of a GPU's network, resumable."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def extract(
     todo = list(_not_yet_stored(items, store, tally))
     with decoding_threads(workers, "decode") as pool:
         videos = _without_failures(_decoded_ahead(todo, extractor, pool, workers), tally)
-        if isinstance(extractor, PackingExtractor):
+        if isinstance(extractor, PackingExtractor) and extractor.shares_calls:
             made = _in_packs(videos, extractor, tally)
         else:
             made = _one_by_one(videos, extractor, tally)
@@ -125,7 +125,7 @@ def _decoded_ahead(
 ) -> Iterator[tuple[str, Path, Future[Any]]]:
     """The videos in their order, while the pool is at work on those that follow; of an extractor of one step, their paths.
 
-    In their order, so that a run from the start makes the same batches, and so the same bits, every time.
+    In their order, so that a run from the start shares calls of a GPU, and so makes bits, in the same way every time.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)  # all workers on all cores cost a quarter more on small videos
     read = partial(extractor.read, threads=threads) if isinstance(extractor, TwoStepExtractor) else Path

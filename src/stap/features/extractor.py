@@ -90,6 +90,13 @@ class PackingExtractor(TwoStepExtractor, Protocol):
     """An extractor of pictures, of which several short videos may share a call of the network."""
 
     @property
+    def shares_calls(self) -> bool:
+        """Whether they do in extraction: on a GPU, which one of them leaves idle.
+
+        On a processor they do not, so that the bits of a video's features depend on no other video.
+        """
+
+    @property
     def images_per_call(self) -> int:
         """The most pictures in a call."""
 

@@ -46,6 +46,7 @@ class GridExtractor:
                 "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
             )
         self.device, self.limits = torch.device(device), VideoLimits()
+        self.shares_calls = self.device.type != "cpu"
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
         self.has_random_weights = settings.weights == "random"  # as pretraining may begin
         self.weights_file = None if settings.weights in ("pretrained", "random") else Path(settings.weights)
