@@ -25,6 +25,7 @@ from stap.commands.extract import extract
 from stap.commands.figure import figure
 from stap.commands.import_ import import_
 from stap.commands.import_features import import_features
+from stap.commands.index import index
 from stap.commands.prepare import prepare
 from stap.commands.pretrain import pretrain
 from stap.commands.recipes import recipes
@@ -61,6 +62,7 @@ for verb in (
     import_,
     import_features,
     distil,
+    index,
     evaluate,
     score,
     compare,

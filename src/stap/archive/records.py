@@ -83,7 +83,8 @@ class ArchivedShot:
     id: see `shot_id`.   video: path of the file, absolute.   content: its SHA-256.   start_seconds, end_seconds: by the clock of a player.
     caption: the current version.   words: those of the model's caption, each with the time of the frame that it attends to most, or None.
     attention: of each word, 0 to 255: 'frames', its weights of the frames at `frame_seconds`; 'places', those of the places of the frame
-    that it attends to most, `rows` x `columns` over the whole picture, row by row; empty where the model shows none.
+    that it attends to most, `rows` x `columns`, row by row, over the central square of the video's frame whose side is the part `crop` of
+    its shorter side (in `picture`: the part `picture_crop`); empty where the model shows none.
     score, confidence: of the model's caption.   model, features: fingerprints of the captioner with its plan and of its features.
     author, when: of the current version; see `Version`.
     picture: JPEG of the frame that the words attend to most, and embedding: (H,) in the archive's space, unit length. Both are left empty

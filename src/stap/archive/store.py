@@ -23,11 +23,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stap.archive.records import ArchivedShot, ArchivedVideo, Found, Query, Route, Space, Version
 from stap.errors import ArchiveError, MissingDependencyError
 from stap.files import folder_lock, one_line, read_json, write_json
 
-__all__ = ["ARCHIVE_FILE", "Archive"]
+__all__ = ["ARCHIVE_FILE", "Archive", "import_lancedb"]
 
 ARCHIVE_FILE = "archive.json"
 FORMAT = 1
@@ -66,9 +68,16 @@ class Archive:
 
     @classmethod
     @contextmanager
+    def open_or_create(cls, folder: Path, space: Space) -> Iterator[Archive]:
+        """The archive in the folder to write in, or a new one of this space. Raises ArchiveError as `open` and `create` do."""
+        with cls.open(folder, write=True) if (folder / ARCHIVE_FILE).is_file() else cls.create(folder, space) as archive:
+            yield archive
+
+    @classmethod
+    @contextmanager
     def create(cls, folder: Path, space: Space) -> Iterator[Archive]:
         """A new archive, of which this is the writer. Raises ArchiveError if the folder holds one, or anything else."""
-        _import_lancedb()
+        import_lancedb()
         with folder_lock(folder, ArchiveError):
             there = {path.name for path in folder.iterdir()} - {".stap.lock"}
             unfinished = {
@@ -115,6 +124,10 @@ class Archive:
     def picture(self, id: str) -> bytes:
         """The key frame of a shot as JPEG; empty where none was kept. Raises ArchiveError for an id that is not there."""
         return bytes(self._row(id, ["id", "picture"])["picture"])
+
+    def vector(self, id: str) -> np.ndarray:
+        """(H,) the embedding of a shot, to look for others like it. Raises ArchiveError for an id that is not there."""
+        return np.array(self._row(id, ["id", "vector"])["vector"], np.float32)
 
     def versions(self, id: str) -> list[Version]:
         """Every version of a shot's caption, the current one last. Raises ArchiveError for an id that is not there."""
@@ -336,7 +349,8 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _import_lancedb() -> Any:
+def import_lancedb() -> Any:
+    """The package. Raises MissingDependencyError that says how to install it."""
     try:
         import lancedb
     except ImportError:
@@ -347,7 +361,7 @@ def _import_lancedb() -> Any:
 
 
 def _connected(folder: Path) -> Any:
-    return _import_lancedb().connect(str(folder), read_consistency_interval=timedelta(0))
+    return import_lancedb().connect(str(folder), read_consistency_interval=timedelta(0))
 
 
 @contextmanager

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stap.commands.shared.caption_folder import FilePerVideo, say_what_was_done
-from stap.commands.shared.caption_options import FileOptions, Format, LiveOptions, ShotOptions, SubtitleOptions, WordOptions
+from stap.commands.shared.caption_options import (
+    FileOptions,
+    Format,
+    LiveOptions,
+    ShotOptions,
+    SubtitleOptions,
+    WordOptions,
+    load_captioner,
+)
 from stap.commands.shared.caption_progress import caption_progress
-from stap.commands.shared.console import complain, interruptible, say, warn
+from stap.commands.shared.console import complain, interruptible, warn
 from stap.commands.shared.limits import LimitOptions
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import CaptionerOption, DeviceOption
@@ -66,7 +74,7 @@ def caption(
         from torch.profiler import record_function
 
         with record_function("loading the model"):
-            return _captioner(model, device, allowed, words)
+            return load_captioner(model, device, allowed, words)
 
     if output_format in (Format.srt, Format.vtt, Format.html):
         import_extra("pysubs2", "writing subtitles")  # before the work, and not after it
@@ -173,16 +181,6 @@ def _add(rows: Rows, video: CaptionedVideo, output_format: Format) -> None:
 
     for row in [json_object(video)] if output_format is Format.json else ROWS[output_format.value][1](video):
         rows.add(row)
-
-
-def _captioner(model: str | None, device: str, limits: VideoLimits, words: WordOptions) -> VideoCaptioner:
-    from stap.teachers.loading import load, suggested
-
-    if model is None:
-        chosen = suggested(device)
-        say(f"stap: {chosen}")
-        model = chosen.name
-    return load(model, device, limits, prompt=words.prompt, alternatives=words.keep_alternatives)
 
 
 def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> list[Path]:

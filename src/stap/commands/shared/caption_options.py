@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stap.commands.shared.console import say
 from stap.errors import ConfigError
 
 if TYPE_CHECKING:
+    from stap.captioning.protocol import VideoCaptioner
     from stap.decoding.draw import Draws
     from stap.programmes.caption_files import CaptionPlan
     from stap.programmes.documents import DocumentRules
     from stap.programmes.live import LiveSource
     from stap.recipes.settings import VideoLimits
 
-__all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptions", "WordOptions"]
+__all__ = ["FileOptions", "Format", "LiveOptions", "ShotOptions", "SubtitleOptions", "WordOptions", "load_captioner"]
 
 WORDS, SHOTS, SUBTITLES, FILES, LIVE = "Choice of words", "Long videos", "Subtitles", "Many files", "Live"
 MANIFEST = "captions-manifest.jsonl"
@@ -359,3 +361,14 @@ class LiveOptions:
 
         assert self.live is not None, "asked for where it is"
         return LiveSource(sys.stdin.buffer if self.live == "-" else self.live, limits, self.live_speed)
+
+
+def load_captioner(model: str | None, device: str, limits: VideoLimits, words: WordOptions) -> VideoCaptioner:
+    """The captioner of --model; without it the one that is suggested for the device, which is said."""
+    from stap.teachers.loading import load, suggested
+
+    if model is None:
+        chosen = suggested(device)
+        say(f"stap: {chosen}")
+        model = chosen.name
+    return load(model, device, limits, prompt=words.prompt, alternatives=words.keep_alternatives)

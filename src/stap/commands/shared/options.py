@@ -13,6 +13,7 @@ from stap.commands.shared.console import interruptible
 from stap.commands.shared.reads_and_writes import check_reads_and_writes
 
 __all__ = [
+    "ArchiveOption",
     "CaptionerOption",
     "DeviceOption",
     "GroupedCommand",
@@ -81,6 +82,7 @@ ProcessesOption = Annotated[
 ]
 RunOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")]
+ArchiveOption = Annotated[Path, typer.Option("--archive", "-a", metavar="DIR", help="The archive: a folder of its own.")]
 CaptionerOption = Annotated[
     str | None,
     typer.Option(

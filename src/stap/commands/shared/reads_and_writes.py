@@ -302,6 +302,11 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
         lambda given: [*_paths(given["videos"], given["recipe"], given["captions"]), *_run_files(given["teacher"])],
         lambda given: _folder(given["out"], DISTILLATION),
     ),
+    "index": _entry(
+        "paths model archive",
+        lambda given: [*_paths(given["paths"]), *(_run_files(given["model"]) if given["model"] else ())],
+        lambda given: _folder(given["archive"], {}),
+    ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
     "prepare": _entry(
         "root videos captions write report",

@@ -1,0 +1,124 @@
+"""`stap index`: videos, or captions that were made of them, into an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stap.commands.shared.caption_options import FileOptions, ShotOptions, SubtitleOptions, WordOptions, load_captioner
+from stap.commands.shared.caption_progress import caption_progress
+from stap.commands.shared.console import complain, interruptible, say, warn
+from stap.commands.shared.limits import LimitOptions
+from stap.commands.shared.option_groups import with_option_groups
+from stap.commands.shared.options import ArchiveOption, CaptionerOption, DeviceOption
+from stap.errors import StapError
+
+if TYPE_CHECKING:
+    from stap.archive.indexing import Indexing
+    from stap.programmes.timed import CaptionedVideo
+    from stap.recipes.settings import VideoLimits
+
+
+@with_option_groups
+def index(
+    archive: ArchiveOption,
+    limits: LimitOptions,
+    words: WordOptions,
+    shots: ShotOptions,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="Video files, folders to search for them, and files that `stap caption --format json` wrote. Of a folder without videos "
+            "its .json files.",
+        ),
+    ],
+    model: CaptionerOption = None,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Remove videos whose file is gone or changed; shots with a corrected caption stay."),
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Caption videos as `stap caption` does, and keep their shots in an archive to be searched.
+
+    What is in the archive is left alone, so the same line continues an interrupted run. A video that is not in it is reported on stderr
+    with the reason, and the exit status is 1.
+    """
+    from stap.archive.store import Archive, import_lancedb
+
+    import_lancedb()  # before the work, and not after it
+    from stap.archive.indexing import Indexing, space_for
+
+    allowed = limits.limits(paths)
+    plan = shots.plan(words, SubtitleOptions(), FileOptions().jobs, has_pictures=True)
+    failures: list[str] = []
+
+    def report(error: StapError) -> None:
+        complain(str(error))
+        failures.append(str(error))
+
+    videos, results = _sources(paths, report)
+    captioner = load_captioner(model, device, allowed, words) if videos else None
+    name = str(Path(model).absolute()) if model and Path(model).is_dir() else model or ""
+    space = space_for(captioner, _read(results, allowed, lambda error: None), name)
+    with (
+        interruptible("What is done is in the archive. Run the same line again."),
+        Archive.open_or_create(archive, space) as opened,
+    ):
+        opened.note(roots=[path.absolute() for path in paths if path.is_dir()] if videos else [])
+        with Indexing(opened, report) as indexing:
+            indexing.add(_read(results, allowed, report))
+            if captioner is not None:
+                with caption_progress(is_quiet=False) as on_progress:
+                    indexing.caption(videos, captioner, plan, allowed, on_progress)
+        if forget:
+            opened.forget([video.content for video in indexing.lost])
+        _say_what_was_done(archive, opened.count(), indexing, forget)
+    if failures:
+        complain(f"{len(failures)} files are not in the archive; the reasons are above.")
+        raise typer.Exit(1)
+
+
+def _sources(paths: list[Path], report: Callable[[StapError], None]) -> tuple[list[Path], list[Path]]:
+    """The videos and the results that the paths stand for."""
+    from stap.archive.results import find_results
+    from stap.video import find_videos
+
+    videos, results = dict[Path, None](), dict[Path, None]()
+    for path in paths:
+        found = find_results(path)
+        try:
+            if path.is_dir() or not found:
+                videos.update(dict.fromkeys(find_videos([path])))
+                continue
+        except StapError as error:
+            if not found:
+                report(error)
+        results.update(dict.fromkeys(found))
+    return list(videos), list(results)
+
+
+def _read(results: list[Path], limits: VideoLimits, report: Callable[[StapError], None]) -> Iterator[CaptionedVideo]:
+    from stap.archive.results import read_results
+
+    for path in results:
+        for found in read_results(path, limits):
+            if isinstance(found, StapError):
+                report(found)
+            else:
+                yield found
+
+
+def _say_what_was_done(folder: Path, shots: int, indexing: Indexing, forget: bool) -> None:
+    counted = ", ".join(
+        f"{indexing.counts[what]} {what}" for what in ("added", "unchanged", "moved", "failed") if indexing.counts[what]
+    )
+    say(f"stap: {folder}: {shots} shots. Videos: {counted or 'nothing to do'}.")
+    if lost := indexing.lost:
+        what = f"{len(lost)} videos are not as they were indexed, the first: {lost[0].path} ({lost[0].state})"
+        remedy = "They are removed." if forget else "Index the folder where they are now, or remove them: --forget."
+        (say if forget else warn)(f"stap: {what}. {remedy}" if forget else f"{what}. {remedy}")
