@@ -136,6 +136,21 @@ def test_extracting_again_finds_everything_there(world: World, run) -> None:
     assert answer.err.splitlines()[-1].endswith(": 0 written, 12 already there, 0 failed.")
 
 
+def test_parts_of_an_extraction_are_the_whole_bit_for_bit(world: World, run, tmp_path: Path) -> None:
+    written = []
+    for part in ("1/3", "2/3", "3/3"):
+        answer = run("extract", world.recipe, f"features.store={tmp_path}", "--shard", part)
+        assert answer.status == 0
+        first, last = answer.err.splitlines()[0], answer.err.splitlines()[-1]
+        assert first.startswith(f"part {part}: ")
+        assert first.endswith(" of 12 videos.")
+        assert last.endswith(" 0 already there, 0 failed.")
+        written.append(int(last.split()[-7]))
+    assert sum(written) == 12
+    whole = {path.name: path.read_bytes() for path in (world.recipe.parent / "store").rglob("*.*")}
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")} == whole
+
+
 def test_a_run_is_not_overwritten_but_continued(world: World, run, tmp_path: Path) -> None:
     again = run("train", world.recipe, "--out", world.model)
     assert (again.status, again.out) == (1, "")

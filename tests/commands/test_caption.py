@@ -200,6 +200,42 @@ def test_a_folder_is_captioned_once_and_what_is_done_is_skipped_by_content(run, 
     assert "4 done" in run(folder, "--beside", "--format", "srt").err
 
 
+def test_parts_have_manifests_of_their_own_and_know_each_other(run, folder: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "captions"
+    options = (folder, "--into", mirror, "--format", "srt")
+    parts = [run(*options, "--shard", f"{number}/3") for number in (1, 2, 3)]
+    assert [answer.status for answer in parts] == [0, 0, 0]
+    lines = {path.name: [one["output"] for one in entries(path)] for path in mirror.glob("*.jsonl")}
+    assert lines.keys() <= {f"captions-manifest.{number}-of-3.jsonl" for number in (1, 2, 3)}
+    made = sorted(output for outputs in lines.values() for output in outputs)
+    assert made == sorted(map(str, mirror.rglob("*.srt")))
+    assert len(made) == 4
+    assert "4 videos: 4 skipped" in run(*options).err  # the whole, and another division of it
+    assert " skipped. Manifest: " in run(*options, "--shard", "2/2").err
+    assert "done" not in run(*options, "--shard", "1/2").err
+
+
+def test_a_file_made_again_in_another_part_may_be_replaced_by_any(run, folder: Path, tmp_path: Path, captioner) -> None:
+    """The manifest that is read last knows the older captions."""
+    options = (folder, "--into", tmp_path / "captions", "--format", "jsonl")
+    assert "4 done" in run(*options, "--shard", "1/1").err
+    captioner.fingerprint = {"model": "another"}
+    assert "4 done" in run(*options).err
+    assert "4 skipped" in run(*options, "--shard", "1/1").err
+    captioner.fingerprint = {"model": "a third"}
+    assert "4 done" in run(*options, "--shard", "1/1").err
+
+
+def test_parts_on_standard_output_are_the_whole(run, folder: Path, tmp_path: Path) -> None:
+    lines = [line for number in (1, 2, 3) for line in run(folder, "--shard", f"{number}/3").out.splitlines()]
+    assert sorted(lines) == sorted(run(folder).out.splitlines())
+    missing = [run(folder, tmp_path / "no.mp4", "--shard", f"{number}/2") for number in (1, 2)]
+    assert sorted(answer.status for answer in missing) == [0, 1]  # it is reported once
+    assert run("--live", folder / "a.mp4", "--shard", "1/2").err == (
+        "stap: --shard: expected video files or folders, whose parts these are. --live is one source.\n"
+    )
+
+
 def test_a_mirror_folder_filters_and_a_dry_run(run, folder: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "captions"
     options = ("--into", mirror, "--format", "vtt", "--include", "*.mp4", "--include", "*.webm", "--exclude", "deep/*")

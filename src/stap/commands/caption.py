@@ -23,6 +23,7 @@ from stap.commands.shared.caption_options import (
 from stap.commands.shared.caption_progress import caption_progress
 from stap.commands.shared.console import complain, interruptible, warn
 from stap.commands.shared.limits import LimitOptions
+from stap.commands.shared.machines import MachineOptions, Shard
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import CaptionerOption, DeviceOption
 from stap.commands.shared.outputs import JSON_LIST, LINES, Form, Rows, growing_rows
@@ -45,6 +46,7 @@ def caption(
     shots: ShotOptions,
     subtitles: SubtitleOptions,
     files: FileOptions,
+    machines: MachineOptions,
     live: LiveOptions,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="Video files, and folders to search for them.")
@@ -69,6 +71,7 @@ def caption(
     from stap.programmes.extra import import_extra
 
     allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
+    shard = machines.part()
 
     def load() -> VideoCaptioner:
         from torch.profiler import record_function
@@ -78,24 +81,33 @@ def caption(
 
     if output_format in (Format.srt, Format.vtt, Format.html):
         import_extra("pysubs2", "writing subtitles")  # before the work, and not after it
-    if bool(paths) == bool(live.live):
-        raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
+    _check_together(paths, live, files, machines, out)
     if live.live:
         with interruptible("The captions made until then are written."):
             _caption_live(live, live.source(allowed), load, plan, output_format, out)
         return
     assert paths, "checked above"
     if files.are_one_a_video:
-        if out is not None:
-            raise ConfigError("--out is one file, and --beside and --into write one for each video. Give one of them.")
         with interruptible("What is done is in the manifest. Run the same line again."), profiled(profile):
-            failed, total = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed).run(paths, load)
+            failed, total = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed, shard).run(paths, load)
     else:
         with interruptible("The captions made until then are written."), profiled(profile):
-            failed, total = _caption_to_one(paths, load, plan, output_format, subtitles.rules(), allowed, out)
+            failed, total = _caption_to_one(paths, load, plan, output_format, subtitles.rules(), allowed, out, shard)
     if failed:
         complain(f"{failed} of {total} files could not be captioned; the reasons are above.")
         raise typer.Exit(1)
+
+
+def _check_together(
+    paths: list[Path] | None, live: LiveOptions, files: FileOptions, machines: MachineOptions, out: Path | None
+) -> None:
+    """Raise ConfigError for options that contradict each other; BadParameter without a source."""
+    if bool(paths) == bool(live.live):
+        raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
+    if live.live and machines.shard is not None:
+        raise ConfigError("--shard: expected video files or folders, whose parts these are. --live is one source.")
+    if files.are_one_a_video and out is not None and not live.live:
+        raise ConfigError("--out is one file, and --beside and --into write one for each video. Give one of them.")
 
 
 def _caption_live(
@@ -127,6 +139,7 @@ def _caption_to_one(
     rules: DocumentRules,
     limits: VideoLimits,
     out: Path | None,
+    shard: Shard | None,
 ) -> tuple[int, int]:
     """All captions on stdout or in a file. Returns how many files failed, of how many."""
     from stap.programmes.caption_files import caption_files
@@ -139,7 +152,7 @@ def _caption_to_one(
         failures.append(path)
 
     with _growing(out, output_format) as rows:
-        videos = _videos(paths, report)
+        videos = _videos(paths, report, shard)
         total = len(videos) + len(failures)
         if output_format.is_of_one_video and len(videos) > 1:
             raise ConfigError(
@@ -183,15 +196,16 @@ def _add(rows: Rows, video: CaptionedVideo, output_format: Format) -> None:
         rows.add(row)
 
 
-def _videos(paths: list[Path], report: Callable[[Path, StapError], None]) -> list[Path]:
-    from stap.video import find_videos
+def _videos(paths: list[Path], report: Callable[[Path, StapError], None], shard: Shard | None) -> list[Path]:
+    from stap.programmes.folders import named_videos
 
     videos: list[Path] = []
     for path in paths:
         try:
-            videos += find_videos([path])
+            videos += [video for video, below in named_videos(path) if shard is None or shard.holds(below.as_posix())]
         except StapError as error:
-            report(path, error)
+            if shard is None or shard.holds(path.name):
+                report(path, error)
     for path, times in Counter(videos).items():
         if times > 1:
             warn(f"{path}: is given {times} times, and is captioned as often.")

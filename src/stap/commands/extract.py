@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
 from stap.commands.shared.limits import MANY_FILES, AllowPlaylistsOption, IsolateOption, with_playlists
+from stap.commands.shared.machines import MachineOptions
+from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
 
+if TYPE_CHECKING:
+    from stap.features.extract import ExtractionReport
+    from stap.features.store import FeatureStore
 
+
+@with_option_groups
 def extract(
+    machines: MachineOptions,
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
     workers: Annotated[
@@ -30,7 +39,7 @@ def extract(
     """
     from stap.recipes.files import load_recipe
 
-    settings = load_recipe(recipe, with_playlists(with_seed(overrides, seed), allow_playlists))
+    settings, shard = load_recipe(recipe, with_playlists(with_seed(overrides, seed), allow_playlists)), machines.part()
 
     from stap.corpora.loading import load_corpus_with_files
     from stap.features.device import choose_device
@@ -43,9 +52,11 @@ def extract(
         say(f"nothing to extract: {imported} imported." if imported else "nothing to extract: the recipe names no network.")
         return
     corpus = load_corpus_with_files(settings.corpus)
-    items = [(clip.id, clip.path) for clip in corpus.clips]
+    items = [(clip.id, clip.path) for clip in corpus.clips if shard is None or shard.holds(clip.id)]
+    if shard is not None:
+        say(f"part {shard}: {len(items)} of {len(corpus.clips)} videos.")
     limits = settings.corpus.limits
-    isolated = limits.isolate or len(items) >= MANY_FILES if isolate is None else isolate
+    isolated = limits.isolate or len(corpus.clips) >= MANY_FILES if isolate is None else isolate
     extractors = build_extractors(settings, choose_device(device), limits.model_copy(update={"isolate": isolated}))
     done = []
     for extractor in extractors:
@@ -56,6 +67,11 @@ def extract(
             progress(f"extract{of_what}") as report,
         ):
             done.append((of_what, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))
+    _say_what_was_done(done)
+
+
+def _say_what_was_done(done: Sequence[tuple[str, FeatureStore, ExtractionReport]]) -> None:
+    """Of each stream: its name where there are several, its store, and what became of the videos. Exits with 1 if some failed."""
     for sentence in dict.fromkeys(sentence for _, _, result in done for sentence in result.warnings):
         warn(sentence)
     for of_what, store, result in done:

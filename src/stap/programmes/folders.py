@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections import Counter
@@ -15,17 +16,18 @@ from stap.errors import StapError
 from stap.files import sha256_of_file
 from stap.video import find_videos
 
-__all__ = ["Entry", "Job", "Manifest", "jobs_of", "key_of"]
+__all__ = ["Entry", "Job", "Manifest", "jobs_of", "key_of", "named_videos"]
 
 Status = Literal["done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A video, and the file of its captions."""
+    """A video, and the file of its captions.   name: its path below the folder that was given."""
 
     video: Path
     output: Path
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,19 @@ def jobs_of(
     Videos of one folder that differ in their suffix only keep it in the output's name. Raises VideoError as `find_videos` does, and
     StapError where two videos would have one output.
     """
-    found: list[tuple[Path, Path]] = []  # the video, and where its output would lie, less the suffix
+    found: dict[
+        tuple[Path, Path], Path
+    ] = {}  # the video, and where its output would lie, less the suffix: its path in the folder
     for path in paths:
-        root = path if path.is_dir() else path.parent
-        for video in find_videos([path]):
-            below = video.relative_to(root)
+        for video, below in named_videos(path):
             if (not include or _matches(below, include)) and not _matches(below, exclude):
-                found.append((video, video if into is None else into / below))
-    found = list(dict.fromkeys(found))
+                found.setdefault((video, video if into is None else into / below), below)
     stems = Counter(place.with_suffix("") for _, place in found)
     jobs = [
-        Job(video, place.with_name((place.stem if stems[place.with_suffix("")] == 1 else place.name) + suffix))
-        for video, place in found
+        Job(
+            video, place.with_name((place.stem if stems[place.with_suffix("")] == 1 else place.name) + suffix), below.as_posix()
+        )
+        for (video, place), below in found.items()
     ]
     by_output: dict[Path, Path] = {}
     for job in jobs:
@@ -76,6 +79,12 @@ def jobs_of(
                 f"{job.output}: would hold the captions of {by_output[job.output]} and of {job.video}. Caption them into two folders."
             )
     return jobs
+
+
+def named_videos(path: Path) -> list[tuple[Path, Path]]:
+    """The videos of a file or a folder, each with its path below the folder. Raises VideoError as `find_videos` does."""
+    root = path if path.is_dir() else path.parent
+    return [(video, video.relative_to(root)) for video in find_videos([path])]
 
 
 def _matches(below: Path, patterns: Sequence[str]) -> bool:
@@ -91,21 +100,27 @@ def key_of(video: Path, made_by: Mapping[str, Any]) -> str:
 class Manifest:
     """JSON lines, one for each video that was looked at; read while it grows, never rewritten."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there. Lines that are no entries, such as one that a full disk cut off, are passed over."""
-        self.path = path
-        self._by_output: dict[str, Entry] = {}
+    def __init__(self, path: Path, part: str = "") -> None:
+        """Read what is there. Lines that are no entries, such as one that a full disk cut off, are passed over.
+
+        part: of several machines this one does one part, such as '3-of-8', and has a file of its own for it: two machines that append to
+        one file on a network lose lines. All parts are read, however many there were.
+        """
+        self.path = path.with_name(f"{path.stem}.{part}{path.suffix}") if part else path
+        self._by_output: dict[str, dict[str, Entry]] = {}  # by key: the last one may be in another part
         self._by_key: dict[str, Entry] = {}
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        for line in lines:
-            try:
-                self._remember(Entry(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
+        parts = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*-of-*{glob.escape(path.suffix)}"))
+        for one in dict.fromkeys([path, *parts]):
+            lines = one.read_text(encoding="utf-8", errors="replace").splitlines() if one.is_file() else []
+            for line in lines:
+                try:
+                    self._remember(Entry(**json.loads(line)))
+                except (ValueError, TypeError):
+                    continue
 
     def _remember(self, entry: Entry) -> None:
         if entry.status == "done":
-            self._by_output[entry.output] = self._by_key[entry.key] = entry
+            self._by_output.setdefault(entry.output, {})[entry.key] = self._by_key[entry.key] = entry
 
     def add(self, entry: Entry) -> None:
         """Append a line. Raises OSError."""
@@ -119,13 +134,12 @@ class Manifest:
 
     def is_done(self, job: Job, key: str) -> bool:
         """Whether the output is there, as it was written, of this very content."""
-        entry = self._by_output.get(str(job.output))
-        return entry is not None and entry.key == key and _is_as_written(entry)
+        entry = self._by_output.get(str(job.output), {}).get(key)
+        return entry is not None and _is_as_written(entry)
 
     def may_replace(self, job: Job) -> bool:
         """Whether nothing is lost when the output is written: it is not there, or is as this manifest says that it was written."""
-        entry = self._by_output.get(str(job.output))
-        return not job.output.exists() or (entry is not None and _is_as_written(entry))
+        return not job.output.exists() or any(map(_is_as_written, self._by_output.get(str(job.output), {}).values()))
 
     def same_elsewhere(self, key: str) -> Entry | None:
         """The entry of a video of the same content under another name, whose output is there as it was written."""

@@ -19,6 +19,7 @@ from stap.files import printable, sha256_of_file, write_atomically
 
 if TYPE_CHECKING:
     from stap.captioning.protocol import VideoCaptioner
+    from stap.commands.shared.machines import Shard
     from stap.programmes.caption_files import CaptionPlan, Progress
     from stap.programmes.documents import DocumentRules
     from stap.programmes.folders import Entry, Job, Manifest
@@ -34,9 +35,16 @@ class FilePerVideo:
     """A file of captions for each video, and a manifest of what became of each."""
 
     def __init__(
-        self, plan: CaptionPlan, output_format: Format, rules: DocumentRules, files: FileOptions, limits: VideoLimits
+        self,
+        plan: CaptionPlan,
+        output_format: Format,
+        rules: DocumentRules,
+        files: FileOptions,
+        limits: VideoLimits,
+        shard: Shard | None = None,
     ) -> None:
         self.plan, self.format, self.rules, self.files, self.limits = plan, output_format, rules, files, limits
+        self.shard = shard
         self.counts: Counter[str] = Counter()
 
     def run(self, paths: list[Path], load: Callable[[], VideoCaptioner]) -> tuple[int, int]:
@@ -45,7 +53,9 @@ class FilePerVideo:
         from stap.programmes.folders import Manifest, jobs_of
 
         jobs = jobs_of(paths, self.format.suffix, self.files.into, self.files.include or (), self.files.exclude or ())
-        manifest = Manifest(self.files.manifest_of(paths))
+        if self.shard is not None:
+            jobs = [job for job in jobs if self.shard.holds(job.name)]
+        manifest = Manifest(self.files.manifest_of(paths), self.shard.as_name if self.shard else "")
         if not self.files.dry_run:
             writable_folder(manifest.path.parent)
             writable_folder(self.files.into or manifest.path.parent)

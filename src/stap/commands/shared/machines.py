@@ -1,0 +1,98 @@
+"""Options for more than one machine: `--shard I/N`, a part of the work, by hand or by a Slurm array."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from stap.errors import ConfigError
+
+__all__ = ["MachineOptions", "Shard"]
+
+MACHINES = "Several machines"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 1, of `count` parts of all videos.
+
+    The part of a video depends on its name in its folder or corpus alone: every machine finds the same parts, wherever the folder is
+    mounted there, and a video that is added or removed moves no other.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def named(cls, text: str, environment: Mapping[str, str] = os.environ) -> Shard:
+        """The part that '3/8' names, or 'slurm' in a task of a Slurm array. Raises ConfigError for anything else."""
+        if text == "slurm":
+            return _of_slurm(environment)
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise ConfigError(f"--shard {text}: expected I/N, the I-th of N parts, such as 1/8 ... 8/8, or slurm.")
+        return cls(int(found[1]), int(found[2]))
+
+    def holds(self, name: str) -> bool:
+        """Whether the video of this name is in this part."""
+        composed = unicodedata.normalize("NFC", name)  # macOS hands out é as two characters
+        digest = hashlib.sha256(composed.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+    @property
+    def as_name(self) -> str:
+        """Of a file of this part."""
+        return f"{self.number}-of-{self.count}"
+
+    def __str__(self) -> str:
+        """As it is given."""
+        return f"{self.number}/{self.count}"
+
+
+def _of_slurm(environment: Mapping[str, str]) -> Shard:
+    """Of `sbatch --array=1-8`, 0-7 or 0-14:2. Raises ConfigError outside of an array, and where tasks are left out or alone."""
+
+    def number(name: str, default: int | None = None) -> int:
+        given = environment.get(f"SLURM_ARRAY_TASK_{name}", "" if default is None else str(default))
+        if not re.fullmatch(r"\d{1,9}", given, re.ASCII):
+            raise ConfigError(
+                f"--shard slurm: SLURM_ARRAY_TASK_{name} is {given!r}, expected a number. Start an array, such as `sbatch --array=1-8`, or "
+                "name the part: --shard I/N."
+            )
+        return int(given)
+
+    task, count, step = number("ID"), number("COUNT"), number("STEP", 1) or 1
+    first = number("MIN", 0)
+    last = number("MAX", first + (count - 1) * step)
+    if count < 2 or (last - first) // step + 1 != count:
+        raise ConfigError(
+            f"--shard slurm: the array has {count} tasks, from {first} to {last}. Expected at least two and none left out, such as "
+            "`sbatch --array=1-8`. To run some parts again, name each: --shard I/N."
+        )
+    return Shard((task - first) // step % count + 1, count)
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """How the work is divided."""
+
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the videos; N commands, on any machines, do all of them once. slurm: the part of this task of "
+            "a Slurm array.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None
+
+    def part(self) -> Shard | None:
+        """The part to be done; None for all. Raises ConfigError."""
+        return None if self.shard is None else Shard.named(self.shard)
