@@ -6,6 +6,7 @@
         archive.roots                                      # folders that the videos came from
     with Archive.open(folder, write=True) as archive:      # the only writer; a second one is refused with a sentence
         archive.correct(id, "a red ball rolls", "Ann")     # every earlier version is kept
+        archive.export_corrections(out)                    # corrected shots as a folder corpus for `stap train`; reading is enough
     with Archive.create(folder, space) as archive: ...     # the only writer of a new one
 
 An open archive sees what a writer adds meanwhile. Every change is one version of a table: it is there whole, or not at all.
@@ -133,6 +134,13 @@ class Archive:
         """Every version of a shot's caption, the current one last. Raises ArchiveError for an id that is not there."""
         row = self._row(id, ["id", "caption", "author", "corrected", "versions"])
         return [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
+
+    def export_corrections(self, out: Path) -> tuple[int, list[str]]:
+        """Write the shots that somebody corrected as a folder corpus; see `stap.archive.corrections.write_corpus`."""
+        from stap.archive.corrections import write_corpus
+
+        corrected = [_shot(row) for row in self._rows("author != ''", _columns(self._shots))]
+        return write_corpus(corrected, {video.content: video for video in self.videos()}, out)
 
     def search(self, query: Query) -> list[Found]:
         """The shots that fit best, the best first. Each route ranks on its own, and the ranks are fused: sum of 1 / (60 + rank).
