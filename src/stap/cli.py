@@ -32,6 +32,7 @@ from stap.commands.recipes import recipes
 from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
+from stap.commands.search import search
 from stap.commands.shared.console import complain, safe_streams, say_interrupted
 from stap.commands.shared.cores import polite_threads
 from stap.commands.shared.interruption import INTERRUPTED, Interruption, has_been_said
@@ -63,6 +64,7 @@ for verb in (
     import_features,
     distil,
     index,
+    search,
     evaluate,
     score,
     compare,

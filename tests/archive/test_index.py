@@ -14,23 +14,12 @@ from stap.archive import indexing
 from stap.archive.records import Query, shot_id
 from stap.archive.spaces import TEXT_SPACE, text_vector, unit
 from stap.archive.store import Archive
-from stap.captioning.captioner import Captioner, load
+from stap.captioning.captioner import Captioner
 from stap.cli import main
 from stap.files import sha256_of_file
 from tiny_models import save_model, save_video
 
 Run = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A model, three videos, and an archive of them; tests that write copy what they need."""
-    work = tmp_path_factory.mktemp("world")
-    model = save_model(work / "model")
-    videos = [save_video(work / "videos" / "a folder" / f"{seed}.mp4", seed) for seed in (1, 2, 3)]
-    archive = work / "archive"
-    assert main(["index", str(work / "videos"), "--archive", str(archive), "--model", str(model), "--no-isolate"]) == 0
-    return SimpleNamespace(model=model, folder=work / "videos", videos=videos, archive=archive, captioner=load(model, "cpu"))
 
 
 @pytest.fixture

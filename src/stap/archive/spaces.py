@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from stap.captioning.protocol import VideoCaptioner
 from stap.errors import ArchiveError
 from stap.text.words import tokenize
 
-__all__ = ["TEXT_SPACE", "check_model", "joint_space", "sentence_encoder", "space_of", "text_vector", "unit"]
+__all__ = ["TEXT_SPACE", "check_model", "joint_space", "query_vector", "sentence_encoder", "space_of", "text_vector", "unit"]
 
 _TEXT_SIZE = 512
 TEXT_SPACE = Space(
@@ -53,14 +55,37 @@ def check_model(archive: Archive, space: Space) -> None:
 def sentence_encoder(archive: Archive, load: Callable[[str], VideoCaptioner]) -> Callable[[str], np.ndarray]:
     """From a sentence to its vector in the archive's space, 0 where no word is known.
 
-    load: from a model's name to the captioner; called at most once, for a joint space. Raises ArchiveError for another model's archive.
+    load: from a model's name to the captioner; called once, for a joint space only. Raises ArchiveError for another model than the archive's.
     """
     if archive.space.kind == "text":
         return text_vector
-    captioner = load(archive.space.model)
-    check_model(archive, space_of(captioner, archive.space.model))
+    captioner = _of_archive(archive, load)
     assert isinstance(captioner, Captioner), "it has a joint space"
     return lambda sentence: unit(captioner.embed([sentence])[0].numpy())
+
+
+def query_vector(archive: Archive, words: str, like: Path | None, load: Callable[[str], VideoCaptioner]) -> np.ndarray:
+    """(H,) the vector of a sentence, of a clip, or half-way between the two.   load: as for `sentence_encoder`.
+
+    Raises VideoError for a clip that cannot be read.
+    """
+    captioners = functools.cache(load)
+    found = [sentence_encoder(archive, captioners)(words)] if words.strip() else []
+    if like is not None:
+        caption = _of_archive(archive, captioners).caption(like)
+        found.append(
+            text_vector(caption.caption)
+            if archive.space.kind == "text" or caption.embedding is None
+            else unit(caption.embedding.numpy())
+        )
+    return unit(np.sum(found, axis=0))
+
+
+def _of_archive(archive: Archive, load: Callable[[str], VideoCaptioner]) -> VideoCaptioner:
+    captioner = load(archive.space.model)
+    if archive.space.kind == "joint":
+        check_model(archive, space_of(captioner, archive.space.model))
+    return captioner
 
 
 def text_vector(sentence: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -110,7 +110,14 @@ class Archive:
         """All videos, by their paths."""
         with _plainly(self.folder):
             rows = self._videos.search().limit(None).to_list()
-        return sorted((ArchivedVideo(**{**row, "path": Path(row["path"])}) for row in rows), key=lambda video: video.path)
+        return sorted(map(_video, rows), key=lambda video: video.path)
+
+    def states(self, shots: Iterable[ArchivedShot]) -> dict[str, str]:
+        """What became of the videos of these shots, by content: 'present', 'missing' or 'changed'; see `ArchivedVideo.state`."""
+        contents = list(dict.fromkeys(shot.content for shot in shots))
+        with _plainly(self.folder):
+            rows = self._videos.search().where(_is_one_of("content", contents)).limit(None).to_list() if contents else []
+        return dict.fromkeys(contents, "missing") | {row["content"]: _video(row).state for row in rows}
 
     def shots(self, ids: Sequence[str]) -> list[ArchivedShot]:
         """The shots of these ids, in their order; ids that are not there are left out."""
@@ -285,6 +292,10 @@ def _columns(table: Any) -> list[str]:
 
 def _versions(row: Mapping[str, Any]) -> list[Version]:
     return [Version(**one) for one in json.loads(row["versions"])]
+
+
+def _video(row: Mapping[str, Any]) -> ArchivedVideo:
+    return ArchivedVideo(**{**row, "path": Path(row["path"])})
 
 
 def _shot(row: Mapping[str, Any]) -> ArchivedShot:

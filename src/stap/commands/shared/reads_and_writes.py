@@ -307,6 +307,11 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
         lambda given: [*_paths(given["paths"]), *(_run_files(given["model"]) if given["model"] else ())],
         lambda given: _folder(given["archive"], {}),
     ),
+    "search": _entry(
+        "archive like model out",
+        lambda given: [*_paths(given["archive"], given["like"]), *(_run_files(given["model"]) if given["model"] else ())],
+        lambda given: _optional(given["out"], CAPTION_FILES.get(str(given["output_format"]), CAPTIONS)),
+    ),
     "scenes": _entry("out", writes=lambda given: _folder(given["out"], {})),
     "prepare": _entry(
         "root videos captions write report",
