@@ -28,8 +28,8 @@ from stap.video import Frames
 from stap.video.clips import FrameStream
 
 VERBS = [
-    "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "distil", "index", "search", "evaluate", "score",
-    "compare", "reproduce", "figure", "recipes", "doctor",
+    "demo", "caption", "scenes", "prepare", "pretrain", "extract", "train", "import", "import-features", "distil", "index", "search", "serve", "evaluate",
+    "score", "compare", "reproduce", "figure", "recipes", "doctor",
 ]  # fmt: skip
 STAP = [sys.executable, "-c", "import sys; from stap.cli import main; sys.exit(main())"]
 

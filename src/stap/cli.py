@@ -33,6 +33,7 @@ from stap.commands.reproduce import reproduce
 from stap.commands.scenes import scenes
 from stap.commands.score import score
 from stap.commands.search import search
+from stap.commands.serve import serve
 from stap.commands.shared.console import complain, safe_streams, say_interrupted
 from stap.commands.shared.cores import polite_threads
 from stap.commands.shared.interruption import INTERRUPTED, Interruption, has_been_said
@@ -65,6 +66,7 @@ for verb in (
     distil,
     index,
     search,
+    serve,
     evaluate,
     score,
     compare,
