@@ -10,7 +10,7 @@ import yaml
 from stap.commands.recipes import setting_lines
 from stap.errors import ConfigError
 from stap.recipes.files import built_in_recipes, load_recipe, recipe_from_dict, recipe_to_yaml
-from stap.recipes.settings import MotionSettings, Recipe, RegionSettings
+from stap.recipes.settings import MotionSettings, Recipe, RegionSettings, VideoLimits
 
 
 @pytest.fixture
@@ -153,3 +153,10 @@ def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         is_section = isinstance(value, dict) and name not in ("backbone_options", "imported")
         leaves |= _leaves(value, f"{prefix}{name}.") if is_section else {f"{prefix}{name}": value}
     return leaves
+
+
+def test_many_files_are_decoded_in_processes_of_their_own() -> None:
+    limits = VideoLimits(seconds=7)
+    assert limits.for_files(99) == limits
+    assert limits.for_files(100) == VideoLimits(seconds=7, isolate=True)
+    assert VideoLimits(isolate=True).for_files(1).isolate

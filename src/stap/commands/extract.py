@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
-from stap.commands.shared.limits import MANY_FILES, AllowPlaylistsOption, IsolateOption, with_playlists
+from stap.commands.shared.limits import AllowPlaylistsOption, IsolateOption, with_playlists
 from stap.commands.shared.machines import MachineOptions
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
@@ -23,10 +23,7 @@ def extract(
     machines: MachineOptions,
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
-    workers: Annotated[
-        int,
-        typer.Option(min=1, help="Threads that decode videos. PyTorch computes in the cores that they leave, at least one."),
-    ] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Videos decoded at the same time.")] = 2,
     allow_playlists: AllowPlaylistsOption = False,
     isolate: IsolateOption = None,
     device: DeviceOption = "auto",
@@ -56,8 +53,8 @@ def extract(
     if shard is not None:
         say(f"part {shard}: {len(items)} of {len(corpus.clips)} videos.")
     limits = settings.corpus.limits
-    isolated = limits.isolate or len(corpus.clips) >= MANY_FILES if isolate is None else isolate
-    extractors = build_extractors(settings, choose_device(device), limits.model_copy(update={"isolate": isolated}))
+    limits = limits.for_files(len(corpus.clips)) if isolate is None else limits.model_copy(update={"isolate": isolate})
+    extractors = build_extractors(settings, choose_device(device), limits)
     done = []
     for extractor in extractors:
         of_what = f" {extractor.spec.stream}" if len(extractors) > 1 else ""

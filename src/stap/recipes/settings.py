@@ -69,6 +69,10 @@ def section_of(field: FieldInfo) -> type[Section] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
+# With fewer files, starting the processes (about half a second each) costs more than 5 percent of the time.
+MANY_FILES = 100
+
+
 class VideoLimits(Section):
     """What one video file may cost, and whether it may name others. A file that would cost more is refused."""
 
@@ -83,8 +87,12 @@ class VideoLimits(Section):
     )
     isolate: bool = Field(
         False,
-        description="decode in a process of its own, which may die of a file and is killed at the limits; costs a few percent of time",
+        description="decode in a process of its own, which may die of a file and is killed at the limits",
     )
+
+    def for_files(self, count: int) -> VideoLimits:
+        """These limits for so many files: many are decoded in processes of their own, as threads wait for Python's lock."""
+        return self.model_copy(update={"isolate": self.isolate or count >= MANY_FILES})
 
 
 class CorpusSettings(Section):

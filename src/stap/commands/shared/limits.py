@@ -14,10 +14,7 @@ from stap.errors import ConfigError
 if TYPE_CHECKING:
     from stap.recipes.settings import VideoLimits
 
-__all__ = ["MANY_FILES", "AllowPlaylistsOption", "IsolateOption", "LimitOptions", "with_playlists"]
-
-# With fewer files, starting the processes (about half a second each) costs more than 5 percent of the time.
-MANY_FILES = 100
+__all__ = ["AllowPlaylistsOption", "IsolateOption", "LimitOptions", "with_playlists"]
 
 AllowPlaylistsOption = Annotated[
     bool,
@@ -30,7 +27,7 @@ IsolateOption = Annotated[
     typer.Option(
         "--isolate/--no-isolate",
         help="Decode in a process of its own, which a hostile or damaged file may end without harm. Default: for folders, and for corpora "
-        f"of {MANY_FILES} videos or more.",
+        "of 100 videos or more.",
     ),
 ]
 

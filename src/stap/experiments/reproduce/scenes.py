@@ -70,6 +70,7 @@ def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, say: Say) -> 
     extractor = GridExtractor(recipe.features, device)
     store = FeatureStore(recipe.features.store, extractor.spec.fingerprint)
     items = [(clip.id, clip.path) for clip in corpus.clips]
+    extractor.limits = recipe.corpus.limits.for_files(len(items))
     report = extract(items, extractor, store, on_progress=progress_lines(say, "videos"))
     if report.failed:
         _, reason = report.failed[0]

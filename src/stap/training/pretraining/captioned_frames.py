@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,7 +40,7 @@ class CaptionedFrames:
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
             for one, read in zip(clips, threads.map(lambda one: _read(one.clip, extractor), clips), strict=True):
                 if isinstance(read, VideoError):
                     left_out.append((one.clip.id, str(read)))

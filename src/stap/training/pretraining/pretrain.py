@@ -165,7 +165,10 @@ class _Pretraining:
         torch.manual_seed(epoch_seed(recipe.seed, 0))
         features = recipe.features.model_copy(update={"weights": settings.initial_weights, "frames": settings.frames_per_video})
         self.extractor = GridExtractor(features, processes.device)
-        self.extractor.limits = recipe.corpus.limits
+        # Images are decoded all the time, in threads.
+        self.extractor.limits = (
+            recipe.corpus.limits if recipe.corpus.kind == "coco" else recipe.corpus.limits.for_files(len(clips))
+        )
         self.model = FrameSentenceModel(self.extractor, len(self.vocabulary), settings).to(processes.device)
         rate = f"pretraining.optimizer.learning_rate={settings.optimizer.learning_rate}"
         self.skipped = Skipped(out if processes.is_first else None, recipe.seed, rate)
