@@ -1,6 +1,6 @@
 """A generated programme with known cuts and scenes: shots found, facts recalled, peak memory, and speed next to decoding alone.
 
-    python -m benchmarks.programme [--minutes 60] [--height 720] [--model FOLDER]
+    python -m benchmarks.programme [--minutes 60] [--height 720] [--model FOLDER] [--detector adaptive]
 
 Scenes follow each other by hard cuts, fades through black and dissolves; some hold a flash; the frame rate varies. A found cut counts if it
 lies in the transition, or within 0.1 seconds of it. Without --model the demo's model has random weights, which does not change the speed, and
@@ -25,6 +25,7 @@ import av
 import numpy as np
 from benchmarks.table import Row, markdown
 
+from stap.programmes.detectors import DETECTORS, build_detector
 from stap.scenes.dials import SceneDials
 from stap.scenes.facts import facts_recalled
 from stap.scenes.plan import plan_scenes
@@ -52,7 +53,7 @@ class Part:
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--caption"]:
-        print(json.dumps(caption(Path(arguments[1]), arguments[2] or None)))
+        print(json.dumps(caption(Path(arguments[1]), arguments[2] or None, arguments[3])))
     else:
         print(markdown(rows(*arguments)))
 
@@ -62,6 +63,7 @@ def rows(*given: str) -> list[Row]:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--model", default="")
+    parser.add_argument("--detector", choices=DETECTORS, default="adaptive")
     arguments = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as folder:
         film, truth = Path(folder) / "programme.mp4", Path(folder) / "truth.json"
@@ -72,7 +74,7 @@ def rows(*given: str) -> list[Row]:
         writer.join()
         parts = [Part(**part) for part in json.loads(truth.read_text())]
         alone = decode(film)
-        line = [sys.executable, "-m", "benchmarks.programme", "--caption", str(film), arguments.model]
+        line = [sys.executable, "-m", "benchmarks.programme", "--caption", str(film), arguments.model, arguments.detector]
         found = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return report(parts, found, alone, bool(arguments.model))
 
@@ -128,7 +130,7 @@ def decode(film: Path) -> float:
     return time.perf_counter() - started
 
 
-def caption(film: Path, model: str | None) -> dict[str, Any]:
+def caption(film: Path, model: str | None, detector: str) -> dict[str, Any]:
     """What `stap caption --shots` finds, in this process; loading the model is not counted."""
     from benchmarks.caption_folder import make_captioner
 
@@ -137,14 +139,14 @@ def caption(film: Path, model: str | None) -> dict[str, Any]:
     from stap.commands.shared.memory import keep_freed_memory
     from stap.errors import StapError
     from stap.programmes.caption_files import CaptionPlan, caption_files
-    from stap.programmes.detectors import build_detector
+    from stap.programmes.shots import ShotRules
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder, polite_threads():
         captioner = load(model, "cpu") if model else make_captioner(Path(folder))
-        build_detector("adaptive")  # imports PySceneDetect and OpenCV, which takes seconds once
+        build_detector(detector)  # imports PySceneDetect and OpenCV, which takes seconds once
         started = time.perf_counter()
-        [(_, found)] = caption_files([film], captioner, CaptionPlan(whole=False, jobs=1))
+        [(_, found)] = caption_files([film], captioner, CaptionPlan(whole=False, rules=ShotRules(detector), jobs=1))
         seconds = time.perf_counter() - started
     if isinstance(found, StapError):
         raise found

@@ -1,4 +1,4 @@
-"""Where the picture changes: PySceneDetect's detectors, and a fixed window, behind one interface."""
+"""Where the picture changes: PySceneDetect's detectors, TransNetV2 and a fixed window, behind one interface."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class ShotDetector(Protocol):
 
         index: of the frame, from 0.   seconds: when it appears.   thumbnail: (height, width, 3) uint8, blue first.
         """
+
+    def rest(self) -> list[int]:
+        """The changes among the last frames of the video, of which nothing was said yet."""
 
 
 class _SceneDetectors:
@@ -62,6 +65,10 @@ class _SceneDetectors:
             else found
         )
 
+    def rest(self) -> list[int]:
+        """As ShotDetector says."""
+        return []
+
 
 class _FixedWindow:
     """A change every `seconds`, whatever is seen."""
@@ -76,6 +83,16 @@ class _FixedWindow:
         before, self._window = self._window, int(seconds / self._seconds + 1e-9)
         return [index] if self._window > before else []
 
+    def rest(self) -> list[int]:
+        """As ShotDetector says."""
+        return []
+
+
+def _transnet() -> ShotDetector:
+    from stap.programmes.transnet import TransNetDetector
+
+    return TransNetDetector()
+
 
 _BUILDERS: Mapping[str, Callable[[float], ShotDetector]] = {
     "adaptive": lambda window: _SceneDetectors("adaptive"),
@@ -83,6 +100,7 @@ _BUILDERS: Mapping[str, Callable[[float], ShotDetector]] = {
     "hash": lambda window: _SceneDetectors("hash"),
     "histogram": lambda window: _SceneDetectors("histogram"),
     "threshold": lambda window: _SceneDetectors("threshold"),
+    "transnetv2": lambda window: _transnet(),
     "window": _FixedWindow,
 }
 DETECTORS = tuple(_BUILDERS)

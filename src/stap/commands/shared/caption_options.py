@@ -64,6 +64,7 @@ class Detector(StrEnum):
     hash = "hash"
     histogram = "histogram"
     threshold = "threshold"
+    transnetv2 = "transnetv2"
     window = "window"
 
 
@@ -170,7 +171,8 @@ class ShotOptions:
     detector: Annotated[
         Detector,
         typer.Option(
-            help="How shots are found: PySceneDetect's detectors, or a fixed window (--window).", rich_help_panel=SHOTS
+            help="How shots are found: PySceneDetect's detectors; transnetv2, a network that finds dissolves too; or a fixed window (--window).",
+            rich_help_panel=SHOTS,
         ),
     ] = Detector.adaptive
     window: Annotated[
