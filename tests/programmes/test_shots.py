@@ -153,6 +153,9 @@ def test_a_hundred_thousand_shots_need_no_more_memory_or_time_each() -> None:
         def changes(self, index: int, seconds: float, thumbnail: np.ndarray) -> list[int]:
             return [index] if index % 10 == 0 else []
 
+        def rest(self) -> list[int]:
+            return []
+
     cutter, pictures = ShotCutter(EveryTenth(), ShotRules()), np.random.default_rng(0).integers(0, 255, (97, 1, 1, 3), np.uint8)
     begun = 1
     for index in range(1_000_000 // 10):
@@ -171,7 +174,7 @@ def test_what_is_no_video_or_no_detector_is_an_error(make_video, tmp_path: Path,
     with pytest.raises(VideoError, match="there are no moving pictures in this file"):
         shots(sound)
     assert error_of(ConfigError, shots, make_video(), detector="cuts") == (
-        "shot detector 'cuts': expected one of adaptive, content, hash, histogram, threshold, window."
+        "shot detector 'cuts': expected one of adaptive, content, hash, histogram, threshold, transnetv2, window."
     )
     assert error_of(ConfigError, ShotRules, min_seconds=2, max_seconds=3) == (
         "shots of at least 2 and at most 3 seconds: expected a longest that is twice the shortest or more. Change --min-shot or --max-shot."
