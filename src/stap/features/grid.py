@@ -67,8 +67,10 @@ class GridExtractor:
         self.grid_size = (self.layout.height, self.layout.width)
         self.feature_size = self.layout.feature_size
         mean, std = settings.mean or own.mean, settings.std or own.std
-        self._mean = 255 * torch.tensor(mean, device=self.device).view(3, 1, 1)
-        self._std = 255 * torch.tensor(std, device=self.device).view(3, 1, 1)
+        # Of the red, green and blue of a whole row of pixels: PyTorch computes long rows several times as fast as rows of three.
+        self._mean, self._std = (
+            255 * torch.tensor(values, device=self.device).repeat(self.image_size) for values in (mean, std)
+        )
         stream = "frames" if settings.pooled else "grid"
         fingerprint = {
             "kind": stream,
@@ -129,7 +131,8 @@ class GridExtractor:
 
     def normalise(self, images_uint8: Tensor) -> Tensor:
         """(N, S, S, 3) uint8 to (N, 3, S, S) float32 on the device, less the mean, over the standard deviation."""
-        return images_uint8.to(self.device).permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
+        rows = images_uint8.to(self.device).flatten(2).float().sub_(self._mean).div_(self._std)  # (N, S, 3 S)
+        return rows.view(images_uint8.shape).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, R, D) float32. An image's result is the same in any batch to rounding."""
