@@ -267,6 +267,8 @@ def test_the_next_best_captions_of_a_beam_are_kept(world: World, run) -> None:
 def test_evaluate_says_the_same_as_caption_and_counts_facts(world: World, run, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     answer = run("evaluate", "--model", world.model, "--split", "test", "--out", out)
+    assert "retrieval, sentence to video  R@1 " in answer.out
+    assert json.loads(out.read_text())["retrieval"]["video_to_sentence"]["median rank"] >= 1
     assert answer.status == 0
     assert answer.out.splitlines()[0] == f"{world.model}: {len(world.test_videos)} clips of split test"
     results = json.loads(out.read_text())

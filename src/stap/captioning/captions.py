@@ -38,11 +38,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipCaption:
-    """The caption of a clip: text, words, and the decoder's hypothesis with score and attention."""
+    """The caption of a clip: text, words, and the decoder's hypothesis with score and attention.
+
+    embedding: (H,) float32, the clip in the model's joint space; None of a model without one.
+    """
 
     caption: str
     words: tuple[str, ...]
     hypothesis: Hypothesis
+    embedding: Tensor | None = None
 
 
 def id_batches(clips: Sequence[Clip]) -> list[list[str]]:
@@ -71,9 +75,9 @@ def caption_clips(
     try:
         for part, batch in read_ahead(lambda part: (part, read_videos(store.read, part)), id_batches(clips)):
             found = _best_captions(model, store, part, batch, decoding, device)
-            for video_id, hypothesis in zip(part, found, strict=True):
+            for video_id, (hypothesis, embedding) in zip(part, found, strict=True):
                 words = tuple(vocabulary.decode(hypothesis.words))
-                captions[video_id] = ClipCaption(" ".join(words), words, hypothesis)
+                captions[video_id] = ClipCaption(" ".join(words), words, hypothesis, embedding)
     finally:
         model.train(was_training)
     return captions
@@ -86,10 +90,12 @@ def _best_captions(
     batch: VideoBatch,
     decoding: DecodingSettings,
     device: torch.device | str,
-) -> list[Hypothesis]:
-    """The best caption of each clip; of fewer at a time where memory runs out, and to find the one that gives no numbers."""
+) -> list[tuple[Hypothesis, Tensor | None]]:
+    """The best caption and the embedding of each clip; of fewer at a time where memory runs out, and to find the one that gives no numbers."""
     try:
-        return best_captions(model, model.encode(batch.to(device)), decoding)
+        memory = model.encode(batch.to(device))
+        embeddings = memory.embedding.float().cpu() if model.has_joint_space else [None] * memory.size
+        return list(zip(best_captions(model, memory, decoding), embeddings, strict=True))
     except CheckpointError as error:
         if len(ids) == 1:
             raise CheckpointError(f"{ids[0]}: {error}") from error

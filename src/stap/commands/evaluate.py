@@ -13,7 +13,15 @@ from stap.commands.shared.console import warn
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import DeviceOption
 from stap.commands.shared.outputs import result_file, writable_folder
-from stap.commands.shared.scores_shown import Drawing, note_wordless, plain, print_facts, print_scores, print_variety
+from stap.commands.shared.scores_shown import (
+    Drawing,
+    note_wordless,
+    plain,
+    print_facts,
+    print_retrieval,
+    print_scores,
+    print_variety,
+)
 from stap.files import json_text
 
 if TYPE_CHECKING:
@@ -102,6 +110,8 @@ def _print(found: Evaluation, ranges: Mapping[str, Interval] | None, diagnose: b
     note_wordless(found.words, str(found.run.folder))
     print(f"{found.run.folder}: {len(found.captions)} clips of split {found.split}")
     print_scores(found.scores.corpus, ranges)
+    if found.retrieval:
+        print_retrieval(found.retrieval)
     if found.facts:
         print_facts(found.facts)
     if diagnose:

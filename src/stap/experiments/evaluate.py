@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from stap.captioning.captions import ClipCaption, caption_clips
+from stap.captioning.captions import ClipCaption, caption_clips, embed_sentences
 from stap.captioning.model_folder import Run, load_run
 from stap.corpora.corpus import Clip
 from stap.corpora.loading import load_corpus
@@ -18,8 +19,9 @@ from stap.experiments.facts import Counts, recall_facts
 from stap.features.streams import open_run_streams
 from stap.scoring.diagnosis import Variety, variety
 from stap.scoring.metrics import Scorer, Scores
+from stap.scoring.retrieval import Retrieval, retrieval
 
-__all__ = ["Evaluation", "evaluate", "score_clips"]
+__all__ = ["Evaluation", "evaluate", "retrieve", "score_clips"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Evaluation:
     captions: by clip id.   references: the clips' own captions.
     words: the captions as the metrics see them, by clip id: see Scorer.words.
     facts: kind of fact -> (recalled, in all), over the clips that come with facts (generated scenes); empty without any.
+    retrieval: how well the clips' own captions find them in the model's joint space, and they their captions; None without one.
     """
 
     run: Run
@@ -38,6 +41,7 @@ class Evaluation:
     scores: Scores
     words: Mapping[str, str]
     facts: Mapping[str, Counts]
+    retrieval: Retrieval | None = None
 
     def variety(self) -> Variety:
         """Lengths, distinct words and repetition of the captions."""
@@ -50,6 +54,7 @@ class Evaluation:
             "split": self.split,
             "scores": self.scores.corpus,
             "facts": {kind: {"recalled": recalled, "total": total} for kind, (recalled, total) in self.facts.items()},
+            **({"retrieval": self.retrieval.to_json()} if self.retrieval else {}),
             "captions": [
                 {
                     "video_id": video_id,
@@ -86,7 +91,20 @@ def evaluate(
         raise CorpusError(f"{settings.root}: no clips in the split {split!r}. Choose another split.")
     decoding = run.recipe.decoding.model_copy(update={} if beam_width is None else {"beam_width": beam_width})
     captions = caption_clips(run.model, run.vocabulary, features, clips, decoding, device)
-    return score_clips(run, split, clips, captions)
+    return replace(score_clips(run, split, clips, captions), retrieval=retrieve(run, clips, captions, device))
+
+
+def retrieve(
+    run: Run, clips: Sequence[Clip], captions: Mapping[str, ClipCaption], device: torch.device | str = "cpu"
+) -> Retrieval | None:
+    """Each caption of a clip looks for the clip among all of them, and each clip for its captions; None without a joint space."""
+    if not run.model.has_joint_space:
+        return None
+    sentences = [caption for clip in clips for caption in clip.captions]
+    embedded = embed_sentences(run.model.eval(), run.vocabulary, run.recipe.text, sentences, device)
+    videos = [captions[clip.id].embedding for clip in clips]
+    rows = np.repeat(np.arange(len(clips)), [len(clip.captions) for clip in clips])
+    return retrieval(torch.stack([one for one in videos if one is not None]).numpy(), embedded.numpy(), rows)
 
 
 def score_clips(run: Run, split: str, clips: Sequence[Clip], captions: Mapping[str, ClipCaption]) -> Evaluation:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stap.scoring.diagnosis import Difference, Variety
     from stap.scoring.metrics import Scores
     from stap.scoring.resampling import Comparison, Interval
+    from stap.scoring.retrieval import Retrieval
 
 __all__ = [
     "Drawing",
@@ -21,6 +22,7 @@ __all__ = [
     "print_comparison",
     "print_differences",
     "print_facts",
+    "print_retrieval",
     "print_scores",
     "print_variety",
 ]
@@ -110,6 +112,19 @@ def print_facts(facts: Mapping[str, tuple[int, int]]) -> None:
     _print_table(
         (f"facts, {kind}", f"{100 * found / max(present, 1):.2f}", f"({found} of {present})")
         for kind, (found, present) in [*facts.items(), ("all", (recalled, total))]
+    )
+
+
+def print_retrieval(found: Retrieval) -> None:
+    """A line a direction: recall at 1, 5 and 10, and the median rank, which is no percentage."""
+    directions = {"sentence to video": found.sentence_to_video, "video to sentence": found.video_to_sentence}
+    _print_table(
+        (
+            f"retrieval, {name}",
+            *(f"{score} {value if score == 'median rank' else 100 * value:.1f}" for score, value in ranks.scores.items()),
+            f"({len(ranks.ranks)} among {ranks.candidates})",
+        )
+        for name, ranks in directions.items()
     )
 
 
