@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from archives import HOSTILE, NAME, captioned, make_archive, serving
 from raising import error_of
 from stap.archive.access import Access, given_token
+from stap.archive.records import Query
 from stap.archive.server import create_app
 from stap.archive.store import Archive
+from stap.cli import main
 from stap.errors import ConfigError
 
 HOME = "http://127.0.0.1:8017"
@@ -382,6 +392,46 @@ def test_while_another_writes_nothing_is_lost(folder: Path) -> None:
     assert correction(client, shot, "a cat repairs").status_code == 200
 
 
+@pytest.mark.slow
+def test_corrections_export_as_a_folder_corpus_without_what_lies_outside(folder: Path, tmp_path: Path) -> None:
+    client = client_of(folder)
+    assert client.get("/api/corrections").json() == {"shots": []}
+    assert client.get("/api/corrections.zip").json()["given"] == "none so far"
+    for words in ("repairs", "rides"):
+        shot = hit(client, words)
+        assert correction(client, shot, f"a child {words} a bicycle").status_code == 200
+    assert [one["caption"] for one in client.get("/api/corrections").json()["shots"]] == [
+        "a child repairs a bicycle",
+        "a child rides a bicycle",
+    ]
+    with Archive.open(folder, write=True) as archive:  # of which one now leads out of the roots
+        [other] = [video for video in archive.videos() if video.path.name == "other.webm"]
+        (tmp_path / "outside").mkdir()
+        outside = shutil.copy2(other.path, tmp_path / "outside")
+        link = other.path.with_name("link.webm")
+        link.symlink_to(outside)
+        archive.move(replace(other, path=link))
+    try:
+        answer = client.get("/api/corrections.zip")
+    finally:
+        link.unlink()
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as corpus:
+        corpus.extractall(tmp_path)
+    lines = (tmp_path / "corrections" / "captions.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines] == ["caption", "a child repairs a bicycle"]
+    assert (tmp_path / "corrections" / lines[1].split(",")[0]).stat().st_size > 0
+    assert "1 corrections are left out" in (tmp_path / "corrections" / "problems.txt").read_text()
+
+
+def test_a_search_by_meaning_finds_what_no_word_says(made: Path) -> None:
+    def asked(words: str) -> Query:
+        return Query("", np.eye(4, dtype=np.float32)[2])
+
+    client = TestClient(create_app(made, Access(), asked), base_url=HOME)
+    assert hit(client, "anything")["caption"] == HOSTILE
+
+
 def test_an_archive_that_is_gone_is_a_sentence(folder: Path) -> None:
     client = client_of(folder)
     shutil.rmtree(folder)
@@ -415,3 +465,53 @@ def test_fifty_clients_at_once_lose_nothing(folder: Path) -> None:
     with Archive.open(folder) as archive:
         kept = {version.text for shot in archive.shots_of(path) for version in archive.versions(shot.id) if version.author}
     assert kept == set(said)
+
+
+# The command
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_it_is_interrupted(made: Path) -> None:
+    line = "import sys; from stap.cli import main; sys.exit(main())"
+    options = ["serve", "--archive", str(made), "--host", "0.0.0.0", "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = process.stdout.readline().rstrip("/\n").rpartition(":")[2]
+        address = f"http://127.0.0.1:{port}/api/search?q=bicycle"
+        with httpx.Client(trust_env=False) as client:
+            refused = client.get(address)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert refused.status_code == 401
+    assert process.returncode == 130
+    first, second, last = said.splitlines()
+    assert first.startswith("Token, which is shown this once: ")
+    assert second.startswith("To let one browser in, once: http://")
+    assert first.split()[-1] not in second
+    assert last == "stap: interrupted. Nothing is lost. Run the same line again."
+
+
+def test_what_the_command_cannot_do_is_a_sentence(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(*options: str) -> str:
+        assert main(["serve", "--archive", str(made), *options]) == 1
+        return capsys.readouterr().err
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refusal("--port", str(port)) == (
+            f"stap: 127.0.0.1:{port}: cannot listen there (Address already in use). "
+            "Name another --port, or an address of this machine with --host.\n"
+        )
+    monkeypatch.setenv("STAP_ARCHIVE_TOKEN", "short")
+    assert refusal().startswith("stap: STAP_ARCHIVE_TOKEN: not a token (5 characters). ")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert refusal() == (
+        "stap: the page of an archive needs the package uvicorn, which is not installed. Install it with: pip install 'stap[archive]'\n"
+    )

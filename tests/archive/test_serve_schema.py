@@ -46,6 +46,8 @@ def test_the_api_does_what_it_says(schema: Any, mode: Any) -> None:
     for found in schema.get_all_operations():
         operation = found.ok()
         names.add(f"{operation.method} {operation.path}")
+        if mode is schemathesis.GenerationMode.NEGATIVE and operation.path.startswith("/api/corrections"):
+            continue  # they take nothing that could be wrong
 
         @seed(16)
         @settings(
@@ -56,4 +58,4 @@ def test_the_api_does_what_it_says(schema: Any, mode: Any) -> None:
             case.call_and_validate(headers=HEADERS)
 
         check()
-    assert len(names) == 7
+    assert len(names) == 9

@@ -5,18 +5,23 @@ from __future__ import annotations
 import mimetypes
 import re
 import stat
+import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.responses import FileResponse
 
 from stap.archive.problems import RequestError
 from stap.archive.records import ArchivedShot, ArchivedVideo
+from stap.archive.store import Archive
+from stap.files import one_line, printable
 from stap.programmes.cues import cues_of
 from stap.programmes.timed import TimedCaption
 from stap.programmes.writers import vtt
 
-__all__ = ["checked_file", "track", "video_response"]
+__all__ = ["checked_file", "problem_with", "track", "video_response", "zipped_corrections"]
 
 INDEX_AGAIN = "Index the folder again where it is now: stap index VIDEOS --archive DIR."
 _RANGE = r"\s*(\d{1,18}-(\d{1,18})?|-\d{1,18})\s*"
@@ -39,6 +44,34 @@ def checked_file(video: ArchivedVideo, roots: Sequence[Path]) -> Path:
     if not is_file or video.state != "present":
         raise RequestError(410, expected, "another file: it was replaced or changed since", INDEX_AGAIN)
     return path
+
+
+def problem_with(video: ArchivedVideo, roots: Sequence[Path]) -> str:
+    """Why the video cannot be played, or ''."""
+    try:
+        checked_file(video, roots)
+    except RequestError as problem:
+        return str(problem)
+    return ""
+
+
+def zipped_corrections(archive: Archive) -> BinaryIO:
+    """A folder corpus of the corrected shots, in an archive of ZIP that vanishes when it is closed; of videos that may be served only."""
+    content = tempfile.TemporaryFile()  # noqa: SIM115, who reads it closes it
+    try:
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(content, "w") as written:
+            out = Path(folder) / "corrections"
+            _, problems = archive.export_corrections(out, lambda video: not problem_with(video, archive.roots))
+            for path in sorted(out.rglob("*")):
+                written.write(path, path.relative_to(folder))
+            if problems:
+                written.writestr("corrections/problems.txt", "\n".join(map(printable, problems)) + "\n")
+    except OSError as error:
+        content.close()
+        to_do = "Make room in the folder for temporary files, and try again."
+        raise RequestError(503, "a server with room for the clips", one_line(error), to_do) from error
+    content.seek(0)
+    return content
 
 
 def video_response(path: Path, ranges: str | None) -> FileResponse:

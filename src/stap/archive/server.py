@@ -11,8 +11,9 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
@@ -20,12 +21,12 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 import stap
 from stap.archive import records
 from stap.archive.access import ENTRANCE, Access, Guard, OneTimeLink
-from stap.archive.media import checked_file, track, video_response
+from stap.archive.media import checked_file, problem_with, track, video_response, zipped_corrections
 from stap.archive.problems import Refusal, RequestError
 from stap.archive.store import Archive
 from stap.errors import ArchiveError, StapError
@@ -124,9 +125,9 @@ router = APIRouter(prefix="/api")
 
 
 @router.get("/search", responses=_refusals())
-def search(archive: Opened, q: Words) -> Hits:
-    """The shots that fit best, the best first."""
-    found = archive.search(records.Query(words=q, limit=MOST_FOUND))
+def search(archive: Opened, request: Request, q: Words) -> Hits:
+    """The shots that fit best, the best first; 60 at most."""
+    found = archive.search(replace(request.app.state.asked(q), limit=MOST_FOUND))
     return Hits(shots=[_hit(one.shot) for one in found])
 
 
@@ -192,6 +193,36 @@ def file(archive: Opened, content: Content, range: Annotated[str | None, Header(
     return video_response(checked_file(_video(archive, content), archive.roots), range)
 
 
+@router.get("/corrections", responses=_refusals())
+def corrections(archive: Opened) -> Hits:
+    """The shots whose caption somebody corrected, by video and time."""
+    return Hits(shots=[_hit(shot) for shot in archive.corrected()])
+
+
+@router.get(
+    "/corrections.zip",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, **_refusals(404)},
+)
+def export(archive: Opened, request: Request) -> Response:
+    """Corrected shots as a folder corpus for `stap train`: clips cut out of their videos, and captions.csv.
+
+    What could not be cut is told in problems.txt.
+    """
+    if not archive.corrected():
+        raise RequestError(404, "an archive with corrections", "none so far", "Correct a caption first.")
+    with request.app.state.exporting:  # one at a time: to cut clips takes all of a core
+        content = zipped_corrections(archive)
+    headers = {"Content-Disposition": 'attachment; filename="corrections.zip"'}
+    return StreamingResponse(_parts(content), media_type="application/zip", headers=headers)
+
+
+def _parts(content: BinaryIO) -> Iterator[bytes]:
+    with content:
+        while part := content.read(1 << 20):
+            yield part
+
+
 def _shot(archive: Archive, id: str) -> records.ArchivedShot:
     for shot in archive.shots([id]):
         return shot
@@ -199,12 +230,11 @@ def _shot(archive: Archive, id: str) -> records.ArchivedShot:
 
 
 def _video(archive: Archive, content: str) -> records.ArchivedVideo:
-    for video in archive.videos():
-        if video.content == content:
-            return video
-    raise RequestError(
-        404, EXPECTED["content"], f"{content!r}, which is not there", "Search again: it may have been indexed anew."
-    )
+    found = archive.video(content)
+    if found is None:
+        given = f"{content!r}, which is not there"
+        raise RequestError(404, EXPECTED["content"], given, "Search again: it may have been indexed anew.")
+    return found
 
 
 def _hit(shot: records.ArchivedShot) -> Hit:
@@ -240,11 +270,7 @@ def _whole(archive: Archive, shot: records.ArchivedShot) -> Shot:
 
 
 def _problem_with(archive: Archive, shot: records.ArchivedShot) -> str:
-    try:
-        checked_file(_video(archive, shot.content), archive.roots)
-    except RequestError as problem:
-        return str(problem)
-    return ""
+    return problem_with(_video(archive, shot.content), archive.roots)
 
 
 # The pages
@@ -305,8 +331,11 @@ def _html(template: str, status: int, **content: Any) -> HTMLResponse:
 # The application
 
 
-def create_app(folder: Path, access: Access) -> FastAPI:
-    """The application for an archive; `app.state.link.code` opens ENTRANCE once."""
+def create_app(folder: Path, access: Access, asked: Callable[[str], records.Query] = records.Query) -> FastAPI:
+    """The application for an archive; `app.state.link.code` opens ENTRANCE once.
+
+    asked: what is looked for, of the words that somebody typed; by default full text alone.
+    """
     app = FastAPI(
         title="stap archive",
         description="Search and correct an archive of captioned shots.",
@@ -316,7 +345,8 @@ def create_app(folder: Path, access: Access) -> FastAPI:
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
     )
-    app.state.folder, app.state.access, app.state.link, app.state.writing = folder, access, OneTimeLink(), threading.Lock()
+    app.state.folder, app.state.access, app.state.link, app.state.asked = folder, access, OneTimeLink(), asked
+    app.state.writing, app.state.exporting = threading.Lock(), threading.Lock()
     app.include_router(router)
     app.include_router(pages)
     for kind, problem_of in _PROBLEMS.items():

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -112,6 +112,12 @@ class Archive:
             rows = self._videos.search().limit(None).to_list()
         return sorted(map(_video, rows), key=lambda video: video.path)
 
+    def video(self, content: str) -> ArchivedVideo | None:
+        """The video with this content, if it is there."""
+        with _plainly(self.folder):
+            rows = self._videos.search().where(_is_one_of("content", [content])).limit(1).to_list()
+        return next((ArchivedVideo(**{**row, "path": Path(row["path"])}) for row in rows), None)
+
     def states(self, shots: Iterable[ArchivedShot]) -> dict[str, str]:
         """What became of the videos of these shots, by content: 'present', 'missing' or 'changed'; see `ArchivedVideo.state`."""
         contents = list(dict.fromkeys(shot.content for shot in shots))
@@ -142,12 +148,21 @@ class Archive:
         row = self._row(id, ["id", "caption", "author", "corrected", "versions"])
         return [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
 
-    def export_corrections(self, out: Path) -> tuple[int, list[str]]:
-        """Write the shots that somebody corrected as a folder corpus; see `stap.archive.corrections.write_corpus`."""
+    def corrected(self) -> list[ArchivedShot]:
+        """The shots whose caption somebody corrected, by video and time."""
+        found = map(_shot, self._rows("author != ''", _columns(self._shots)))
+        return sorted(found, key=lambda shot: (shot.video, shot.start_seconds))
+
+    def export_corrections(
+        self, out: Path, is_wanted: Callable[[ArchivedVideo], bool] = lambda video: True
+    ) -> tuple[int, list[str]]:
+        """Write the shots that somebody corrected as a folder corpus; see `stap.archive.corrections.write_corpus`.
+
+        is_wanted: of which videos; the others count as missing.
+        """
         from stap.archive.corrections import write_corpus
 
-        corrected = [_shot(row) for row in self._rows("author != ''", _columns(self._shots))]
-        return write_corpus(corrected, {video.content: video for video in self.videos()}, out)
+        return write_corpus(self.corrected(), {video.content: video for video in self.videos() if is_wanted(video)}, out)
 
     def search(self, query: Query) -> list[Found]:
         """The shots that fit best, the best first. Each route ranks on its own, and the ranks are fused: sum of 1 / (60 + rank).

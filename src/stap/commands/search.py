@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from stap.commands.shared.archive_options import ArchiveModelOption, By, ByOption, archive_captioner
 from stap.commands.shared.console import say
 from stap.commands.shared.options import ArchiveOption, DeviceOption, UnusedSeedOption
 from stap.commands.shared.outputs import result_file
-from stap.errors import ArchiveError, ConfigError
-
-if TYPE_CHECKING:
-    from stap.archive.store import Archive
-    from stap.captioning.protocol import VideoCaptioner
+from stap.errors import ConfigError
 
 
 class Format(StrEnum):
@@ -25,14 +22,6 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     srt = "srt"
-
-
-class By(StrEnum):
-    """The routes of a search."""
-
-    both = "both"
-    meaning = "meaning"
-    words = "words"
 
 
 def search(
@@ -49,9 +38,7 @@ def search(
             "\"video LIKE '%/news/%' AND confidence > 0.3\".",
         ),
     ] = "",
-    by: Annotated[
-        By, typer.Option(help="meaning: nearness of vectors; words: full text; both: their ranks are fused.")
-    ] = By.both,
+    by: ByOption = By.both,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="The most shots that are found.")] = 20,
     output_format: Annotated[
         Format,
@@ -60,9 +47,7 @@ def search(
         ),
     ] = Format.text,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of stdout.")] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="MODEL", help="The archive's model, if it is not where it was.")
-    ] = None,
+    model: ArchiveModelOption = None,
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
@@ -78,19 +63,10 @@ def search(
         if by is not By.words and (words.strip() or like is not None):
             from stap.archive.spaces import query_vector
 
-            vector = query_vector(opened, words, like, lambda name: _captioner(opened, model or name, device))
+            vector = query_vector(opened, words, like, lambda name: archive_captioner(opened, model or name, device))
         found = opened.search(Query("" if by is By.meaning and vector is not None else words, vector, where, limit))
         states = opened.states(one.shot for one in found)
     with result_file(out) as file:
         print(WRITERS[output_format.value](found, states), end="", file=file)
     if not found:
         say("stap: nothing was found.")
-
-
-def _captioner(archive: Archive, name: str, device: str) -> VideoCaptioner:
-    from stap.teachers.loading import load
-
-    if not name or (Path(name).is_absolute() and not Path(name).is_dir()):
-        gone = f"its model {name} is not there any more" if name else "it does not say what its model is called"
-        raise ArchiveError(f"{archive.folder}: {gone}. Name the model (--model), or look for words only (--by words).")
-    return load(name, device)

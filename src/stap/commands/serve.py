@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stap.commands.shared.archive_options import ArchiveModelOption, By, ByOption, archive_captioner
 from stap.commands.shared.console import interruptible, say
 from stap.commands.shared.options import ArchiveOption, DeviceOption, UnusedSeedOption
 from stap.errors import MissingDependencyError, StapError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from stap.archive.access import Access
+    from stap.archive.records import Query
+    from stap.archive.store import Archive
 
 PORT = 8017
 
@@ -38,6 +42,8 @@ def serve(
         list[str] | None,
         typer.Option(metavar="HOST", help="A further name of this server, such as a proxy's. May be repeated."),
     ] = None,
+    by: ByOption = By.both,
+    model: ArchiveModelOption = None,
     device: DeviceOption = "auto",
     seed: UnusedSeedOption = None,
 ) -> None:
@@ -53,15 +59,27 @@ def serve(
     from stap.archive.store import Archive
 
     token = given_token(os.environ.get("STAP_ARCHIVE_TOKEN"), token_file)
-    with Archive.open(archive):
-        pass  # what is wrong with it is said now
+    with Archive.open(archive) as opened:
+        asked = _asked(opened, by, model, device)
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(32)
         say(f"Token, which is shown this once: {token}")
     access = Access(host, token, tuple(name or ()))
-    app = create_app(archive, access)
+    app = create_app(archive, access, asked)
     with interruptible("Nothing is lost. Run the same line again."):
         _listen(app, access, port)
+
+
+def _asked(archive: Archive, by: By, model: str | None, device: str) -> Callable[[str], Query]:
+    """What is looked for, of the words that somebody typed."""
+    from stap.archive.records import Query
+
+    if by is By.words:
+        return Query
+    from stap.archive.spaces import sentence_encoder
+
+    encode = sentence_encoder(archive, lambda name: archive_captioner(archive, model or name, device))
+    return lambda words: Query("" if by is By.meaning else words, encode(words))
 
 
 def _check_installed() -> None:
@@ -87,8 +105,9 @@ def _listen(app: FastAPI, access: Access, port: int) -> None:
     try:
         listener = socket.create_server((access.host, port), family=socket.AF_INET6 if ":" in access.host else socket.AF_INET)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # Python repeats the address
         advice = "Name another --port, or an address of this machine with --host."
-        raise StapError(f"{access.host}:{port}: cannot listen there ({error.strerror or error}). {advice}") from error
+        raise StapError(f"{access.host}:{port}: cannot listen there ({reason}). {advice}") from error
     settings = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="off",
         timeout_graceful_shutdown=2,

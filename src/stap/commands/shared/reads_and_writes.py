@@ -348,7 +348,10 @@ COMMANDS: Mapping[str, ReadsAndWrites] = {
     "compare": _entry("out", writes=lambda given: _folder(given["out"], TABLES)),
     "reproduce": _entry("root videos captions weights out", _of_reproduction, _tables),
     "figure": _entry("run clip out", lambda given: [*_run_files(given["run"]), *_paths(given["clip"])], _figure),
-    "serve": _entry("archive token_file", lambda given: _paths(given["token_file"])),
+    "serve": _entry(
+        "archive model token_file",
+        lambda given: [*_paths(given["token_file"]), *(_run_files(given["model"]) if given["model"] else ())],
+    ),
     "recipes": _entry("name"),
     "doctor": _entry(""),
 }

@@ -33,6 +33,7 @@ async function look(path, sentence) {
     at("found").replaceChildren(...shots.map(card));
     mark();
     at("said").textContent = sentence(shots.length);
+    at("export").hidden = path !== "/api/corrections" || !shots.length;
   } catch (error) {
     if (error.name === "AbortError") return;
     at("found").replaceChildren();
@@ -49,8 +50,13 @@ function search() {
   }
   asked.abort();
   at("found").replaceChildren();
+  at("export").hidden = true;
   at("said").textContent = words ? "There is no word in this. Type a sentence or a few words." : "Type a sentence or a few words.";
 }
+at("corrected").addEventListener("click", () => {
+  at("q").value = "";
+  look("/api/corrections", (number) => (number ? `${counted(number)} corrected.` : "No caption was corrected so far."));
+});
 at("q").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 180); });
 document.querySelector("[role=search]").addEventListener("submit", (event) => { event.preventDefault(); search(); });
 
