@@ -134,12 +134,15 @@ def test_the_keyboard_alone_finds_plays_and_corrects(browser: Any, folder: Path,
     copy = shutil.copytree(folder, tmp_path / "archive")
     with serving(create_app(copy, Access())) as address:
         page = open_page(address)
-        focus = "document.activeElement.id || document.activeElement.className"
+        focus = "(document.activeElement.id || document.activeElement.className)"
         page.keyboard.press("Tab")
         assert page.evaluate(focus) == "q"
         page.keyboard.type("bicycle")
         page.get_by_text("2 shots found.").wait_for()
         page.keyboard.press("Tab")
+        assert page.evaluate(focus) == "corrected"
+        page.keyboard.press("Tab")
+        assert page.evaluate(focus) == "go"
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("Enter")
