@@ -1,4 +1,4 @@
-"""A student of the demo's model beside the same student trained on people's captions: facts recalled on generated scenes.
+"""Facts that students recall on generated scenes: trained on the captions of the demo's model, on human captions, or on both.
 
     stap demo --out demo
     python -m benchmarks.student demo --out student [--videos 2000] [--fewer 200] [--seeds 1 2] [--epochs 9] [--hidden 64]

@@ -53,7 +53,7 @@ class Indexing:
     """
 
     def __init__(self, archive: Archive, report: Callable[[StapError], None]) -> None:
-        """archive: open for writing.   report: is told why a video is not in it."""
+        """archive: open for writing.   report: called with a video and the reason why it is not in the archive."""
         self.archive, self._report = archive, report
         self.counts: Counter[str] = Counter()
         self.lost: list[ArchivedVideo] = []

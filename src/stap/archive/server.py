@@ -207,7 +207,7 @@ def corrections(archive: Opened) -> Hits:
 def export(archive: Opened, request: Request) -> Response:
     """Corrected shots as a folder corpus for `stap train`: clips cut out of their videos, and captions.csv.
 
-    What could not be cut is told in problems.txt.
+    problems.txt lists the clips that could not be cut.
     """
     if not archive.corrected():
         raise RequestError(404, "an archive with corrections", "none so far", "Correct a caption first.")
