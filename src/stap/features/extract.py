@@ -1,23 +1,18 @@
-"""Many videos to a feature store: decoded ahead in threads, several short videos in one call of a GPU's network, resumable.
-
-Of pictures, three things go on at once: videos are decoded, the network is called, and features are written, which waits for the disk.
-"""
+"""Many videos to a feature store: decoded ahead in threads, several short videos in one call of a GPU's network, resumable."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from stap.errors import FeatureError, StapError
 from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoStepExtractor, features_of_pictures
@@ -29,12 +24,6 @@ from stap.video.threads import decoding_threads
 __all__ = ["ExtractionReport", "extract"]
 
 AHEAD = 3  # videos that a worker may have decoded or begun before the network takes them: bounds the memory
-# Calls of the network at a time on a processor. Two with half of the cores each need not wait for a core that decodes, as the threads of
-# one call on all cores do.
-CALLS = 2
-
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -97,12 +86,11 @@ def extract(
             made = _in_packs(videos, extractor, tally)
         else:
             made = _one_by_one(videos, extractor, tally)
-        with closing(made):
-            for video_id, features in made:
-                store.write(video_id, features)  # an error here is the disk's, and would meet every video
-                tally.written += 1
-                tally.warnings.extend(features.warnings)
-                tally.progress(video_id)
+        for video_id, features in made:
+            store.write(video_id, features)  # an error here is the disk's, and would meet every video
+            tally.written += 1
+            tally.warnings.extend(features.warnings)
+            tally.progress(video_id)
     place = {video_id: index for index, (video_id, _) in enumerate(items)}
     failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
     return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
@@ -141,19 +129,11 @@ def _decoded_ahead(
     """
     threads = max(1, (os.cpu_count() or 1) // workers)  # all workers on all cores cost a quarter more on small videos
     read = partial(extractor.read, threads=threads) if isinstance(extractor, TwoStepExtractor) else Path
-    for (video_id, path), video in _begun_ahead(todo, lambda item: pool.submit(read, item[1]), AHEAD * workers):
-        yield video_id, path, video
-
-
-def _begun_ahead(
-    items: Iterable[Item], begin: Callable[[Item], Future[Found]], count: int
-) -> Iterator[tuple[Item, Future[Found]]]:
-    """The items in their order, each with what `begin` gave for it; `count` are begun and not taken at a time."""
-    waiting: deque[tuple[Item, Future[Found]]] = deque()
-    rest = iter(items)
+    videos = iter(todo)
+    waiting: deque[tuple[str, Path, Future[Any]]] = deque()
     while True:
-        for item in islice(rest, count - len(waiting)):
-            waiting.append((item, begin(item)))
+        for video_id, path in islice(videos, AHEAD * workers - len(waiting)):
+            waiting.append((video_id, path, pool.submit(read, path)))
         if not waiting:
             return
         yield waiting.popleft()
@@ -171,7 +151,7 @@ def _without_failures(decoded: Iterable[tuple[str, Path, Future[Any]]], tally: _
 
 def _one_by_one(
     videos: Iterable[tuple[str, Path, Any]], extractor: Extractor, tally: _Tally
-) -> Generator[tuple[str, VideoFeatures]]:
+) -> Iterator[tuple[str, VideoFeatures]]:
     for video_id, path, video in videos:
         try:
             if isinstance(extractor, TwoStepExtractor):
@@ -188,33 +168,15 @@ def _one_by_one(
 
 def _in_packs(
     videos: Iterable[tuple[str, Path, PreparedVideo]], extractor: PackingExtractor, tally: _Tally
-) -> Generator[tuple[str, VideoFeatures]]:
+) -> Iterator[tuple[str, VideoFeatures]]:
     """Pictures: on a GPU those of several videos in one call, on a processor each video in a call of its own."""
-    calls, images = (1, extractor.images_per_call) if extractor.shares_calls else (min(CALLS, torch.get_num_threads()), 1)
-    with _network_threads(calls) as pool:
-
-        def call(pack: list[tuple[str, Path, PreparedVideo]]) -> Future[tuple[Tensor, ...]]:
-            return pool.submit(features_of_pictures, extractor, [video for _, _, video in pack])
-
-        for pack, parts in _begun_ahead(_packed(videos, images), call, calls + 1):
-            for index, (video_id, path, video) in enumerate(pack):
-                try:
-                    yield video_id, extractor.package(parts.result()[index], video, name=str(path))
-                except FeatureError as error:
-                    tally.fail(video_id, str(error))
-
-
-@contextmanager
-def _network_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that share PyTorch's."""
-    before = torch.get_num_threads()
-    each = before // count
-    torch.set_num_threads(each)  # of this thread, and of those that begin now
-    try:
-        with decoding_threads(count, "network", partial(torch.set_num_threads, each)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)
+    for pack in _packed(videos, extractor.images_per_call if extractor.shares_calls else 1):
+        parts = features_of_pictures(extractor, [video for _, _, video in pack])
+        for (video_id, path, video), part in zip(pack, parts, strict=True):
+            try:
+                yield video_id, extractor.package(part, video, name=str(path))
+            except FeatureError as error:
+                tally.fail(video_id, str(error))
 
 
 def _packed(

@@ -1,6 +1,6 @@
 """Threads that decode videos."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Full, Queue
@@ -14,9 +14,9 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def decoding_threads(count: int, name: str, begin: Callable[[], object] | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads, each of which calls `begin` first. What they have not begun when the block ends is dropped; after an error the running ones are not waited for."""
-    pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=begin)
+def decoding_threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads. What they have not begun when the block ends is dropped; after an error the running ones are not waited for."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     try:
         yield pool
     except BaseException:
