@@ -449,7 +449,7 @@ def test_fifty_clients_at_once_lose_nothing(folder: Path) -> None:
 
     def work(number: int) -> str:
         said = f"juggler number{number % 25} seen by {number}"
-        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=300, trust_env=False) as client:
             together.wait()
             [shot] = client.get(f"/api/search?q=number{number % 25}").json()["shots"]
             assert client.get(f"/api/shots/{shot['id']}/picture").content[:2] == b"\xff\xd8"

@@ -116,7 +116,7 @@ class Archive:
         """The video with this content, if it is there."""
         with _plainly(self.folder):
             rows = self._videos.search().where(_is_one_of("content", [content])).limit(1).to_list()
-        return next((ArchivedVideo(**{**row, "path": Path(row["path"])}) for row in rows), None)
+        return next(map(_video, rows), None)
 
     def states(self, shots: Iterable[ArchivedShot]) -> dict[str, str]:
         """What became of the videos of these shots, by content: 'present', 'missing' or 'changed'; see `ArchivedVideo.state`."""
