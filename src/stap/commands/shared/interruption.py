@@ -25,6 +25,7 @@ __all__ = ["INTERRUPTED", "Interruption", "continued_by", "has_been_said"]
 
 INTERRUPTED = 130  # the shell's exit status of a program stopped with Ctrl-C
 PATIENCE_SECONDS = 3.5
+SOON_SECONDS = 0.05
 
 has_been_said = threading.Event()  # that the command was interrupted, and how to continue
 _how_to_continue = ["Run the same line again."]  # of the block that runs, innermost last
@@ -53,6 +54,7 @@ class Interruption:
                 if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._handlers[number] = signal.signal(number, self._raise_once)
         if self._handlers:
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
             self._waker, self._sleeper = socket.socketpair()
             self._waker.setblocking(False)
             self._waker_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
@@ -66,6 +68,7 @@ class Interruption:
         if self.has_come:
             self._wait_for_threads()
         self._is_over.set()
+        sys.unraisablehook = self._hook
         signal.set_wakeup_fd(self._waker_before)
         self._waker.close()
         for number, handler in self._handlers.items():
@@ -77,6 +80,18 @@ class Interruption:
         if not self._has_raised:
             self._has_raised = True
             raise KeyboardInterrupt
+
+    def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Where the signal came while an object was finalized, Python prints the KeyboardInterrupt and goes on: raise it soon after."""
+        if not (self._has_raised and lost.exc_type is KeyboardInterrupt):
+            self._hook(lost)
+            return
+        self._has_raised = False
+        threading.Timer(SOON_SECONDS, self._signal_again).start()
+
+    def _signal_again(self) -> None:
+        if not self._is_over.is_set():
+            os.kill(os.getpid(), next(iter(self._handlers)))
 
     def _watch(self) -> None:
         with self._sleeper, contextlib.suppress(OSError):
