@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
@@ -46,7 +47,8 @@ class Running:
 
     def send(self, number: int) -> None:
         if self.process.is_alive():
-            os.kill(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended since
+                os.kill(self.process.pid, number)
 
     def wait(self, seconds: float) -> Ran:
         """What it left; a status of None means that it had to be killed."""
