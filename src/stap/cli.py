@@ -102,11 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
-    with safe_streams(), Interruption() as interruption, _offline_if_asked(words), polite_threads():
-        status = _run(words)
-        if interruption.has_come and not has_been_said.is_set():  # before or after the command itself
+    interruption = Interruption()
+    with safe_streams():
+        try:
+            with interruption, _offline_if_asked(words), polite_threads():
+                status = _run(words)
+        except KeyboardInterrupt:  # before or after the command itself
+            interruption.has_come = True
+        if not interruption.has_come:
+            return status
+        if not has_been_said.is_set():
             say_interrupted("Run the same line again.")
-    return INTERRUPTED if interruption.has_come else status
+        return INTERRUPTED
 
 
 @contextmanager

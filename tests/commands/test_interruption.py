@@ -105,3 +105,36 @@ except KeyboardInterrupt:
 def test_a_signal_while_an_object_is_finalized_ends_the_block_and_prints_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", FINALIZED], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+AT_THE_EDGES = """
+import contextlib, os, signal, socket, sys
+from stap import cli
+from stap.commands.shared import interruption
+
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+@contextlib.contextmanager
+def around():
+    if sys.argv[1] == "before":
+        send()
+    yield
+    if sys.argv[1] == "after":
+        send()
+
+def entered(real=socket.socketpair):
+    send()
+    return real()
+
+if sys.argv[1] == "entered":
+    interruption.socket.socketpair = entered
+cli.polite_threads = around
+sys.exit(cli.main(["recipes"]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["entered", "before", "after"])
+def test_a_signal_before_or_after_the_command_itself_is_an_interruption(moment: str) -> None:
+    done = subprocess.run([sys.executable, "-c", AT_THE_EDGES, moment], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "stap: interrupted. Run the same line again.\n")

@@ -40,7 +40,7 @@ class Interruption:
     def __init__(self) -> None:
         """Not yet interrupted."""
         self.has_come = False
-        self._has_raised = False
+        self._may_raise = False  # a signal that comes while the block is entered or left is only noted
         self._deadline = float("inf")
         self._is_over = threading.Event()
         self._handlers: dict[int, object] = {}
@@ -59,10 +59,15 @@ class Interruption:
             self._waker.setblocking(False)
             self._waker_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
             threading.Thread(target=self._watch, daemon=True, name="interruption").start()
+        if self.has_come:
+            self.__exit__()
+            raise KeyboardInterrupt
+        self._may_raise = True
         return self
 
     def __exit__(self, *_: object) -> None:
         """Wait for the threads that a program would wait for, no longer than the deadline; give the signals back."""
+        self._may_raise = False
         if not self._handlers:
             return
         if self.has_come:
@@ -77,16 +82,16 @@ class Interruption:
     def _raise_once(self, number: int, frame: FrameType | None) -> None:
         """A second signal would only disturb the first one's work, which is over soon."""
         self.has_come = True
-        if not self._has_raised:
-            self._has_raised = True
+        if self._may_raise:
+            self._may_raise = False
             raise KeyboardInterrupt
 
     def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
         """Where the signal came while an object was finalized, Python prints the KeyboardInterrupt and goes on: raise it soon after."""
-        if not (self._has_raised and lost.exc_type is KeyboardInterrupt):
+        if self._may_raise or lost.exc_type is not KeyboardInterrupt:
             self._hook(lost)
             return
-        self._has_raised = False
+        self._may_raise = True
         threading.Timer(SOON_SECONDS, self._signal_again).start()
 
     def _signal_again(self) -> None:
