@@ -1,10 +1,11 @@
 """A generated programme with known cuts and scenes: shots found, facts recalled, peak memory, and speed next to decoding alone.
 
-    python -m benchmarks.programme [--minutes 60] [--height 720] [--model FOLDER] [--detector adaptive]
+    python -m benchmarks.programme [--minutes 60] [--height 720] [--model FOLDER] [--detector adaptive] [--keep FOLDER]
 
 Scenes follow each other by hard cuts, fades through black and dissolves; some hold a flash; the frame rate varies. A found cut counts if it
 lies in the transition, or within 0.1 seconds of it. Without --model the demo's model has random weights, which does not change the speed, and
-no facts are counted. The programme is captioned as `stap caption --shots` does, in a process whose memory is measured.
+no facts are counted. With --keep the programme stays in a folder, and is taken from there the next time. It is captioned as
+`stap caption --shots` does, in a process whose memory is measured.
 """
 
 from __future__ import annotations
@@ -64,19 +65,27 @@ def rows(*given: str) -> list[Row]:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--model", default="")
     parser.add_argument("--detector", choices=DETECTORS, default="adaptive")
+    parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args(given)
-    with tempfile.TemporaryDirectory() as folder:
-        film, truth = Path(folder) / "programme.mp4", Path(folder) / "truth.json"
-        writer = multiprocessing.get_context("spawn").Process(
-            target=write_programme, args=(film, truth, 60 * arguments.minutes, arguments.height)
-        )
-        writer.start()
-        writer.join()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        name = f"programme-{arguments.minutes:g}-{arguments.height}"
+        film, truth = folder / f"{name}.mp4", folder / f"{name}.json"
+        if not truth.exists():  # it is written last
+            write_in_its_own_process(film, truth, 60 * arguments.minutes, arguments.height)
         parts = [Part(**part) for part in json.loads(truth.read_text())]
         alone = decode(film)
         line = [sys.executable, "-m", "benchmarks.programme", "--caption", str(film), arguments.model, arguments.detector]
         found = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return report(parts, found, alone, bool(arguments.model))
+
+
+def write_in_its_own_process(film: Path, truth: Path, seconds: float, height: int) -> None:
+    """The encoder's threads are gone when the programme is read."""
+    film.parent.mkdir(parents=True, exist_ok=True)
+    writer = multiprocessing.get_context("spawn").Process(target=write_programme, args=(film, truth, seconds, height))
+    writer.start()
+    writer.join()
 
 
 def report(parts: list[Part], found: dict[str, Any], alone: float, has_model: bool) -> list[Row]:
