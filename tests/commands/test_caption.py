@@ -1,6 +1,7 @@
 """`stap caption` of long videos and of folders, with a captioner that says what colour it sees."""
 
 import json
+import os
 import re
 import sys
 import threading
@@ -20,6 +21,8 @@ from stap.captioning.video_caption import VideoCaption
 from stap.cli import main
 from stap.commands.shared.caption_progress import progress_line
 from stap.errors import VideoError
+from stap.files import sha256_of_file
+from stap.programmes import folders
 from stap.programmes.caption_files import CaptionPlan, Progress, caption_files
 from stap.programmes.live import LiveSource, _in_time, caption_live
 from stap.programmes.shots import ShotRules
@@ -198,6 +201,25 @@ def test_a_folder_is_captioned_once_and_what_is_done_is_skipped_by_content(run, 
     ]
     captioner.fingerprint = {"model": "another"}
     assert "4 done" in run(folder, "--beside", "--format", "srt").err
+
+
+def test_what_is_done_is_read_again_only_if_the_file_has_changed(run, folder: Path, monkeypatch) -> None:
+    options = (folder, "--into", folder / "captions", "--format", "srt", "--exclude", "deep/*")
+    assert "2 done" in run(*options).err
+    read: list[Path] = []
+    monkeypatch.setattr(folders, "sha256_of_file", lambda path: read.append(path) or sha256_of_file(path))
+    assert "2 skipped" in run(*options).err
+    assert {path.suffix for path in read} == {".srt"}
+    os.utime(folder / "a.mp4")
+    for _ in range(2):
+        assert "2 skipped" in run(*options).err
+    assert [path.name for path in read if path.suffix != ".srt"] == ["a.mp4"]
+
+
+def test_a_video_that_is_named_twice_is_one_video(run, folder: Path, tmp_path: Path) -> None:
+    answer = run(folder, folder / "deep", folder / "deep" / "b.mp4", "--into", tmp_path / "captions", "--format", "srt")
+    assert answer.err.endswith(f"stap: 4 videos: 4 done. Manifest: {tmp_path / 'captions' / 'captions-manifest.jsonl'}\n")
+    assert len(list((tmp_path / "captions").rglob("*.srt"))) == 4
 
 
 def test_parts_have_manifests_of_their_own_and_know_each_other(run, folder: Path, tmp_path: Path) -> None:

@@ -31,11 +31,20 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a video held when its file had this size and time of change.   sha256: of its bytes."""
+
+    sha256: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
 class Entry:
     """A line of the manifest.
 
     reason: why a video was skipped or failed.   seconds: that it took.   key: of the video's content and all that its captions depend
-    on.   output_sha256: of the output as it was written.
+    on.   output_sha256: of the output as it was written.   content: None of a video that failed.
     """
 
     input: str
@@ -45,12 +54,13 @@ class Entry:
     seconds: float = 0.0
     key: str = ""
     output_sha256: str = ""
+    content: Content | None = None
 
 
 def jobs_of(
     paths: Iterable[Path], suffix: str, into: Path | None = None, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> list[Job]:
-    """A job for each video in these files and folders.
+    """A job for each video in these files and folders; one for a video that is in several of them.
 
     suffix: of the outputs, such as '.srt'. They lie next to the videos, or in folders below `into` like those of the videos.
     include, exclude: patterns of file names, or of paths below a given folder; without `include` all videos are taken.
@@ -58,19 +68,17 @@ def jobs_of(
     Videos of one folder that differ in their suffix only keep it in the output's name. Raises VideoError as `find_videos` does, and
     StapError where two videos would have one output.
     """
-    found: dict[
-        tuple[Path, Path], Path
-    ] = {}  # the video, and where its output would lie, less the suffix: its path in the folder
+    found: dict[Path, tuple[Path, Path, Path]] = {}  # absolute: a video, its path in the folder, its output less the suffix
     for path in paths:
         for video, below in named_videos(path):
             if (not include or _matches(below, include)) and not _matches(below, exclude):
-                found.setdefault((video, video if into is None else into / below), below)
-    stems = Counter(place.with_suffix("") for _, place in found)
+                found.setdefault(video.absolute(), (video, below, video if into is None else into / below))
+    stems = Counter(place.with_suffix("") for _, _, place in found.values())
     jobs = [
         Job(
             video, place.with_name((place.stem if stems[place.with_suffix("")] == 1 else place.name) + suffix), below.as_posix()
         )
-        for (video, place), below in found.items()
+        for video, below, place in found.values()
     ]
     by_output: dict[Path, Path] = {}
     for job in jobs:
@@ -91,9 +99,9 @@ def _matches(below: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch(below.name, pattern) or fnmatch(below.as_posix(), pattern) for pattern in patterns)
 
 
-def key_of(video: Path, made_by: Mapping[str, Any]) -> str:
+def key_of(content: Content, made_by: Mapping[str, Any]) -> str:
     """The identity of a job: the content of the video, whatever its name, and all that its captions depend on."""
-    described = json.dumps([sha256_of_file(video), made_by], sort_keys=True, default=str)
+    described = json.dumps([content.sha256, made_by], sort_keys=True, default=str)
     return hashlib.sha256(described.encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -109,16 +117,19 @@ class Manifest:
         self.path = path.with_name(f"{path.stem}.{part}{path.suffix}") if part else path
         self._by_output: dict[str, dict[str, Entry]] = {}  # by key: the last one may be in another part
         self._by_key: dict[str, Entry] = {}
+        self._contents: dict[str, Content] = {}  # by input
         parts = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*-of-*{glob.escape(path.suffix)}"))
         for one in dict.fromkeys([path, *parts]):
             lines = one.read_text(encoding="utf-8", errors="replace").splitlines() if one.is_file() else []
             for line in lines:
                 try:
-                    self._remember(Entry(**json.loads(line)))
+                    self._remember(_entry(json.loads(line)))
                 except (ValueError, TypeError):
                     continue
 
     def _remember(self, entry: Entry) -> None:
+        if entry.content is not None:
+            self._contents[entry.input] = entry.content
         if entry.status == "done":
             self._by_output.setdefault(entry.output, {})[entry.key] = self._by_key[entry.key] = entry
 
@@ -131,6 +142,14 @@ class Manifest:
             starts_a_line = file.read(1) in (b"", b"\n")
             file.write(b"" if starts_a_line else b"\n")
             file.write(json.dumps(asdict(entry)).encode() + b"\n")
+
+    def content_of(self, video: Path) -> Content:
+        """The video's content. It is read only where its size or time of change is not as when it was read before. Raises OSError."""
+        status = video.stat()
+        known = self._contents.get(str(video))
+        if known is not None and (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns):
+            return known
+        return Content(sha256_of_file(video), status.st_size, status.st_mtime_ns)
 
     def is_done(self, job: Job, key: str) -> bool:
         """Whether the output is there, as it was written, of this very content."""
@@ -145,6 +164,11 @@ class Manifest:
         """The entry of a video of the same content under another name, whose output is there as it was written."""
         entry = self._by_key.get(key)
         return entry if entry is not None and _is_as_written(entry) else None
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    content = fields.get("content")
+    return Entry(**{**fields, "content": None if content is None else Content(**content)})
 
 
 def _is_as_written(entry: Entry) -> bool:

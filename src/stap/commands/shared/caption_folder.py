@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stap.commands.shared.machines import Shard
     from stap.programmes.caption_files import CaptionPlan, Progress
     from stap.programmes.documents import DocumentRules
-    from stap.programmes.folders import Entry, Job, Manifest
+    from stap.programmes.folders import Content, Entry, Job, Manifest
     from stap.programmes.timed import CaptionedVideo
     from stap.recipes.settings import VideoLimits
 
@@ -79,18 +79,18 @@ class FilePerVideo:
         from stap.programmes.caption_files import caption_files
         from stap.programmes.documents import document
 
-        wanted: dict[Path, tuple[Job, str]] = {}
+        wanted: dict[Path, tuple[Job, Content, str]] = {}
         for job in jobs:
-            key = self._left_to_do(job, captioner, manifest)
-            if key is None:
+            left = self._left_to_do(job, captioner, manifest)
+            if left is None:
                 progress.end(job.video, 0.0)
             else:
-                wanted[job.video] = job, key
+                wanted[job.video] = job, *left
         if self.files.dry_run:
             return
         begun = time.perf_counter()
         for path, found in caption_files(list(wanted), captioner, self.plan, self.limits, on_progress, progress):
-            job, key = wanted[path]
+            job, content, key = wanted[path]
             seconds, begun = time.perf_counter() - begun, time.perf_counter()
             if isinstance(found, StapError):
                 self._fail(job, manifest, str(found), seconds)
@@ -99,20 +99,21 @@ class FilePerVideo:
             text, remarks = document(found, self.format.value, self.rules, job.output.parent)
             for sentence in remarks:
                 warn(sentence)
-            self._write(job, manifest, text, key, seconds)
+            self._write(job, manifest, text, content, key, seconds)
 
-    def _left_to_do(self, job: Job, captioner: VideoCaptioner, manifest: Manifest) -> str | None:
-        """The key of a video that is to be captioned; None of one that was dealt with here."""
+    def _left_to_do(self, job: Job, captioner: VideoCaptioner, manifest: Manifest) -> tuple[Content, str] | None:
+        """The content and the key of a video that is to be captioned; None of one that was dealt with here."""
         from stap.programmes.folders import Entry, key_of
 
         made_by = {"captioner": dict(captioner.fingerprint), "plan": self.plan.to_json(), "rules": asdict(self.rules)}
         try:
-            key = key_of(job.video, {**made_by, "format": self.format.value})
+            content = manifest.content_of(job.video)
         except OSError as error:
             self._fail(job, manifest, f"{job.video}: cannot be read ({error.strerror}).", 0.0)
             return None
+        key = key_of(content, {**made_by, "format": self.format.value})
         if manifest.is_done(job, key):
-            self._note(Entry(str(job.video), "skipped", str(job.output), "done already"), manifest)
+            self._note(Entry(str(job.video), "skipped", str(job.output), "done already", content=content), manifest)
             return None
         if not manifest.may_replace(job):
             reason = "is there already, and is not as `stap caption` wrote it. Move it away, or write --into another folder."
@@ -121,14 +122,16 @@ class FilePerVideo:
         same = manifest.same_elsewhere(key)
         if same is not None and not self.format.names_the_video and not self.files.dry_run:
             text = Path(same.output).read_text(encoding="utf-8")
-            self._write(job, manifest, text, key, 0.0, f"the same content as {same.input}")
+            self._write(job, manifest, text, content, key, 0.0, f"the same content as {same.input}")
             return None
         if self.files.dry_run:
             self.counts["to caption"] += 1
             print(f"caption\t{printable(job.video)}\t{printable(job.output)}")
-        return key
+        return content, key
 
-    def _write(self, job: Job, manifest: Manifest, text: str, key: str, seconds: float, reason: str = "") -> None:
+    def _write(
+        self, job: Job, manifest: Manifest, text: str, content: Content, key: str, seconds: float, reason: str = ""
+    ) -> None:
         from stap.programmes.folders import Entry
 
         try:
@@ -138,7 +141,7 @@ class FilePerVideo:
         except OSError as error:
             self._fail(job, manifest, f"{job.output}: cannot be written ({error.strerror}).", seconds)
             return
-        self._note(Entry(str(job.video), "done", str(job.output), reason, round(seconds, 3), key, sha256), manifest)
+        self._note(Entry(str(job.video), "done", str(job.output), reason, round(seconds, 3), key, sha256, content), manifest)
 
     def _fail(self, job: Job, manifest: Manifest, reason: str, seconds: float) -> None:
         from stap.programmes.folders import Entry
