@@ -11,7 +11,6 @@ epoch counts. The same command continues what was interrupted.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from stap.features.streams import open_streams
 from stap.recipes.files import load_recipe
 from stap.recipes.settings import Recipe
 from stap.scenes import write_scenes
+from stap.video.threads import available_cores
 
 HELD_OUT = 200  # scenes each for validation and for testing
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def main() -> None:
 
 def scenes(out: Path, videos: int) -> Corpus:
     """New scenes: `videos` for training, and 200 each for validation and testing, whatever the splits of their own corpus."""
-    written = write_scenes(out, videos=(videos + HELD_OUT) * 6 // 5, seed=SCENES_SEED, workers=len(os.sched_getaffinity(0)))
+    written = write_scenes(out, videos=(videos + HELD_OUT) * 6 // 5, seed=SCENES_SEED, workers=available_cores())
     test = written.split("test")[:HELD_OUT]  # combinations that training scenes do not have
     others = (*written.split("validation"), *written.split("train"))[: HELD_OUT + videos]
     parts = ("validation", others[:HELD_OUT]), ("train", others[HELD_OUT:]), ("test", test)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from stap.decoding.draw import Draws
 from stap.errors import StapError, VideoError
 from stap.files import unforeseen
 from stap.video import Frames
-from stap.video.threads import decoding_threads
+from stap.video.threads import available_cores, decoding_threads
 
 __all__ = ["BatchCaptioner", "Decoded"]
 
@@ -106,7 +105,7 @@ class BatchCaptioner(ABC):
     def _decoded(self, paths: Iterator[Path]) -> Iterator[list[Item]]:
         """The files in order, as many at a time as are ready, or why they are not. The first ones alone, so that a caption comes soon."""
         waiting: deque[tuple[Path, Future[Decoded]]] = deque()
-        threads = max(1, (os.cpu_count() or 1) // DECODERS)
+        threads = max(1, available_cores() // DECODERS)
         most = DECODERS
         with decoding_threads(DECODERS, "decode") as pool:
             while True:

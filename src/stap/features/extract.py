@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,7 @@ from stap.features.extractor import SECTIONS, Extractor, PackingExtractor, TwoSt
 from stap.features.grid import PreparedVideo
 from stap.features.store import FeatureStore, VideoFeatures
 from stap.files import unforeseen
-from stap.video.threads import decoding_threads
+from stap.video.threads import available_cores, decoding_threads
 
 __all__ = ["ExtractionReport", "extract"]
 
@@ -127,7 +126,7 @@ def _decoded_ahead(
 
     In their order, so that a run from the start shares calls of a GPU, and so makes bits, in the same way every time.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)  # all workers on all cores cost a quarter more on small videos
+    threads = max(1, available_cores() // workers)  # all workers on all cores cost a quarter more on small videos
     read = partial(extractor.read, threads=threads) if isinstance(extractor, TwoStepExtractor) else Path
     videos = iter(todo)
     waiting: deque[tuple[str, Path, Future[Any]]] = deque()

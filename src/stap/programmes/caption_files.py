@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from stap.programmes.shots import SampledShot, Shot, ShotRules, Shots
 from stap.programmes.timed import CaptionedVideo, TimedCaption, marked, merged, timed_caption, without_uncertain
 from stap.recipes.settings import VideoLimits
 from stap.video.clips import start_and_duration
-from stap.video.threads import hand_over
+from stap.video.threads import available_cores, hand_over
 
 if TYPE_CHECKING:
     from stap.decoding.draw import Draws
@@ -265,7 +264,7 @@ class _ShotCaptioning:
         """Runs in a thread: find the shots of a file."""
         end: StapError | None = None
         try:
-            threads = max(1, (os.cpu_count() or 1) // self._plan.jobs)
+            threads = max(1, available_cores() // self._plan.jobs)
             file.shots = Shots(file.path, self._samplings, self._plan.rules, threads=threads, limits=self._limits)
             for shot in file.shots:
                 hand_over(self._found, (file, shot), self._is_over)

@@ -1,6 +1,5 @@
 """Opening a video file: the container, its picture stream, and what to say when there is none."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from stap.video.budget import Budget
 from stap.video.files import check_file
 from stap.video.formats import PLAYLISTS, SELF_CONTAINED, check_parts, is_playlist, opener_below
 from stap.video.mp4_index import check_claims, has_wrong_edits
+from stap.video.threads import available_cores
 
 __all__ = ["Source", "TimelineMismatchError", "no_frame_error", "open_source"]
 
@@ -121,7 +121,7 @@ def open_source(path: Path, threads: int | None = None, budget: Budget | None = 
                 if other is not stream:
                     other.discard = Discard.all  # so that its packets are not even read, where the container can
             stream.codec_context.options = _decoder_options(budget)
-            stream.thread_count = threads or budget.threads(min(os.cpu_count() or 1, _MOST_THREADS), width, height)
+            stream.thread_count = threads or budget.threads(min(available_cores(), _MOST_THREADS), width, height)
             stream.thread_type = "NONE" if threads == 1 else "AUTO"
             yield Source(path, container, stream, budget=budget)
     except (StapError, TimelineMismatchError):

@@ -1,5 +1,7 @@
 """Threads that decode videos."""
 
+import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -7,10 +9,17 @@ from queue import Full, Queue
 from threading import Event
 from typing import TypeVar
 
-__all__ = ["decoding_threads", "hand_over"]
+__all__ = ["available_cores", "decoding_threads", "hand_over"]
 
 _PATIENCE_SECONDS = 0.2
 Item = TypeVar("Item")
+
+
+def available_cores() -> int:
+    """Of the processor, those that this process may run on: a job of a cluster has four of the machine's sixty-four."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

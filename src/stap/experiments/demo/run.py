@@ -14,7 +14,6 @@ Each stage continues what an interrupted run left, and finds what is finished.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from stap.files import folder_lock, write_json
 from stap.reports.scenes_page import choose_shown, curves, recalled, write_scenes_page
 from stap.scoring.baselines import most_frequent_caption
 from stap.training.loop import TrainingResult
+from stap.video.threads import available_cores
 
 __all__ = ["DemoResult", "run_demo"]
 
@@ -171,5 +171,5 @@ def _how_made(prepared: PreparedScenes, captioner: Captioner) -> dict[str, str]:
         "Features": f"{features.frames} frames of {features.image_size} pixels, {rows}x{columns} places of {captioner.extractor.feature_size}",
         "Model": f"{LSTAP.name}, {recipe.model.pooling} pooling, H = {recipe.model.hidden_size}, {training.epochs} epochs",
         "Decoding": f"beam of {recipe.decoding.beam_width}",
-        "Machine": f"{captioner.device}, {os.cpu_count()} processor cores, PyTorch {torch.__version__}",
+        "Machine": f"{captioner.device}, {available_cores()} processor cores, PyTorch {torch.__version__}",
     }

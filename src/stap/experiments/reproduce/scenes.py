@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from stap.recipes.settings import Recipe
 from stap.scenes import write_scenes
 from stap.training.pretraining.pretrain import BACKBONE_FILE, PretrainingResult, PretrainingSummary, pretrain
 from stap.training.resume import state_file
+from stap.video.threads import available_cores
 
 __all__ = ["PreparedScenes", "prepare_scenes"]
 
@@ -48,7 +48,7 @@ def prepare_scenes(recipe: Recipe, out: Path, videos: int, stages: Stages, devic
     """
     say = stages.say
     with stages.stage("scenes", f"Writing {videos} generated videos to {out / 'corpus'}"):
-        workers, report = os.cpu_count() or 1, progress_lines(say, "videos")
+        workers, report = available_cores(), progress_lines(say, "videos")
         corpus = write_scenes(out / "corpus", videos=videos, seed=recipe.seed, workers=workers, on_progress=report)
     with stages.stage("pretraining", "Training the image encoder by matching frames with sentences"):
         pretraining = _pretrain(recipe, out / "pretraining", device, say)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ from stap.errors import VideoError
 from stap.features.grid import GridExtractor
 from stap.text.rules import TokenizedClip
 from stap.text.vocabulary import Vocabulary
+from stap.video.threads import available_cores
 
 __all__ = ["CaptionedFrames"]
 
@@ -40,7 +40,7 @@ class CaptionedFrames:
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(available_cores()) as threads:
             for one, read in zip(clips, threads.map(lambda one: _read(one.clip, extractor), clips), strict=True):
                 if isinstance(read, VideoError):
                     left_out.append((one.clip.id, str(read)))
