@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from raising import error_of
+from stap.archive import store
 from stap.archive.records import ArchivedShot, ArchivedVideo, Query, Space, shot_id
 from stap.archive.store import ARCHIVE_FILE, Archive
 from stap.errors import ArchiveError
@@ -183,6 +184,35 @@ def test_a_moved_video_is_at_its_new_path(folder: Path) -> None:
         archive.forget([A])
         assert [one.content for one in archive.videos()] == [B]
         assert archive.count() == 1
+
+
+def test_a_large_archive_is_indexed_and_finds_the_same(tmp_path: Path, monkeypatch) -> None:
+    random = np.random.default_rng(1)
+    vectors = np.vstack([np.zeros((1, 8)), random.standard_normal((599, 8))]).astype(np.float32)
+    shots = [shot(float(number), f"caption {number}", tuple(vector)) for number, vector in enumerate(vectors)]
+    queries = [
+        Query(words=words, vector=vector, limit=5) for words, vector in zip(("", "caption 7"), vectors[1:], strict=False)
+    ]
+
+    def found(archive: Archive) -> list[list[str]]:
+        return [[one.shot.id for one in archive.search(query)] for query in queries]
+
+    with Archive.create(tmp_path / "archive", Space("joint", 8, "model")) as archive:
+        archive.add([(video(), shots)])
+        archive.optimize()
+        small, before = archive._shots.list_indices(), found(archive)
+        monkeypatch.setattr(store, "INDEXED_FROM", 500)
+        archive.optimize()
+        assert {one.columns[0] for one in archive._shots.list_indices()} == {"caption", "vector", "id", "content"}
+        assert [one.columns for one in small] == [["caption"]]
+        assert found(archive) == before
+        archive.add([(video(B, "/films/two.mp4"), [shot(0.5, "added later", tuple(vectors[1]), B, "/films/two.mp4")])])
+        archive.correct(shots[3].id, "somebody corrects it", "Ann")
+        assert archive.search(Query(vector=vectors[1], limit=2))[1].shot.caption == "added later"
+        archive.optimize()
+        assert [one.shot.id for one in archive.search(Query(words="corrects"))] == [shots[3].id]
+        archive.forget([A])
+        assert [one.shot.content for one in archive.search(Query(vector=vectors[1]))] == [B, A]  # the corrected one stays
 
 
 def test_one_writer(folder: Path) -> None:

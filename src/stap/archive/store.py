@@ -16,6 +16,8 @@ Whatever goes wrong with the archive is an ArchiveError.
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +39,9 @@ FORMAT = 1
 CAPTION_AGAIN = "Index the videos into a new archive."
 _RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 _CANDIDATES = 4  # that each route gives, for each that is wanted
+# From so many shots on, shots are looked up by indices instead of being read through. Vectors are grouped (IVF): a search compares those of
+# the nearest 40 groups of isqrt(shots).
+INDEXED_FROM, _GROUPS_SEARCHED = 200_000, 40
 _NOT_READ = {"picture", "vector", "versions"}
 _SHOTS, _VIDEOS = "shots", "videos"
 
@@ -178,7 +183,11 @@ class Archive:
                 expected = f"{self.folder}: its vectors have {self.space.size} numbers"
                 raise ArchiveError(f"{expected}, and the query's {query.vector.size}. Search with the model of the archive.")
             if query.vector.any():  # a sentence of unknown words alone is like nothing
-                near = self._shots.search(query.vector, vector_column_name="vector").distance_type("cosine")
+                near = (
+                    self._shots.search(query.vector, vector_column_name="vector")
+                    .distance_type("cosine")
+                    .nprobes(_GROUPS_SEARCHED)
+                )
                 ranked["meaning"] = self._found(near, "_distance", query.where, _CANDIDATES * most)
         if words:
             said = self._shots.search(words, query_type="fts", fts_columns="caption")
@@ -267,11 +276,23 @@ class Archive:
         write_json(self.folder / ARCHIVE_FILE, about, ArchiveError)
 
     def optimize(self) -> None:
-        """Bring the index of words up to date, and join small files. Searches are right without it, and faster with it."""
+        """Bring the indices up to date, make those of a large archive, and join small files. Searches are right without it, but slower."""
         self._check_writer()
         with _plainly(self.folder):
             for table in (self._shots, self._videos):
                 table.optimize(cleanup_older_than=timedelta(days=1))
+            count = self._shots.count_rows()
+            if count >= INDEXED_FROM:
+                self._index(count)
+
+    def _index(self, count: int) -> None:
+        from lancedb.index import BTree, IvfFlat
+
+        there = {column for one in self._shots.list_indices() for column in one.columns}
+        groups = IvfFlat(distance_type="cosine", num_partitions=math.isqrt(count))
+        for column, config in {"vector": groups, "id": BTree(), "content": BTree()}.items():
+            if column not in there:
+                self._shots.create_index(column, config=config)
 
     def _check_writer(self) -> None:
         if not self._is_writer:
@@ -385,6 +406,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def import_lancedb() -> Any:
     """The package. Raises MissingDependencyError that says how to install it."""
+    os.environ.setdefault("LANCE_LOG", "error")  # it prints warnings about its own groups of vectors
     try:
         import lancedb
     except ImportError:
