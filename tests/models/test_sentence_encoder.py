@@ -1,4 +1,4 @@
-"""PyTorch's LSTM reads sentences as L-STAP over a grid of one location does."""
+"""The LSTM over packed sentences reads them as L-STAP over a grid of one location does."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from stap.models.matching import SentenceEncoder
 
 
-def test_pytorch_s_lstm_equals_lstap_with_gradients() -> None:
+def test_packed_sentences_equal_lstap_with_gradients() -> None:
     torch.manual_seed(0)
     encoder = SentenceEncoder(5, 7, forget_bias=1.0).double()
     torch.nn.init.normal_(encoder.lstm.learned_start)

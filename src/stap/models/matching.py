@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from stap.models.batch import CaptionBatch, VideoBatch
@@ -27,8 +27,9 @@ NEAR_ZERO = 1e-6
 class SentenceEncoder(nn.Module):
     """psi(Y): the state of an LSTM after the sentence's last word.
 
-    An ordinary LSTM is L-STAP over a grid of one location, so the weights are L-STAP's. On a processor PyTorch's own LSTM, which leaves
-    padding out, computes them in less time.
+    An ordinary LSTM is L-STAP over a grid of one location, so the weights are L-STAP's. On a processor the sentences are packed: those that
+    are over leave the batch, and no padding is computed. PyTorch's LSTM does so too; its backward pass fills the gradient of all
+    words with zeros once for each step.
     """
 
     def __init__(self, embedding_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
@@ -43,14 +44,18 @@ class SentenceEncoder(nn.Module):
         words = (~is_padding).sum(dim=1)
         # A sentence without words is given one, which is not looked at below.
         packed = pack_padded_sequence(embedded, words.clamp_min(1), batch_first=True, enforce_sorted=False)
-        i, f, o, candidate = torch.arange(4 * self.lstm.hidden_size).chunk(4)
-        order = torch.cat([i, f, candidate, o])  # of PyTorch's gates
-        W, b, U = (weight[order] for weight in (self.lstm.input_weight, self.lstm.input_bias, self.lstm.recurrent_weight))
-        h, c = self.lstm.start(len(embedded))
-        start = h[packed.sorted_indices].unsqueeze(0), c[packed.sorted_indices].unsqueeze(0)
-        weights = [W, U, b, torch.zeros_like(b)]
-        last = torch.lstm(packed.data, packed.batch_sizes, start, weights, True, 1, 0.0, self.training, False)[1]
-        return torch.where(words.unsqueeze(1) > 0, last[0, packed.unsorted_indices], h)
+        W, b, U, H = self.lstm.input_weight, self.lstm.input_bias, self.lstm.recurrent_weight, self.lstm.hidden_size
+        start, c = self.lstm.start(len(embedded))
+        h, ended = start, []  # of the sentences that go on, the longest first; of those that are over
+        for of_words in torch.split(linear(packed.data, W, b), packed.batch_sizes.tolist()):
+            h, over = h.tensor_split([len(of_words)])
+            ended.append(over)
+            gates, candidate = torch.split(torch.addmm(of_words, h, U.T), [3 * H, H], dim=1)
+            i, f, o = gates.sigmoid().chunk(3, dim=1)
+            c = f * c[: len(h)] + i * candidate.tanh()
+            h = o * c.tanh()
+        last = torch.cat([h, *reversed(ended)])
+        return torch.where(words.unsqueeze(1) > 0, last[packed.unsorted_indices], start)
 
 
 def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:
