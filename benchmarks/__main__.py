@@ -20,6 +20,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "stat_step": ((), ("--scenes",)),
     "reward": ((),),
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
+    "pretraining": ((),),
     "caption_folder": ((),),
     "programme": (("--minutes", "1"),),
     "beam": ((),),
