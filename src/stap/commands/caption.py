@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +28,7 @@ from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import CaptionerOption, DeviceOption
 from stap.commands.shared.outputs import JSON_LIST, LINES, Form, Rows, growing_rows
 from stap.commands.shared.profile import CaptionProfileOption, profiled
+from stap.commands.shared.spread import Captioning
 from stap.errors import ConfigError, StapError
 
 if TYPE_CHECKING:
@@ -88,8 +89,14 @@ def caption(
         return
     assert paths, "checked above"
     if files.are_one_a_video:
-        with interruptible("What is done is in the manifest. Run the same line again."), profiled(profile):
-            failed, total = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed, shard).run(paths, load)
+        work = Captioning(model, device, allowed, words, plan)
+        with (
+            interruptible("What is done is in the manifest. Run the same line again."),
+            profiled(profile),
+            nullcontext() if files.dry_run else machines.connected(device) as cluster,
+        ):
+            each = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed, shard)
+            failed, total = each.run(paths, load, cluster, work)
     else:
         with interruptible("The captions made until then are written."), profiled(profile):
             failed, total = _caption_to_one(paths, load, plan, output_format, subtitles.rules(), allowed, out, shard)
@@ -106,6 +113,8 @@ def _check_together(
         raise typer.BadParameter("expected video files or folders (PATH), or one source (--live SOURCE).")
     if live.live and machines.shard is not None:
         raise ConfigError("--shard: expected video files or folders, whose parts these are. --live is one source.")
+    if machines.cluster is not None and not files.are_one_a_video:
+        raise ConfigError("--cluster: expected --beside or --into DIR, which write a file for each video.")
     if files.are_one_a_video and out is not None and not live.live:
         raise ConfigError("--out is one file, and --beside and --into write one for each video. Give one of them.")
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stap.commands.shared.cluster import MARKS, File
 from stap.commands.shared.console import complain, interruptible, progress, say, warn
 from stap.commands.shared.limits import AllowPlaylistsOption, IsolateOption, with_playlists
 from stap.commands.shared.machines import MachineOptions
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import DeviceOption, OverridesArgument, RecipeArgument, SeedOption, with_seed
+from stap.commands.shared.spread import Extraction
+from stap.errors import StapError
 
 if TYPE_CHECKING:
+    from stap.commands.shared.cluster import Cluster
     from stap.features.extract import ExtractionReport
     from stap.features.store import FeatureStore
 
@@ -54,17 +59,42 @@ def extract(
         say(f"part {shard}: {len(items)} of {len(corpus.clips)} videos.")
     limits = settings.corpus.limits
     limits = limits.for_files(len(corpus.clips)) if isolate is None else limits.model_copy(update={"isolate": isolate})
-    extractors = build_extractors(settings, choose_device(device), limits)
-    done = []
-    for extractor in extractors:
-        of_what = f" {extractor.spec.stream}" if len(extractors) > 1 else ""
-        store = FeatureStore(settings.features.store, extractor.spec.fingerprint)
-        with (
-            interruptible("What is extracted stays; run the same command again to continue."),
-            progress(f"extract{of_what}") as report,
-        ):
-            done.append((of_what, store, extract_features(items, extractor, store, workers=workers, on_progress=report)))
-    _say_what_was_done(done)
+    with (
+        interruptible("What is extracted stays; run the same command again to continue."),
+        machines.connected(device) as cluster,
+    ):
+        extractors = build_extractors(settings, choose_device(device), limits)
+        stores = [FeatureStore(settings.features.store, one.spec.fingerprint) for one in extractors]
+        names = [f" {one.spec.stream}" if len(extractors) > 1 else "" for one in extractors]
+        if cluster is not None:
+            reports = _spread(cluster, Extraction(settings, limits, device, workers), items, stores)
+        else:
+            reports = []
+            for name, extractor, store in zip(names, extractors, stores, strict=True):
+                with progress(f"extract{name}") as report:
+                    reports.append(extract_features(items, extractor, store, workers=workers, on_progress=report))
+    _say_what_was_done(list(zip(names, stores, reports, strict=True)))
+
+
+def _spread(
+    cluster: Cluster, work: Extraction, items: Sequence[tuple[str, Path]], stores: Sequence[FeatureStore]
+) -> list[ExtractionReport]:
+    """What became of the videos in each stream, by the workers of a cluster."""
+    from stap.features.extract import ExtractionReport
+
+    for store in stores:
+        store.begin()
+    done = 0
+    parts: list[list[ExtractionReport]] = [[] for _ in stores]
+    with progress("extract") as report:
+        for files, found in cluster.run(work, [File(*item) for item in items], stores[0].folder / MARKS):
+            done += len(files)
+            report(done, len(items), files[-1].name)
+            if isinstance(found, StapError):
+                found = [ExtractionReport(0, 0, ((files[0].name, str(found)),), ())] * len(stores)
+            for part, one in zip(parts, found, strict=True):
+                part.append(one)
+    return [ExtractionReport.of_parts(part, [name for name, _ in items]) for part in parts]
 
 
 def _say_what_was_done(done: Sequence[tuple[str, FeatureStore, ExtractionReport]]) -> None:

@@ -34,6 +34,17 @@ class ExtractionReport:
     failed: tuple[tuple[str, str], ...]  # (video id, reason), in the order of the items
     warnings: tuple[str, ...]
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[ExtractionReport], video_ids: Sequence[str]) -> ExtractionReport:
+        """Of the videos of all parts.   video_ids: in the order in which failed ones are listed."""
+        place = {video_id: index for index, video_id in enumerate(video_ids)}
+        return cls(
+            sum(part.written for part in parts),
+            sum(part.already_there for part in parts),
+            tuple(sorted((one for part in parts for one in part.failed), key=lambda failure: place[failure[0]])),
+            tuple(sentence for part in parts for sentence in part.warnings),
+        )
+
 
 @dataclass
 class _Tally:
@@ -90,9 +101,8 @@ def extract(
             tally.written += 1
             tally.warnings.extend(features.warnings)
             tally.progress(video_id)
-    place = {video_id: index for index, (video_id, _) in enumerate(items)}
-    failed = sorted(tally.failed, key=lambda failure: place[failure[0]])
-    return ExtractionReport(tally.written, tally.already_there, tuple(failed), tuple(tally.warnings))
+    found = ExtractionReport(tally.written, tally.already_there, tuple(tally.failed), tuple(tally.warnings))
+    return ExtractionReport.of_parts([found], [video_id for video_id, _ in items])
 
 
 def _check_distinct(items: Sequence[tuple[str, Path]]) -> None:

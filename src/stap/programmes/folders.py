@@ -38,6 +38,12 @@ class Content:
     size: int
     modified_ns: int
 
+    @classmethod
+    def of(cls, video: Path) -> Content:
+        """Read the file. Raises OSError."""
+        status = video.stat()
+        return cls(sha256_of_file(video), status.st_size, status.st_mtime_ns)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -143,13 +149,12 @@ class Manifest:
             file.write(b"" if starts_a_line else b"\n")
             file.write(json.dumps(asdict(entry)).encode() + b"\n")
 
-    def content_of(self, video: Path) -> Content:
-        """The video's content. It is read only where its size or time of change is not as when it was read before. Raises OSError."""
+    def known_content(self, video: Path) -> Content | None:
+        """The video's content, where its size and time of change are as when it was read before. Raises OSError."""
         status = video.stat()
         known = self._contents.get(str(video))
-        if known is not None and (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns):
-            return known
-        return Content(sha256_of_file(video), status.st_size, status.st_mtime_ns)
+        is_as_before = known is not None and (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns)
+        return known if is_as_before else None
 
     def is_done(self, job: Job, key: str) -> bool:
         """Whether the output is there, as it was written, of this very content."""

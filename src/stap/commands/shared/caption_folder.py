@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stap.commands.shared.caption_options import FileOptions, Format
 from stap.commands.shared.caption_progress import caption_progress
+from stap.commands.shared.cluster import MARKS
 from stap.commands.shared.console import complain, say, warn
 from stap.commands.shared.outputs import writable_folder
+from stap.commands.shared.spread import captioned
 from stap.errors import StapError
 from stap.files import printable, sha256_of_file, write_atomically
 
 if TYPE_CHECKING:
     from stap.captioning.protocol import VideoCaptioner
+    from stap.commands.shared.cluster import Cluster
     from stap.commands.shared.machines import Shard
+    from stap.commands.shared.spread import Captioned, Captioning
     from stap.programmes.caption_files import CaptionPlan, Progress
     from stap.programmes.documents import DocumentRules
     from stap.programmes.folders import Content, Entry, Job, Manifest
     from stap.programmes.timed import CaptionedVideo
     from stap.recipes.settings import VideoLimits
+
+    Caption = Callable[..., Iterator[Captioned]]  # of paths, on_progress and progress
 
 __all__ = ["FilePerVideo", "say_what_was_done"]
 
@@ -46,9 +53,16 @@ class FilePerVideo:
         self.plan, self.format, self.rules, self.files, self.limits = plan, output_format, rules, files, limits
         self.shard = shard
         self.counts: Counter[str] = Counter()
+        self._made_by: dict[str, Any] = {}
 
-    def run(self, paths: list[Path], load: Callable[[], VideoCaptioner]) -> tuple[int, int]:
-        """Returns how many files failed, of how many."""
+    def run(
+        self,
+        paths: list[Path],
+        load: Callable[[], VideoCaptioner],
+        cluster: Cluster | None = None,
+        work: Captioning | None = None,
+    ) -> tuple[int, int]:
+        """Returns how many files failed, of how many.   cluster: whose workers do the work, in place of this process."""
         from stap.programmes.caption_files import Progress
         from stap.programmes.folders import Manifest, jobs_of
 
@@ -60,10 +74,14 @@ class FilePerVideo:
             writable_folder(manifest.path.parent)
             writable_folder(self.files.into or manifest.path.parent)
         captioner = load()
+        self._made_by = {"captioner": dict(captioner.fingerprint), "plan": self.plan.to_json(), "rules": asdict(self.rules)}
+        caption: Caption = partial(_caption_here, captioner, self.plan, self.limits)
+        if cluster is not None and work is not None:
+            caption = partial(captioned, cluster, work, manifest.path.parent / MARKS)
         with caption_progress(is_quiet=False) as on_progress:
             progress, following = Progress(len(jobs)), iter(jobs)
-            while some := list(islice(following, FILES_AT_A_TIME)):
-                self._caption_some(some, captioner, manifest, progress, on_progress)
+            while some := list(islice(following, len(jobs) if cluster else FILES_AT_A_TIME)):
+                self._caption_some(some, caption, manifest, progress, on_progress, reads=cluster is None)
         counted = ", ".join(f"{number} {status}" for status, number in sorted(self.counts.items()))
         say(f"stap: {len(jobs)} videos: {counted or 'nothing to do'}. Manifest: {manifest.path}")
         return self.counts["failed"], len(jobs)
@@ -71,67 +89,72 @@ class FilePerVideo:
     def _caption_some(
         self,
         jobs: list[Job],
-        captioner: VideoCaptioner,
+        caption: Caption,
         manifest: Manifest,
         progress: Progress,
         on_progress: Callable[[Progress], None],
+        *,
+        reads: bool,
     ) -> None:
-        from stap.programmes.caption_files import caption_files
+        """reads: videos whose content is not known are read before they are captioned; otherwise by their workers."""
         from stap.programmes.documents import document
 
-        wanted: dict[Path, tuple[Job, Content, str]] = {}
+        wanted: dict[Path, Job] = {}
+        contents: dict[Path, Content] = {}
         for job in jobs:
-            left = self._left_to_do(job, captioner, manifest)
-            if left is None:
-                progress.end(job.video, 0.0)
+            if self._is_left(job, manifest, contents, reads=reads):
+                wanted[job.video] = job
             else:
-                wanted[job.video] = job, *left
+                progress.end(job.video, 0.0)
         if self.files.dry_run:
             return
         begun = time.perf_counter()
-        for path, found in caption_files(list(wanted), captioner, self.plan, self.limits, on_progress, progress):
-            job, content, key = wanted[path]
+        for path, found, read in caption(list(wanted), on_progress=on_progress, progress=progress):
+            job, content = wanted[path], contents.get(path, read)
             seconds, begun = time.perf_counter() - begun, time.perf_counter()
-            if isinstance(found, StapError):
+            if isinstance(found, StapError) or content is None:
                 self._fail(job, manifest, str(found), seconds)
                 continue
             say_what_was_done(found, self.plan, self.format)
             text, remarks = document(found, self.format.value, self.rules, job.output.parent)
             for sentence in remarks:
                 warn(sentence)
-            self._write(job, manifest, text, content, key, seconds)
+            self._write(job, manifest, text, content, seconds)
 
-    def _left_to_do(self, job: Job, captioner: VideoCaptioner, manifest: Manifest) -> tuple[Content, str] | None:
-        """The content and the key of a video that is to be captioned; None of one that was dealt with here."""
-        from stap.programmes.folders import Entry, key_of
+    def _key(self, content: Content) -> str:
+        from stap.programmes.folders import key_of
 
-        made_by = {"captioner": dict(captioner.fingerprint), "plan": self.plan.to_json(), "rules": asdict(self.rules)}
+        return key_of(content, {**self._made_by, "format": self.format.value})
+
+    def _is_left(self, job: Job, manifest: Manifest, contents: dict[Path, Content], *, reads: bool) -> bool:
+        """Whether a video is to be captioned, and was not dealt with here.   contents: its own is added, if it is known."""
+        from stap.programmes.folders import Content, Entry
+
         try:
-            content = manifest.content_of(job.video)
+            content = manifest.known_content(job.video) or (Content.of(job.video) if reads else None)
         except OSError as error:
             self._fail(job, manifest, f"{job.video}: cannot be read ({error.strerror}).", 0.0)
-            return None
-        key = key_of(content, {**made_by, "format": self.format.value})
-        if manifest.is_done(job, key):
-            self._note(Entry(str(job.video), "skipped", str(job.output), "done already", content=content), manifest)
-            return None
+            return False
+        if content is not None:
+            contents[job.video] = content
+            if manifest.is_done(job, self._key(content)):
+                self._note(Entry(str(job.video), "skipped", str(job.output), "done already", content=content), manifest)
+                return False
         if not manifest.may_replace(job):
             reason = "is there already, and is not as `stap caption` wrote it. Move it away, or write --into another folder."
             self._fail(job, manifest, f"{job.output}: {reason}", 0.0)
-            return None
-        same = manifest.same_elsewhere(key)
-        if same is not None and not self.format.names_the_video and not self.files.dry_run:
+            return False
+        same = None if content is None else manifest.same_elsewhere(self._key(content))
+        if content is not None and same is not None and not self.format.names_the_video and not self.files.dry_run:
             text = Path(same.output).read_text(encoding="utf-8")
-            self._write(job, manifest, text, content, key, 0.0, f"the same content as {same.input}")
-            return None
+            self._write(job, manifest, text, content, 0.0, f"the same content as {same.input}")
+            return False
         if self.files.dry_run:
             self.counts["to caption"] += 1
             print(f"caption\t{printable(job.video)}\t{printable(job.output)}")
-        return content, key
+        return True
 
-    def _write(
-        self, job: Job, manifest: Manifest, text: str, content: Content, key: str, seconds: float, reason: str = ""
-    ) -> None:
+    def _write(self, job: Job, manifest: Manifest, text: str, content: Content, seconds: float, reason: str = "") -> None:
         from stap.programmes.folders import Entry
 
         try:
@@ -141,7 +164,10 @@ class FilePerVideo:
         except OSError as error:
             self._fail(job, manifest, f"{job.output}: cannot be written ({error.strerror}).", seconds)
             return
-        self._note(Entry(str(job.video), "done", str(job.output), reason, round(seconds, 3), key, sha256, content), manifest)
+        self._note(
+            Entry(str(job.video), "done", str(job.output), reason, round(seconds, 3), self._key(content), sha256, content),
+            manifest,
+        )
 
     def _fail(self, job: Job, manifest: Manifest, reason: str, seconds: float) -> None:
         from stap.programmes.folders import Entry
@@ -166,3 +192,17 @@ def say_what_was_done(video: CaptionedVideo, plan: CaptionPlan, output_format: F
         say(f"{video.path}: {seconds}, captioned shot by shot ({plan.rules.detector}): {len(video.captions)} captions.")
     elif plan.whole is None and output_format.is_of_one_video:
         say(f"{video.path}: {seconds}, captioned as one clip. --shots divides it.")
+
+
+def _caption_here(
+    captioner: VideoCaptioner,
+    plan: CaptionPlan,
+    limits: VideoLimits,
+    paths: list[Path],
+    on_progress: Callable[[Progress], None],
+    progress: Progress,
+) -> Iterator[Captioned]:
+    from stap.programmes.caption_files import caption_files
+
+    for path, found in caption_files(paths, captioner, plan, limits, on_progress, progress):
+        yield path, found, None

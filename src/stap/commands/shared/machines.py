@@ -1,4 +1,4 @@
-"""Options for more than one machine: `--shard I/N`, a part of the work, by hand or by a Slurm array."""
+"""Options for more than one machine: `--shard I/N`, a part of the work, by hand or by a Slurm array, and `--cluster`, all of it by Ray."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stap.commands.shared.cluster import Cluster
 
 __all__ = ["MachineOptions", "Shard"]
 
@@ -93,6 +97,34 @@ class MachineOptions:
         ),
     ] = None
 
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Spread the videos over a Ray cluster (host:port), a worker on each GPU, or on every two cores. auto: the cluster that "
+            "RAY_ADDRESS names, otherwise this machine.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None
+    cluster_workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Workers of --cluster; on processors they share the cores.", rich_help_panel=MACHINES
+        ),
+    ] = None
+
     def part(self) -> Shard | None:
         """The part to be done; None for all. Raises ConfigError."""
+        if self.cluster_workers is not None and self.cluster is None:
+            raise ConfigError("--cluster-workers: expected --cluster ADDRESS, whose workers these are.")
+        if self.shard is not None and self.cluster is not None:
+            raise ConfigError("--shard and --cluster both divide the videos. Give one of them.")
         return None if self.shard is None else Shard.named(self.shard)
+
+    def connected(self, device: str) -> AbstractContextManager[Cluster | None]:
+        """The cluster of --cluster; None without. Raises as `stap.commands.shared.cluster.connected` does."""
+        if self.cluster is None:
+            return nullcontext()
+        from stap.commands.shared.cluster import connected
+
+        return connected(self.cluster, device, self.cluster_workers)
