@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +68,20 @@ def test_a_shot_is_what_stap_caption_says_with_the_vector_of_the_joint_space(wor
         assert archive.space.model == str(world.model)
         assert archive.roots == (world.folder,)
         assert archive.models[shot.model]["captioner"]["weights_sha256"]
+
+
+def test_parts_fill_one_archive(world: SimpleNamespace, run: Run, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    parts = [run(world.folder, "--archive", archive, "--shard", f"{number}/2") for number in (1, 2)]
+    assert [part.status for part in parts] == [0, 0]
+    with Archive.open(archive) as filled, Archive.open(world.archive) as whole:
+        assert filled.count() == whole.count()
+        for video in world.videos:
+            assert [replace(shot, model="") for shot in filled.shots_of(video)] == [
+                replace(shot, model="") for shot in whole.shots_of(video)
+            ]
+        assert filled.roots == whole.roots
+    assert "Videos: 3 unchanged." in run(world.folder, "--archive", archive).err
 
 
 def test_shots_of_a_long_video(world: SimpleNamespace, run: Run, tmp_path: Path) -> None:

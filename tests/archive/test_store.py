@@ -228,6 +228,28 @@ def test_one_writer(folder: Path) -> None:
     assert answer.endswith("is writing in this folder. Wait until it has ended, or name another folder.\n")
 
 
+def test_several_writers_take_turns(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "archive"
+    with Archive.shared(folder, SPACE) as one, Archive.shared(folder, SPACE) as other:
+        one.note([Path("/films")], {"m": {"captioner": 1}})
+        one.add([(video(), SHOTS)])
+        other.note([Path("/more")])
+        other.add([(video(B, "/films/two.mp4"), [shot(0.0, "men repair bikes", (0.9, 0.1, 0, 0), B, "/films/two.mp4")])])
+        one.correct(SHOTS[0].id, "two men", "Ann")
+        other.optimize()
+        assert one.count() == other.count() == 4
+        with Archive.open(folder, write=True) as alone:
+            monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.1)
+            assert "another process" in error_of(ArchiveError, one.forget, [A]).lower() or alone
+            assert one.count() == 4
+        one.forget([A])
+    with Archive.open(folder) as archive:
+        assert archive.roots == (Path("/films"), Path("/more"))
+        assert archive.models == {"m": {"captioner": 1}}
+        assert {found.caption for found in archive.shots_of(Path("/films/one.mp4"))} == {"two men"}
+        assert error_of(ArchiveError, archive.forget, [A]).endswith("is open for reading. Open it with write=True.")
+
+
 def test_a_reader_writes_nothing(archive: Archive, made: Path) -> None:
     said = error_of(ArchiveError, archive.correct, SHOTS[0].id, "a dog", "Ann")
     assert said == f"{made}: is open for reading. Open it with write=True."

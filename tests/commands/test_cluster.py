@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from stap.commands.shared import cluster
 from stap.commands.shared.cluster import File, Marks, Place, Worker, pool_of
 from stap.commands.shared.spread import Extraction
 from stap.errors import ConfigError, StapError, VideoError
+from tiny_models import save_model, save_video
 
 
 def files_in(folder: Path, count: int) -> list[File]:
@@ -298,3 +299,50 @@ def test_two_workers_and_two_kills_give_the_bits_of_one_process(
     status, err = extract("spread", "features.weights=none.safetensors", "--cluster", "auto")
     assert (status, err.count("\n")) == (1, 1), err
     assert "none.safetensors" in err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_captions_and_an_archive_of_workers_are_those_of_one_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    model = save_model(tmp_path / "model")
+    for number in range(5):
+        save_video(tmp_path / "films" / f"{number}.mp4", number)
+    (tmp_path / "films/bad.mp4").write_bytes(b"no video")
+    threads = torch.get_num_threads()
+
+    def run(*words: object) -> str:
+        capsys.readouterr()
+        torch.set_num_threads(1)
+        assert main([*map(str, words), "--model", str(model), "--no-isolate", "--device", "cpu"]) == 1
+        torch.set_num_threads(threads)
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    spread = ("--cluster", "auto", "--cluster-workers", 2)
+    caption = ("caption", tmp_path / "films", "--format", "json", "--into")
+    run(*caption, tmp_path / "alone")
+    assert "6 videos: 5 done, 1 failed." in run(*caption, tmp_path / "spread", *spread)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "spread").glob("*.json")} == {
+        path.name: path.read_bytes() for path in (tmp_path / "alone").glob("*.json")
+    }
+    again = run(*caption, tmp_path / "spread")  # alone: what workers did is known
+    assert "6 videos: 1 failed, 5 skipped." in again
+    pytest.importorskip("lancedb")
+    from stap.archive.store import Archive
+
+    index = ("index", tmp_path / "films", "--archive")
+    run(*index, tmp_path / "one")
+    assert "Videos: 5 added, 1 failed." in run(*index, tmp_path / "two", *spread)
+    with Archive.open(tmp_path / "one") as one, Archive.open(tmp_path / "two") as two:
+        for video in one.videos():
+            [ours], [theirs] = one.shots_of(video.path), two.shots_of(video.path)
+            assert replace(ours, score=0.0, confidence=0.0) == replace(theirs, score=0.0, confidence=0.0)
+            assert (ours.score, ours.confidence) == pytest.approx((theirs.score, theirs.confidence), abs=1e-4)
+            assert one.vector(ours.id) == pytest.approx(two.vector(ours.id), abs=1e-5)
+            assert one.picture(ours.id) == two.picture(ours.id) != b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from stap.recipes.settings import VideoLimits
 from stap.recipes.streams import StreamSpec
 
 __all__ = ["Indexing", "space_for"]
+
+Elsewhere = Callable[
+    [CaptionPlan, Sequence[Path], Callable[[Progress], None], Progress], Iterable[tuple[Path, CaptionedVideo | StapError]]
+]
 
 FILES_AT_A_TIME = 64  # between two writes
 SHOTS_AT_A_TIME = 1000
@@ -81,19 +86,24 @@ class Indexing:
         plan: CaptionPlan,
         limits: VideoLimits | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """Caption the videos that are not there yet by this captioner and plan, as `caption_files` does."""
+        """Caption the videos that are not there yet by this captioner and plan, as `caption_files` does.
+
+        elsewhere: captions all of them, given the plan, the paths, `on_progress` and the progress; then the captioner is only asked who it is.
+        """
         check_model(self.archive, space_of(captioner, ""))
         if isinstance(captioner, BatchCaptioner):
             captioner.pictures = True
         plan = replace(plan, pictures=True, answers=True)
         made_by = {"captioner": dict(captioner.fingerprint), "plan": plan.to_json()}
+        caption = elsewhere or partial(_here, captioner, limits)
         progress, following = Progress(len(paths)), iter(map(Path.absolute, paths))
-        while some := list(islice(following, FILES_AT_A_TIME)):
+        while some := list(islice(following, len(paths) if elsewhere else FILES_AT_A_TIME)):
             wanted = self._left_to_do(some, made_by)
             for path in set(some) - wanted.keys():
                 progress.end(path, 0.0)
-            for path, found in caption_files(list(wanted), captioner, plan, limits, on_progress, progress):
+            for path, found in caption(plan, list(wanted), on_progress, progress):
                 if isinstance(found, StapError):
                     self._fail(found)
                 else:
@@ -182,6 +192,17 @@ class Indexing:
             self.archive.note(roots=new)
         self.archive.add(self._waiting)
         self._waiting = []
+
+
+def _here(
+    captioner: VideoCaptioner,
+    limits: VideoLimits | None,
+    plan: CaptionPlan,
+    paths: Sequence[Path],
+    on_progress: Callable[[Progress], None],
+    progress: Progress,
+) -> Iterable[tuple[Path, CaptionedVideo | StapError]]:
+    return caption_files(paths, captioner, plan, limits, on_progress, progress)
 
 
 def _shot(video: ArchivedVideo, caption: TimedCaption, whole: CaptionedVideo, vector: np.ndarray) -> ArchivedShot:

@@ -8,6 +8,7 @@
         archive.correct(id, "a red ball rolls", "Ann")     # every earlier version is kept
         archive.export_corrections(out)                    # corrected shots as a folder corpus for `stap train`; reading is enough
     with Archive.create(folder, space) as archive: ...     # the only writer of a new one
+    with Archive.shared(folder, space) as archive: ...     # one of several writers, who take turns
 
 An open archive sees what a writer adds meanwhile. Every change is one version of a table: it is there whole, or not at all.
 Whatever goes wrong with the archive is an ArchiveError.
@@ -18,11 +19,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +46,17 @@ _CANDIDATES = 4  # that each route gives, for each that is wanted
 # From so many shots on, shots are looked up by indices instead of being read through. Vectors are grouped (IVF): a search compares those of
 # the nearest 40 groups of isqrt(shots).
 INDEXED_FROM, _GROUPS_SEARCHED = 200_000, 40
+PATIENCE_SECONDS = 600.0  # for one's turn to write
 _NOT_READ = {"picture", "vector", "versions"}
 _SHOTS, _VIDEOS = "shots", "videos"
+
+
+class Writes(Enum):
+    """When an open archive may change what is on disk."""
+
+    never = auto()
+    alone = auto()
+    in_turn = auto()
 
 
 class Archive:
@@ -52,8 +65,8 @@ class Archive:
     space: of its vectors.   roots: folders that its videos came from, absolute.   models: what each `ArchivedShot.model` stands for.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], is_writer: bool) -> None:
-        self.folder, self._is_writer = folder, is_writer
+    def __init__(self, folder: Path, about: Mapping[str, Any], writes: Writes) -> None:
+        self.folder, self._writes = folder, writes
         self.space = Space(**about["space"])
         self.roots = tuple(map(Path, about["roots"]))
         self.models: Mapping[str, Any] = about["models"]
@@ -67,10 +80,10 @@ class Archive:
         """The archive in the folder. Raises ArchiveError if there is none, if it is of another format, or if another process writes."""
         about = _about(folder)
         if not write:
-            yield cls(folder, about, False)
+            yield cls(folder, about, Writes.never)
             return
         with folder_lock(folder, ArchiveError):
-            yield cls(folder, _about(folder), True)
+            yield cls(folder, _about(folder), Writes.alone)
 
     @classmethod
     @contextmanager
@@ -81,28 +94,45 @@ class Archive:
 
     @classmethod
     @contextmanager
+    def shared(cls, folder: Path, space: Space) -> Iterator[Archive]:
+        """The archive in the folder, or a new one of this space, to write in beside others who open it so, on any machine.
+
+        Every change waits for its turn, ten minutes at most. Raises ArchiveError as `open` and `create` do.
+        """
+        with _turn(folder):
+            is_new = not (folder / ARCHIVE_FILE).is_file()
+            if is_new:
+                cls._make(folder, space)
+        yield cls(folder, _about(folder), Writes.in_turn)
+
+    @classmethod
+    @contextmanager
     def create(cls, folder: Path, space: Space) -> Iterator[Archive]:
         """A new archive, of which this is the writer. Raises ArchiveError if the folder holds one, or anything else."""
-        import_lancedb()
         with folder_lock(folder, ArchiveError):
-            there = {path.name for path in folder.iterdir()} - {".stap.lock"}
-            unfinished = {
-                f"{name}.lance" for name in (_SHOTS, _VIDEOS)
-            }  # of a process that was killed before it wrote ARCHIVE_FILE
-            if there - unfinished:
-                raise ArchiveError(f"{folder}: is not empty, and a new archive needs a folder of its own. Name another one.")
-            for name in there:
-                shutil.rmtree(folder / name)
-            with _plainly(folder):
-                from lancedb.index import FTS
+            yield cls(folder, cls._make(folder, space), Writes.alone)
 
-                database = _connected(folder)
-                shots = database.create_table(_SHOTS, schema=_shot_schema(space.size))
-                shots.create_index("caption", config=FTS())
-                database.create_table(_VIDEOS, schema=_video_schema())
-            about = {"format": FORMAT, "space": asdict(space), "roots": [], "models": {}}
-            write_json(folder / ARCHIVE_FILE, about, ArchiveError)
-            yield cls(folder, about, True)
+    @staticmethod
+    def _make(folder: Path, space: Space) -> dict[str, Any]:
+        import_lancedb()
+        there = {path.name for path in folder.iterdir()} - {".stap.lock"}
+        unfinished = {
+            f"{name}.lance" for name in (_SHOTS, _VIDEOS)
+        }  # of a process that was killed before it wrote ARCHIVE_FILE
+        if there - unfinished:
+            raise ArchiveError(f"{folder}: is not empty, and a new archive needs a folder of its own. Name another one.")
+        for name in there:
+            shutil.rmtree(folder / name)
+        with _plainly(folder):
+            from lancedb.index import FTS
+
+            database = _connected(folder)
+            shots = database.create_table(_SHOTS, schema=_shot_schema(space.size))
+            shots.create_index("caption", config=FTS())
+            database.create_table(_VIDEOS, schema=_video_schema())
+        about = {"format": FORMAT, "space": asdict(space), "roots": [], "models": {}}
+        write_json(folder / ARCHIVE_FILE, about, ArchiveError)
+        return about
 
     # What is read
 
@@ -215,11 +245,13 @@ class Archive:
 
     def add(self, videos: Sequence[tuple[ArchivedVideo, Sequence[ArchivedShot]]]) -> None:
         """Add videos with all their shots, in place of what was there of them (by content). What somebody corrected stays."""
+        if videos:
+            with self._writing():
+                self._add(videos)
+
+    def _add(self, videos: Sequence[tuple[ArchivedVideo, Sequence[ArchivedShot]]]) -> None:
         import pyarrow
 
-        self._check_writer()
-        if not videos:
-            return
         contents = [video.content for video, _ in videos]
         kept = {row["id"]: row for row in self._rows(f"author != '' AND {_is_one_of('content', contents)}", _CORRECTION)}
         rows = [_corrected(_shot_row(shot), kept.get(shot.id)) for _, shots in videos for shot in shots]
@@ -236,49 +268,50 @@ class Archive:
 
     def move(self, video: ArchivedVideo) -> None:
         """A video that is there, by its content, is at this path now."""
-        self._check_writer()
         here = _is_one_of("content", [video.content])
-        with _plainly(self.folder):
+        with self._writing():
             self._shots.update(where=here, values={"video": str(video.path)})
             found = {"path": str(video.path), "bytes": video.bytes, "modified_ns": video.modified_ns}
             self._videos.update(where=here, values=found)
 
     def forget(self, contents: Sequence[str]) -> None:
         """Remove videos and their shots. A shot that somebody corrected stays, and is found."""
-        self._check_writer()
         if contents:
-            with _plainly(self.folder):
+            with self._writing():
                 self._videos.delete(_is_one_of("content", contents))
                 self._shots.delete(f"author = '' AND {_is_one_of('content', contents)}")
 
     def correct(self, id: str, text: str, who: str) -> None:
         """A new version of a caption, of this author and now. Raises ArchiveError for an empty text or author, or an unknown id."""
-        self._check_writer()
         text, who = " ".join(text.split()), " ".join(who.split())
         if not text or not who:
             missing = "text" if not text else "author"
             raise ArchiveError(f"{id}: a correction without {missing}. Expected a sentence, and who wrote it.")
-        row = self._row(id, _CORRECTION)
-        if row["caption"] == text and row["author"]:
-            return
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        earlier = [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
-        values = {"caption": text, "author": who, "corrected": now, "versions": json.dumps([asdict(one) for one in earlier])}
-        with _plainly(self.folder):
+        with self._writing():
+            row = self._row(id, _CORRECTION)
+            if row["caption"] == text and row["author"]:
+                return
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            earlier = [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
+            values = {
+                "caption": text,
+                "author": who,
+                "corrected": now,
+                "versions": json.dumps([asdict(one) for one in earlier]),
+            }
             self._shots.update(where=_is_one_of("id", [id]), values=values)
 
     def note(self, roots: Sequence[Path] = (), models: Mapping[str, Any] | None = None) -> None:
         """Remember folders that videos come from, and what fingerprints of models stand for."""
-        self._check_writer()
-        self.roots = tuple(dict.fromkeys([*self.roots, *roots]))
-        self.models = {**self.models, **(models or {})}
-        about = {"format": FORMAT, "space": asdict(self.space), "roots": list(map(str, self.roots)), "models": self.models}
-        write_json(self.folder / ARCHIVE_FILE, about, ArchiveError)
+        with self._writing():
+            self.roots = tuple(dict.fromkeys([*self.roots, *roots]))
+            self.models = {**self.models, **(models or {})}
+            about = {"format": FORMAT, "space": asdict(self.space), "roots": list(map(str, self.roots)), "models": self.models}
+            write_json(self.folder / ARCHIVE_FILE, about, ArchiveError)
 
     def optimize(self) -> None:
         """Bring the indices up to date, make those of a large archive, and join small files. Searches are right without it, but slower."""
-        self._check_writer()
-        with _plainly(self.folder):
+        with self._writing():
             for table in (self._shots, self._videos):
                 table.optimize(cleanup_older_than=timedelta(days=1))
             count = self._shots.count_rows()
@@ -294,9 +327,34 @@ class Archive:
             if column not in there:
                 self._shots.create_index(column, config=config)
 
-    def _check_writer(self) -> None:
-        if not self._is_writer:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A change. Raises ArchiveError in an archive that is open for reading."""
+        if self._writes is Writes.never:
             raise ArchiveError(f"{self.folder}: is open for reading. Open it with write=True.")
+        with _turn(self.folder) if self._writes is Writes.in_turn else nullcontext(), _plainly(self.folder):
+            if self._writes is Writes.in_turn:
+                about = _about(self.folder)  # others have changed it
+                self.roots, self.models = tuple(map(Path, about["roots"])), about["models"]
+            yield
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """The lock of the folder, which others hold for a moment only."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(folder_lock(folder, ArchiveError))
+                break
+            except ArchiveError as error:
+                if (
+                    isinstance(error.__cause__, OSError) or time.monotonic() > until
+                ):  # it cannot be written, or is held all the time
+                    raise
+                time.sleep(random.uniform(0.05, 0.2))
+        yield
 
 
 _CORRECTION = ["id", "caption", "author", "corrected", "versions"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,13 +74,7 @@ def caption(
 
     allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
     shard = machines.part()
-
-    def load() -> VideoCaptioner:
-        from torch.profiler import record_function
-
-        with record_function("loading the model"):
-            return load_captioner(model, device, allowed, words)
-
+    load = partial(load_captioner, model, device, allowed, words)
     if output_format in (Format.srt, Format.vtt, Format.html):
         import_extra("pysubs2", "writing subtitles")  # before the work, and not after it
     _check_together(paths, live, files, machines, out)
@@ -89,14 +84,13 @@ def caption(
         return
     assert paths, "checked above"
     if files.are_one_a_video:
-        work = Captioning(model, device, allowed, words, plan)
+        each = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed, shard)
         with (
             interruptible("What is done is in the manifest. Run the same line again."),
             profiled(profile),
             nullcontext() if files.dry_run else machines.connected(device) as cluster,
         ):
-            each = FilePerVideo(plan, output_format, subtitles.rules(), files, allowed, shard)
-            failed, total = each.run(paths, load, cluster, work)
+            failed, total = each.run(paths, load, cluster, Captioning(model, device, allowed, words, plan))
     else:
         with interruptible("The captions made until then are written."), profiled(profile):
             failed, total = _caption_to_one(paths, load, plan, output_format, subtitles.rules(), allowed, out, shard)

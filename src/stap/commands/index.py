@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +12,19 @@ import typer
 
 from stap.commands.shared.caption_options import FileOptions, ShotOptions, SubtitleOptions, WordOptions, load_captioner
 from stap.commands.shared.caption_progress import caption_progress
+from stap.commands.shared.cluster import MARKS
 from stap.commands.shared.console import complain, interruptible, say, warn
 from stap.commands.shared.limits import LimitOptions
+from stap.commands.shared.machines import MachineOptions, Shard
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import ArchiveOption, CaptionerOption, DeviceOption
+from stap.commands.shared.spread import Captioning, captioned
 from stap.errors import StapError
 
 if TYPE_CHECKING:
     from stap.archive.indexing import Indexing
+    from stap.commands.shared.cluster import Cluster
+    from stap.programmes.caption_files import CaptionPlan, Progress
     from stap.programmes.timed import CaptionedVideo
     from stap.recipes.settings import VideoLimits
 
@@ -28,6 +35,7 @@ def index(
     limits: LimitOptions,
     words: WordOptions,
     shots: ShotOptions,
+    machines: MachineOptions,
     paths: Annotated[
         list[Path],
         typer.Argument(
@@ -55,50 +63,74 @@ def index(
 
     allowed = limits.limits(paths)
     plan = shots.plan(words, SubtitleOptions(), FileOptions().jobs, has_pictures=True)
-    failures: list[str] = []
-
-    def report(error: StapError) -> None:
-        complain(str(error))
-        failures.append(str(error))
-
-    videos, results = _sources(paths, report)
+    shard, report = machines.part(), Failures()
+    videos, results = _sources(paths, shard, report)
     captioner = load_captioner(model, device, allowed, words) if videos else None
     name = str(Path(model).absolute()) if model and Path(model).is_dir() else model or ""
     space = space_for(captioner, _read(results, allowed, lambda error: None), name)
     with (
         interruptible("What is done is in the archive. Run the same line again."),
-        Archive.open_or_create(archive, space) as opened,
+        machines.connected(device) as cluster,
+        (Archive.open_or_create if shard is None else Archive.shared)(archive, space) as opened,
     ):
         opened.note(roots=[path.absolute() for path in paths if path.is_dir()] if videos else [])
         with Indexing(opened, report) as indexing:
             indexing.add(_read(results, allowed, report))
             if captioner is not None:
                 with caption_progress(is_quiet=False) as on_progress:
-                    indexing.caption(videos, captioner, plan, allowed, on_progress)
+                    work = Captioning(model, device, allowed, words, plan)
+                    elsewhere = partial(_captioned, cluster, work, archive / MARKS) if cluster else None
+                    indexing.caption(videos, captioner, plan, allowed, on_progress, elsewhere)
         if forget:
             opened.forget([video.content for video in indexing.lost])
         _say_what_was_done(archive, opened.count(), indexing, forget)
-    if failures:
-        complain(f"{len(failures)} files are not in the archive; the reasons are above.")
+    if report.count:
+        complain(f"{report.count} files are not in the archive; the reasons are above.")
         raise typer.Exit(1)
 
 
-def _sources(paths: list[Path], report: Callable[[StapError], None]) -> tuple[list[Path], list[Path]]:
-    """The videos and the results that the paths stand for."""
+class Failures:
+    """Files that are not in the archive: the reason is said, and they are counted."""
+
+    count = 0
+
+    def __call__(self, error: StapError) -> None:
+        """One more."""
+        complain(str(error))
+        self.count += 1
+
+
+def _captioned(
+    cluster: Cluster,
+    work: Captioning,
+    marks: Path,
+    plan: CaptionPlan,
+    paths: Sequence[Path],
+    on_progress: Callable[[Progress], None],
+    progress: Progress,
+) -> Iterator[tuple[Path, CaptionedVideo | StapError]]:
+    """By the workers of a cluster."""
+    for path, found, _ in captioned(cluster, replace(work, plan=plan), marks, paths, on_progress, progress):
+        yield path, found
+
+
+def _sources(paths: list[Path], shard: Shard | None, report: Callable[[StapError], None]) -> tuple[list[Path], list[Path]]:
+    """The videos and the results that the paths stand for, or those of a part of all."""
     from stap.archive.results import find_results
-    from stap.video import find_videos
+    from stap.programmes.folders import named_videos
 
     videos, results = dict[Path, None](), dict[Path, None]()
     for path in paths:
         found = find_results(path)
         try:
             if path.is_dir() or not found:
-                videos.update(dict.fromkeys(find_videos([path])))
+                named = named_videos(path)
+                videos.update((video, None) for video, below in named if shard is None or shard.holds(below.as_posix()))
                 continue
         except StapError as error:
-            if not found:
+            if not found and (shard is None or shard.holds(path.name)):
                 report(error)
-        results.update(dict.fromkeys(found))
+        results.update((one, None) for one in found if shard is None or shard.holds(one.name))
     return list(videos), list(results)
 
 

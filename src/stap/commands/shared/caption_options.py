@@ -367,10 +367,13 @@ class LiveOptions:
 
 def load_captioner(model: str | None, device: str, limits: VideoLimits, words: WordOptions) -> VideoCaptioner:
     """The captioner of --model; without it the one that is suggested for the device, which is said."""
+    from torch.profiler import record_function
+
     from stap.teachers.loading import load, suggested
 
     if model is None:
         chosen = suggested(device)
         say(f"stap: {chosen}")
         model = chosen.name
-    return load(model, device, limits, prompt=words.prompt, alternatives=words.keep_alternatives)
+    with record_function("loading the model"):
+        return load(model, device, limits, prompt=words.prompt, alternatives=words.keep_alternatives)

@@ -14,6 +14,7 @@ import os
 import pickle
 import platform
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ RESTARTS = 1000  # of a worker; a file that kills costs two
 RAY = {
     "RAY_worker_niceness": "0",  # that of the command, whose work it is; Ray's own is 15
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -315,9 +317,13 @@ def _join(ray: Any, address: str) -> None:
     named = (os.environ.get("RAY_ADDRESS") or "local") if address == "auto" else address
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=named, include_dashboard=False if named == "local" else None, log_to_driver=False, logging_level="CRITICAL"
-        )
+        with _silent_stderr():
+            ray.init(
+                address=named,
+                include_dashboard=False if named == "local" else None,
+                log_to_driver=False,
+                logging_level="CRITICAL",
+            )
     except Exception as error:  # Ray has no family of errors for it
         raise ConfigError(
             f"--cluster {address}: no cluster could be joined at {named} ({one_line(error)[:300]}). Expected host:port of one that "
@@ -325,3 +331,17 @@ def _join(ray: Any, address: str) -> None:
         ) from error
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, before)  # Ray takes it; the command ends by it as by Ctrl-C
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's C++ part says on stderr that it was told to say nothing."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
