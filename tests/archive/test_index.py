@@ -82,6 +82,18 @@ def test_parts_fill_one_archive(world: SimpleNamespace, run: Run, tmp_path: Path
             ]
         assert filled.roots == whole.roots
     assert "Videos: 3 unchanged." in run(world.folder, "--archive", archive).err
+    assert run(world.folder, "--archive", archive, "--shard", "1/2", "--forget").err == (
+        "stap: --forget: a part does not know what the others find. Give it without --shard, after all parts.\n"
+    )
+
+
+def test_a_video_that_moves_into_another_part_is_not_lost_on_the_way(copy: SimpleNamespace, run: Run) -> None:
+    for number, video in enumerate(copy.videos):
+        video.rename(video.with_name(f"moved{number}.mp4"))
+    for part in ("1/3", "2/3", "3/3"):
+        assert "not as they were indexed" not in run(copy.folder, "--archive", copy.archive, "--shard", part).err
+    with Archive.open(copy.archive) as archive:
+        assert [video.state for video in archive.videos()] == ["present"] * len(copy.videos)
 
 
 def test_shots_of_a_long_video(world: SimpleNamespace, run: Run, tmp_path: Path) -> None:

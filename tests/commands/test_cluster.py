@@ -126,7 +126,23 @@ def test_an_interrupted_run_condemns_nothing(tmp_path: Path) -> None:
 def test_a_worker_elsewhere_says_so_with_its_first_block(tmp_path: Path) -> None:
     worker = Worker(Names(), Marks(tmp_path / "not here"), Place(1))
     assert error_of(StapError, worker, {"files": b""}).startswith(f"{tmp_path / 'not here'}: is not the same folder on ")
-    assert isinstance(Worker(Names(), Marks(tmp_path), Place(1, tmp_path / "no")).failure, StapError)
+    assert isinstance(Worker(Names(), Marks(tmp_path), Place(1, 1, tmp_path / "no")).failure, StapError)
+
+
+def test_workers_that_die_while_they_load_are_not_started_without_end(tmp_path: Path) -> None:
+    class Dying(Names):
+        def begin(self) -> None:
+            raise DiedError
+
+    marks = Marks(tmp_path / "marks")
+    with marks.kept():
+        for _ in range(5):
+            with pytest.raises(DiedError):
+                Worker(Dying(), marks, Place(1))
+        assert str(Worker(Dying(), marks, Place(1)).failure) == (
+            "the workers of the cluster die while they load their networks, 5 processes so far; probably memory ran out. Use fewer workers: "
+            "--cluster-workers."
+        )
 
 
 LAPTOP, GPUS = {"CPU": 8.0}, {"CPU": 32.0, "GPU": 4.0}

@@ -57,9 +57,12 @@ class Indexing:
     counts: of videos: 'added', 'unchanged', 'moved', 'failed'.   lost: at the end, videos whose file is gone or changed.
     """
 
-    def __init__(self, archive: Archive, report: Callable[[StapError], None]) -> None:
-        """archive: open for writing.   report: called with a video and the reason why it is not in the archive."""
-        self.archive, self._report = archive, report
+    def __init__(self, archive: Archive, report: Callable[[StapError], None], *, is_part: bool = False) -> None:
+        """archive: open for writing.   report: called with a video and the reason why it is not in the archive.
+
+        is_part: others index other videos into it, so one that is gone may be theirs by its new name; none is looked for.
+        """
+        self.archive, self._report, self._is_part = archive, report, is_part
         self.counts: Counter[str] = Counter()
         self.lost: list[ArchivedVideo] = []
         self._by_content = {video.content: video for video in archive.videos()}
@@ -76,7 +79,7 @@ class Indexing:
             here = {video.path for video in videos if video.state == "present"}
             gone = [video for video in videos if video.state != "present"]
             self.archive.forget([video.content for video in gone if video.path in here])
-            self.lost = [video for video in gone if video.path not in here]
+            self.lost = [] if self._is_part else [video for video in gone if video.path not in here]
             self.archive.optimize()
 
     def caption(

@@ -464,7 +464,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def import_lancedb() -> Any:
     """The package. Raises MissingDependencyError that says how to install it."""
-    os.environ.setdefault("LANCE_LOG", "error")  # it prints warnings about its own groups of vectors
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it prints warnings about its own groups of vectors
     try:
         import lancedb
     except ImportError:

@@ -19,7 +19,7 @@ from stap.commands.shared.machines import MachineOptions, Shard
 from stap.commands.shared.option_groups import with_option_groups
 from stap.commands.shared.options import ArchiveOption, CaptionerOption, DeviceOption
 from stap.commands.shared.spread import Captioning, captioned
-from stap.errors import StapError
+from stap.errors import ConfigError, StapError
 
 if TYPE_CHECKING:
     from stap.archive.indexing import Indexing
@@ -64,6 +64,8 @@ def index(
     allowed = limits.limits(paths)
     plan = shots.plan(words, SubtitleOptions(), FileOptions().jobs, has_pictures=True)
     shard, report = machines.part(), Failures()
+    if forget and shard is not None:
+        raise ConfigError("--forget: a part does not know what the others find. Give it without --shard, after all parts.")
     videos, results = _sources(paths, shard, report)
     captioner = load_captioner(model, device, allowed, words) if videos else None
     name = str(Path(model).absolute()) if model and Path(model).is_dir() else model or ""
@@ -74,7 +76,7 @@ def index(
         (Archive.open_or_create if shard is None else Archive.shared)(archive, space) as opened,
     ):
         opened.note(roots=[path.absolute() for path in paths if path.is_dir()] if videos else [])
-        with Indexing(opened, report) as indexing:
+        with Indexing(opened, report, is_part=shard is not None) as indexing:
             indexing.add(_read(results, allowed, report))
             if captioner is not None:
                 with caption_progress(is_quiet=False) as on_progress:

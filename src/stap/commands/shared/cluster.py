@@ -15,6 +15,7 @@ import pickle
 import platform
 import signal
 import sys
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,6 @@ __all__ = ["MARKS", "Cluster", "File", "Marks", "Work", "connected"]
 MARKS = ".cluster"  # a folder beside the results
 FILES_PER_BLOCK, BLOCKS_PER_WORKER = 8, 4  # at most so many files; of few files at least so many blocks
 CORES_PER_WORKER = 2  # on processors: one to decode and one to compute
-RESTARTS = 1000  # of a worker; a file that kills costs two
 RAY = {
     "RAY_worker_niceness": "0",  # that of the command, whose work it is; Ray's own is 15
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -88,6 +88,20 @@ class Marks:
                 f"{self.folder}: is not the same folder on {platform.node()}. Expected the videos and the results on a file system that all "
                 "machines of the cluster share, under one path. Name such folders."
             )
+
+    @contextmanager
+    def starting(self, most: int) -> Iterator[None]:
+        """A worker loads what it needs. Raises StapError if so many processes have died of that: Ray would start others without end."""
+        died = len(list(self.folder.glob("*.open-start")))
+        if died >= most:
+            raise StapError(
+                f"the workers of the cluster die while they load their networks, {died} processes so far; probably memory ran out. Use fewer "
+                "workers: --cluster-workers."
+            )
+        here = self.folder / f"{uuid.uuid4().hex}.open-start"
+        here.touch()
+        yield
+        here.unlink(missing_ok=True)
 
     def begins(self, file: File, time: int) -> bool:
         """Mark a file before it is opened. Whether it had not been opened that many times (1 or 2)."""
@@ -153,7 +167,8 @@ class Worker:
         try:
             place.enter()
             marks.check_seen()
-            work.begin()
+            with marks.starting(2 * place.workers + 3):
+                work.begin()
         except StapError as error:
             self.failure = error
 
@@ -188,9 +203,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Place:
-    """What a worker has in common with the command: the current folder, and what it may fetch.   cores: of a worker."""
+    """What a worker has in common with the command: the current folder, and what it may fetch.
+
+    cores: of a worker.   workers: that there are.
+    """
 
     cores: int
+    workers: int = 1
     folder: Path = field(default_factory=Path.cwd)
     environment: Mapping[str, str] = field(
         default_factory=lambda: {name: os.environ[name] for name in ("HF_HUB_OFFLINE",) if name in os.environ}
@@ -242,7 +261,7 @@ class Cluster:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.workers, cores, gpus = pool_of(nodes, device, workers)
         self._share = {"num_cpus": cores, "num_gpus": gpus}
-        self._place = Place(cores)
+        self._place = Place(cores, self.workers)
 
     def run(self, work: Work, files: Sequence[File], marks: Path) -> Iterator[tuple[list[File], Any]]:
         """Some files at a time with what became of them, as they come; one alone with a VideoError where two processes died of it.
@@ -259,7 +278,6 @@ class Cluster:
                 Worker,
                 fn_constructor_args=(work, seen, self._place),
                 compute=self._data.ActorPoolStrategy(size=min(self.workers, len(blocks)), max_tasks_in_flight_per_actor=1),
-                max_restarts=RESTARTS,
                 **self._share,
             )
             try:
