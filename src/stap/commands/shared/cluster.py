@@ -39,6 +39,9 @@ RAY = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+# Of a cluster that this command starts: results are small, and features do not pass through it.
+ALONE: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 << 20}
+
 
 @dataclass(frozen=True)
 class File:
@@ -336,12 +339,7 @@ def _join(ray: Any, address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         with _silent_stderr():
-            ray.init(
-                address=named,
-                include_dashboard=False if named == "local" else None,
-                log_to_driver=False,
-                logging_level="CRITICAL",
-            )
+            ray.init(address=named, log_to_driver=False, logging_level="CRITICAL", **(ALONE if named == "local" else {}))
     except Exception as error:  # Ray has no family of errors for it
         raise ConfigError(
             f"--cluster {address}: no cluster could be joined at {named} ({one_line(error)[:300]}). Expected host:port of one that "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stap.commands.shared.caption_options import WordOptions, load_captioner
 from stap.commands.shared.cluster import Cluster, File
-from stap.errors import StapError
+from stap.errors import StapError, VideoError
 
 if TYPE_CHECKING:
     from stap.features.extract import ExtractionReport
@@ -74,10 +74,15 @@ class Captioning:
         from stap.programmes.caption_files import caption_files
         from stap.programmes.folders import Content
 
-        return [
-            (path, found, None if isinstance(found, StapError) else Content.of(path))
-            for path, found in caption_files([file.path for file in files], self._captioner, self.plan, self.limits)
-        ]
+        contents: dict[Path, Content] = {}
+        done: list[Captioned] = []
+        for file in files:
+            try:
+                contents[file.path] = Content.of(file.path)  # first: what replaces the file meanwhile is another video
+            except OSError as error:
+                done.append((file.path, VideoError(f"{file.path}: cannot be read ({error.strerror})."), None))
+        captions = caption_files(list(contents), self._captioner, self.plan, self.limits)
+        return done + [(path, found, contents[path]) for path, found in captions]
 
 
 def captioned(
