@@ -17,6 +17,7 @@ RUNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "cold_start": ((),),
     "caption_step": ((),),
     "encode": ((), ("--paper",)),
+    "encode_memory": ((),),
     "stat_step": ((), ("--scenes",)),
     "reward": ((),),
     "extraction": ((), ("--backbone", "resnet50", "--size", "224", "--videos", "8")),
