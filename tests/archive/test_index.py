@@ -17,6 +17,7 @@ from stap.archive.spaces import TEXT_SPACE, text_vector, unit
 from stap.archive.store import Archive
 from stap.captioning.captioner import Captioner
 from stap.cli import main
+from stap.commands.shared.machines import Shard
 from stap.files import sha256_of_file
 from tiny_models import save_model, save_video
 
@@ -70,6 +71,10 @@ def test_a_shot_is_what_stap_caption_says_with_the_vector_of_the_joint_space(wor
         assert archive.models[shot.model]["captioner"]["weights_sha256"]
 
 
+def holds_any(world: SimpleNamespace, part: str) -> bool:
+    return any(Shard.named(part).holds(video.relative_to(world.folder).as_posix()) for video in world.videos)
+
+
 def test_parts_fill_one_archive(world: SimpleNamespace, run: Run, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     parts = [run(world.folder, "--archive", archive, "--shard", f"{number}/2") for number in (1, 2)]
@@ -82,6 +87,13 @@ def test_parts_fill_one_archive(world: SimpleNamespace, run: Run, tmp_path: Path
             ]
         assert filled.roots == whole.roots
     assert "Videos: 3 unchanged." in run(world.folder, "--archive", archive).err
+    empty = next(number for number in range(1, 60) if not holds_any(world, f"{number}/60"))
+    assert (
+        run(world.folder, "--archive", tmp_path / "new", "--shard", f"{empty}/60").err == f"stap: part {empty}/60: no videos.\n"
+    )
+    assert not (tmp_path / "new").exists()
+    twice = run(world.folder, world.videos[0], "--archive", archive, "--shard", "1/1")
+    assert "Videos: 3 unchanged." in twice.err
     assert run(world.folder, "--archive", archive, "--shard", "1/2", "--forget").err == (
         "stap: --forget: a part does not know what the others find. Give it without --shard, after all parts.\n"
     )

@@ -206,6 +206,10 @@ def test_a_large_archive_is_indexed_and_finds_the_same(tmp_path: Path, monkeypat
         assert {one.columns[0] for one in archive._shots.list_indices()} == {"caption", "vector", "id", "content"}
         assert [one.columns for one in small] == [["caption"]]
         assert found(archive) == before
+        monkeypatch.setattr(store, "_GROUPS_SEARCHED", 1)
+        far = Query(vector=vectors[1], where="caption IN ('caption 300', 'caption 301', 'caption 302')")
+        assert len(archive.search(far)) == 3  # wherever their groups are
+        monkeypatch.setattr(store, "_GROUPS_SEARCHED", 40)
         archive.add([(video(B, "/films/two.mp4"), [shot(0.5, "added later", tuple(vectors[1]), B, "/films/two.mp4")])])
         archive.correct(shots[3].id, "somebody corrects it", "Ann")
         assert archive.search(Query(vector=vectors[1], limit=2))[1].shot.caption == "added later"

@@ -101,7 +101,7 @@ def test_a_given_up_file_says_what_to_do_and_is_tried_again_when_it_is_another(t
         str(marks.verdict(file))
         == str(error)
         == (
-            f"{file.path}: two processes that read it died. It is damaged, made to do harm, or needs more memory than there is. Get it again or "
+            f"{file.path}: two processes that read it died. It is damaged, malicious, or needs more memory than there is. Get it again or "
             f"re-encode it; to try it once more as it is, delete {verdict}."
         )
     )
@@ -130,16 +130,13 @@ def test_a_worker_elsewhere_says_so_with_its_first_block(tmp_path: Path) -> None
 
 
 def test_workers_that_die_while_they_load_are_not_started_without_end(tmp_path: Path) -> None:
-    class Dying(Names):
-        def begin(self) -> None:
-            raise DiedError
-
     marks = Marks(tmp_path / "marks")
     with marks.kept():
-        for _ in range(5):
-            with pytest.raises(DiedError):
-                Worker(Dying(), marks, Place(1))
-        assert str(Worker(Dying(), marks, Place(1)).failure) == (
+        with pytest.raises(DiedError), marks.starting(5):
+            raise DiedError  # an error is no death
+        for number in range(5):
+            (marks.folder / f"{number}.open-start").touch()
+        assert str(Worker(Names(), marks, Place(1)).failure) == (
             "the workers of the cluster die while they load their networks, 5 processes so far; probably memory ran out. Use fewer workers: "
             "--cluster-workers."
         )
@@ -183,7 +180,11 @@ def test_workers_that_there_are_not() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--cluster", "auto"], "--cluster: expected --beside or --into DIR, which write a file for each video."),
+        (
+            ["--cluster", "auto", "--model", "m"],
+            "--cluster: expected --beside or --into DIR, which write a file for each video.",
+        ),
+        (["--cluster", "auto", "--beside"], "--cluster: expected --model MODEL, so that all workers caption by the same one."),
         (
             ["--cluster", "auto", "--beside", "--shard", "1/2"],
             "--shard and --cluster both divide the videos. Give one of them.",

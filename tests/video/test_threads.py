@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-from stap.video.threads import available_cores
+from stap.video import threads
+from stap.video.threads import available_cores, keep_to_cores
+
+
+def test_a_process_may_keep_to_a_part_of_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_share", None)
+    every = available_cores()
+    keep_to_cores(1)
+    assert available_cores() == 1
+    keep_to_cores(every + 8)
+    assert available_cores() == every
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to some cores")

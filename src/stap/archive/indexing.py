@@ -60,7 +60,8 @@ class Indexing:
     def __init__(self, archive: Archive, report: Callable[[StapError], None], *, is_part: bool = False) -> None:
         """archive: open for writing.   report: called with a video and the reason why it is not in the archive.
 
-        is_part: others index other videos into it, so one that is gone may be theirs by its new name; none is looked for.
+        is_part: others index other videos into it at the same time, so one that is gone may be theirs by its new name: none is looked for,
+        and the archive is not tidied.
         """
         self.archive, self._report, self._is_part = archive, report, is_part
         self.counts: Counter[str] = Counter()
@@ -75,12 +76,16 @@ class Indexing:
     def __exit__(self, error_type: type[BaseException] | None, *others: object) -> None:
         if error_type is None or issubclass(error_type, KeyboardInterrupt):
             self._write()
-            videos = self.archive.videos()
-            here = {video.path for video in videos if video.state == "present"}
-            gone = [video for video in videos if video.state != "present"]
-            self.archive.forget([video.content for video in gone if video.path in here])
-            self.lost = [] if self._is_part else [video for video in gone if video.path not in here]
-            self.archive.optimize()
+            if not self._is_part:
+                self._end()
+
+    def _end(self) -> None:
+        videos = self.archive.videos()
+        here = {video.path for video in videos if video.state == "present"}
+        gone = [video for video in videos if video.state != "present"]
+        self.archive.forget([video.content for video in gone if video.path in here])
+        self.lost = [video for video in gone if video.path not in here]
+        self.archive.optimize()
 
     def caption(
         self,
@@ -132,14 +137,16 @@ class Indexing:
         if model not in self.archive.models:
             self.archive.note(models={model: dict(made_by)})
         wanted: dict[Path, ArchivedVideo] = {}
+        contents = set[str]()
         for path in paths:
             try:
                 video = self._unknown(path, model)
             except OSError as error:
                 self._fail(VideoError(f"{path}: cannot be read ({error.strerror or error}). Check the path."))
                 continue
-            if video is not None and video.content not in {other.content for other in wanted.values()}:
+            if video is not None and video.content not in contents:
                 wanted[path] = video
+                contents.add(video.content)
         return wanted
 
     def _unknown(self, path: Path, model: str) -> ArchivedVideo | None:
@@ -170,7 +177,7 @@ class Indexing:
         self._waiting.append((video, shots))
         self._remember(video)
         self.counts["added"] += 1
-        if sum(len(shots) for _, shots in self._waiting) >= SHOTS_AT_A_TIME:
+        if len(self._waiting) >= FILES_AT_A_TIME or sum(len(shots) for _, shots in self._waiting) >= SHOTS_AT_A_TIME:
             self._write()
 
     def _vector(self, caption: TimedCaption, result: CaptionedVideo) -> np.ndarray:

@@ -46,7 +46,7 @@ _CANDIDATES = 4  # that each route gives, for each that is wanted
 # From so many shots on, shots are looked up by indices instead of being read through. Vectors are grouped (IVF): a search compares those of
 # the nearest 40 groups of isqrt(shots).
 INDEXED_FROM, _GROUPS_SEARCHED = 200_000, 40
-PATIENCE_SECONDS = 600.0  # for one's turn to write
+PATIENCE_SECONDS = 1_200.0  # for one's turn to write: longer than the lock of a process that died can last
 _NOT_READ = {"picture", "vector", "versions"}
 _SHOTS, _VIDEOS = "shots", "videos"
 
@@ -97,11 +97,10 @@ class Archive:
     def shared(cls, folder: Path, space: Space) -> Iterator[Archive]:
         """The archive in the folder, or a new one of this space, to write in beside others who open it so, on any machine.
 
-        Every change waits for its turn, ten minutes at most. Raises ArchiveError as `open` and `create` do.
+        Every change waits for its turn, twenty minutes at most. Raises ArchiveError as `open` and `create` do.
         """
         with _turn(folder):
-            is_new = not (folder / ARCHIVE_FILE).is_file()
-            if is_new:
+            if not (folder / ARCHIVE_FILE).is_file():
                 cls._make(folder, space)
         yield cls(folder, _about(folder), Writes.in_turn)
 
@@ -216,7 +215,8 @@ class Archive:
                 near = (
                     self._shots.search(query.vector, vector_column_name="vector")
                     .distance_type("cosine")
-                    .nprobes(_GROUPS_SEARCHED)
+                    .minimum_nprobes(_GROUPS_SEARCHED)
+                    .maximum_nprobes(0)  # more where a condition leaves too few shots in these
                 )
                 ranked["meaning"] = self._found(near, "_distance", query.where, _CANDIDATES * most)
         if words:

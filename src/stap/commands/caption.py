@@ -73,8 +73,8 @@ def caption(
     from stap.programmes.extra import import_extra
 
     allowed, plan = limits.limits(paths or ()), shots.plan(words, subtitles, files.jobs, output_format is Format.html)
-    shard = machines.part()
-    load = partial(load_captioner, model, device, allowed, words)
+    shard = machines.part(model)
+    load = partial(load_captioner, model, machines.device_here(device), allowed, words)
     if output_format in (Format.srt, Format.vtt, Format.html):
         import_extra("pysubs2", "writing subtitles")  # before the work, and not after it
     _check_together(paths, live, files, machines, out)

@@ -63,7 +63,7 @@ def extract(
         interruptible("What is extracted stays; run the same command again to continue."),
         machines.connected(device) as cluster,
     ):
-        extractors = build_extractors(settings, choose_device(device), limits)
+        extractors = build_extractors(settings, choose_device(machines.device_here(device)), limits)
         stores = [FeatureStore(settings.features.store, one.spec.fingerprint) for one in extractors]
         names = [f" {one.spec.stream}" if len(extractors) > 1 else "" for one in extractors]
         if cluster is not None:
@@ -84,10 +84,11 @@ def _spread(
 
     for store in stores:
         store.begin()
-    done = 0
-    parts: list[list[ExtractionReport]] = [[] for _ in stores]
+    left = [File(*item) for item in items if not all(_has(store, item[0]) for store in stores)]
+    done = len(items) - len(left)
+    parts = [[ExtractionReport(0, done, (), ())] for _ in stores]
     with progress("extract") as report:
-        for files, found in cluster.run(work, [File(*item) for item in items], stores[0].folder / MARKS):
+        for files, found in cluster.run(work, left, stores[0].folder / MARKS):
             done += len(files)
             report(done, len(items), files[-1].name)
             if isinstance(found, StapError):
@@ -95,6 +96,13 @@ def _spread(
             for part, one in zip(parts, found, strict=True):
                 part.append(one)
     return [ExtractionReport.of_parts(part, [name for name, _ in items]) for part in parts]
+
+
+def _has(store: FeatureStore, video_id: str) -> bool:
+    try:
+        return video_id in store
+    except StapError:  # an id that cannot be stored, which a worker reports
+        return False
 
 
 def _say_what_was_done(done: Sequence[tuple[str, FeatureStore, ExtractionReport]]) -> None:

@@ -63,13 +63,16 @@ def index(
 
     allowed = limits.limits(paths)
     plan = shots.plan(words, SubtitleOptions(), FileOptions().jobs, has_pictures=True)
-    shard, report = machines.part(), Failures()
+    shard, report = machines.part(model), Failures()
     if forget and shard is not None:
         raise ConfigError("--forget: a part does not know what the others find. Give it without --shard, after all parts.")
     videos, results = _sources(paths, shard, report)
-    captioner = load_captioner(model, device, allowed, words) if videos else None
-    name = str(Path(model).absolute()) if model and Path(model).is_dir() else model or ""
-    space = space_for(captioner, _read(results, allowed, lambda error: None), name)
+    if shard is not None and not videos and not results:
+        say(f"stap: part {shard}: no videos.")
+        return report.exit()
+    captioner = load_captioner(model, machines.device_here(device), allowed, words) if videos else None
+    of_all = results if shard is None else _sources(paths, None, lambda error: None)[1]  # parts agree on the space
+    space = space_for(captioner, _read(of_all, allowed, lambda error: None), _name(model))
     with (
         interruptible("What is done is in the archive. Run the same line again."),
         machines.connected(device) as cluster,
@@ -81,28 +84,38 @@ def index(
             if captioner is not None:
                 with caption_progress(is_quiet=False) as on_progress:
                     work = Captioning(model, device, allowed, words, plan)
-                    elsewhere = partial(_captioned, cluster, work, archive / MARKS) if cluster else None
+                    elsewhere = partial(_without_contents, cluster, work, archive / MARKS) if cluster else None
                     indexing.caption(videos, captioner, plan, allowed, on_progress, elsewhere)
         if forget:
             opened.forget([video.content for video in indexing.lost])
         _say_what_was_done(archive, opened.count(), indexing, forget)
-    if report.count:
-        complain(f"{report.count} files are not in the archive; the reasons are above.")
-        raise typer.Exit(1)
+    report.exit()
+
+
+def _name(model: str | None) -> str:
+    """By which it is loaded again, from any folder."""
+    return str(Path(model).absolute()) if model and Path(model).is_dir() else model or ""
 
 
 class Failures:
     """Files that are not in the archive: the reason is said, and they are counted."""
 
-    count = 0
+    def __init__(self) -> None:
+        self._count = 0
 
     def __call__(self, error: StapError) -> None:
         """One more."""
         complain(str(error))
-        self.count += 1
+        self._count += 1
+
+    def exit(self) -> None:
+        """Exit with 1 if there were some."""
+        if self._count:
+            complain(f"{self._count} files are not in the archive; the reasons are above.")
+            raise typer.Exit(1)
 
 
-def _captioned(
+def _without_contents(
     cluster: Cluster,
     work: Captioning,
     marks: Path,
@@ -121,19 +134,20 @@ def _sources(paths: list[Path], shard: Shard | None, report: Callable[[StapError
     from stap.archive.results import find_results
     from stap.programmes.folders import named_videos
 
-    videos, results = dict[Path, None](), dict[Path, None]()
+    names: dict[Path, tuple[Path, str]] = {}  # by the absolute path: the video, and its name, the first that is given
+    results = dict[Path, None]()
     for path in paths:
         found = find_results(path)
         try:
             if path.is_dir() or not found:
-                named = named_videos(path)
-                videos.update((video, None) for video, below in named if shard is None or shard.holds(below.as_posix()))
+                for video, below in named_videos(path):
+                    names.setdefault(video.absolute(), (video, below.as_posix()))
                 continue
         except StapError as error:
             if not found and (shard is None or shard.holds(path.name)):
                 report(error)
         results.update((one, None) for one in found if shard is None or shard.holds(one.name))
-    return list(videos), list(results)
+    return [video for video, name in names.values() if shard is None or shard.holds(name)], list(results)
 
 
 def _read(results: list[Path], limits: VideoLimits, report: Callable[[StapError], None]) -> Iterator[CaptionedVideo]:

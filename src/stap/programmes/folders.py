@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Content:
-    """What a video held when its file had this size and time of change.   sha256: of its bytes."""
+    """What a video held when its file had this size and modification time.   sha256: of its bytes."""
 
     sha256: str
     size: int
@@ -130,7 +130,7 @@ class Manifest:
             for line in lines:
                 try:
                     self._remember(_entry(json.loads(line)))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, AttributeError):
                     continue
 
     def _remember(self, entry: Entry) -> None:
@@ -150,7 +150,7 @@ class Manifest:
             file.write(json.dumps(asdict(entry)).encode() + b"\n")
 
     def known_content(self, video: Path) -> Content | None:
-        """The video's content, where its size and time of change are as when it was read before. Raises OSError."""
+        """The video's content, if its size and modification time are those of when it was read. Raises OSError."""
         status = video.stat()
         known = self._contents.get(str(video))
         is_as_before = known is not None and (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns)

@@ -9,17 +9,25 @@ from queue import Full, Queue
 from threading import Event
 from typing import TypeVar
 
-__all__ = ["available_cores", "decoding_threads", "hand_over"]
+__all__ = ["available_cores", "decoding_threads", "hand_over", "keep_to_cores"]
 
 _PATIENCE_SECONDS = 0.2
 Item = TypeVar("Item")
 
 
+_share: int | None = None
+
+
 def available_cores() -> int:
-    """Of the processor, those that this process may run on: a job of a cluster has four of the machine's sixty-four."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The number of cores that this process may use: a cluster job may have 4 of a machine's 64."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores if _share is None else min(cores, _share)
+
+
+def keep_to_cores(count: int) -> None:
+    """From now on no more than so many cores are available to this process, which shares its machine with others like it."""
+    global _share
+    _share = count
 
 
 @contextmanager

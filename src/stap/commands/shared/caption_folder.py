@@ -110,8 +110,11 @@ class FilePerVideo:
             return
         begun = time.perf_counter()
         for path, found, read in caption(list(wanted), on_progress=on_progress, progress=progress):
-            job, content = wanted[path], contents.get(path, read)
-            seconds, begun = time.perf_counter() - begun, time.perf_counter()
+            job, content = wanted[path], read or contents.get(path)
+            seconds, begun = (
+                time.perf_counter() - begun if reads else 0.0,
+                time.perf_counter(),
+            )  # workers do several at the same time
             if isinstance(found, StapError) or content is None:
                 self._fail(job, manifest, str(found), seconds)
                 continue

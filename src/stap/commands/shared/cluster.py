@@ -63,7 +63,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Marks:
-    """Which files are open, and which two processes died of: small files in a folder that all machines see."""
+    """Which files are open, and which ones have killed two processes: small files in a folder that all machines see."""
 
     folder: Path
 
@@ -103,13 +103,15 @@ class Marks:
             )
         here = self.folder / f"{uuid.uuid4().hex}.open-start"
         here.touch()
-        yield
-        here.unlink(missing_ok=True)
-
-    def begins(self, file: File, time: int) -> bool:
-        """Mark a file before it is opened. Whether it had not been opened that many times (1 or 2)."""
         try:
-            self._open_file(file, time).touch(exist_ok=False)
+            yield
+        finally:
+            here.unlink(missing_ok=True)
+
+    def begins(self, file: File, attempt: int) -> bool:
+        """Mark a file before it is opened. False if there was such an attempt (1 or 2) already."""
+        try:
+            self._open_file(file, attempt).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
@@ -117,8 +119,8 @@ class Marks:
     def end(self, files: Iterable[File]) -> None:
         """These files killed no process."""
         for file in files:
-            for time in (1, 2):
-                self._open_file(file, time).unlink(missing_ok=True)
+            for attempt in (1, 2):
+                self._open_file(file, attempt).unlink(missing_ok=True)
 
     def give_up(self, file: File) -> VideoError:
         """Mark a file as one that is not to be opened any more, as long as it is the same."""
@@ -137,15 +139,15 @@ class Marks:
 
     def _killed(self, file: File) -> VideoError:
         return VideoError(
-            f"{file.path}: two processes that read it died. It is damaged, made to do harm, or needs more memory than there is. Get it again "
+            f"{file.path}: two processes that read it died. It is damaged, malicious, or needs more memory than there is. Get it again "
             f"or re-encode it; to try it once more as it is, delete {self._verdict(file)}."
         )
 
     def _verdict(self, file: File) -> Path:
         return self.folder / f"{_digest(file)}.killed.json"
 
-    def _open_file(self, file: File, time: int) -> Path:
-        return self.folder / f"{_digest(file)}.open{time}"
+    def _open_file(self, file: File, attempt: int) -> Path:
+        return self.folder / f"{_digest(file)}.open{attempt}"
 
 
 def _digest(file: File) -> str:
@@ -230,7 +232,10 @@ class Place:
             ) from error
         import torch
 
+        from stap.video.threads import keep_to_cores
+
         torch.set_num_threads(self.cores)
+        keep_to_cores(self.cores)
 
 
 def pool_of(nodes: Sequence[Mapping[str, float]], device: str, workers: int | None) -> tuple[int, int, int]:

@@ -113,13 +113,19 @@ class MachineOptions:
         ),
     ] = None
 
-    def part(self) -> Shard | None:
-        """The part to be done; None for all. Raises ConfigError."""
+    def part(self, model: str | None = "") -> Shard | None:
+        """The part to be done; None for all.   model: of a command that takes one. Raises ConfigError."""
         if self.cluster_workers is not None and self.cluster is None:
             raise ConfigError("--cluster-workers: expected --cluster ADDRESS, whose workers these are.")
         if self.shard is not None and self.cluster is not None:
             raise ConfigError("--shard and --cluster both divide the videos. Give one of them.")
+        if self.cluster is not None and model is None:
+            raise ConfigError("--cluster: expected --model MODEL, so that all workers caption by the same one.")
         return None if self.shard is None else Shard.named(self.shard)
+
+    def device_here(self, device: str) -> str:
+        """Where the command itself loads networks: with a cluster on the processor, because its workers have the GPUs."""
+        return device if self.cluster is None else "cpu"
 
     def connected(self, device: str) -> AbstractContextManager[Cluster | None]:
         """The cluster of --cluster; None without. Raises as `stap.commands.shared.cluster.connected` does."""
