@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from raising import error_of
 from stap.cli import main
@@ -17,6 +18,7 @@ from stap.commands.shared import cluster
 from stap.commands.shared.cluster import File, Marks, Place, Worker, pool_of
 from stap.commands.shared.spread import Extraction
 from stap.errors import ConfigError, StapError, VideoError
+from stap.video import threads
 from tiny_models import save_model, save_video
 
 
@@ -25,6 +27,16 @@ def files_in(folder: Path, count: int) -> list[File]:
     for file in found:
         file.path.write_bytes(b"video")
     return found
+
+
+@pytest.fixture(autouse=True)
+def place_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker in this process changes what belongs to the process."""
+    monkeypatch.setattr(threads, "_share", None)
+    monkeypatch.chdir(Path.cwd())
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass
@@ -245,7 +257,6 @@ def test_two_workers_and_two_kills_give_the_bits_of_one_process(
 ) -> None:
     import safetensors.torch
     import timm
-    import torch
 
     from films import scene
 
@@ -324,8 +335,6 @@ def test_two_workers_and_two_kills_give_the_bits_of_one_process(
 def test_captions_and_an_archive_of_workers_are_those_of_one_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import torch
-
     model = save_model(tmp_path / "model")
     for number in range(5):
         save_video(tmp_path / "films" / f"{number}.mp4", number)

@@ -95,7 +95,7 @@ class Archive:
     @classmethod
     @contextmanager
     def shared(cls, folder: Path, space: Space) -> Iterator[Archive]:
-        """The archive in the folder, or a new one of this space, to write in beside others who open it so, on any machine.
+        """The archive in the folder, or a new one of this space, to write in beside others who open it so, where the file system locks files (flock).
 
         Every change waits for its turn, twenty minutes at most. Raises ArchiveError as `open` and `create` do.
         """
