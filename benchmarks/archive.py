@@ -3,7 +3,7 @@
     python -m benchmarks.archive [--shots 1000 10000 1000000] [--videos 100] [--queries 40] [--models demo/model demo/lrcn]
 
 Synthetic shots: captions of eight words drawn by Zipf's law from 5,000, vectors of 128 numbers in clusters, 100 shots a video, added as
-`stap index` adds them. Queries are sentences of three such words, with the vector of a shot and some noise. Then clips of 96 pixels
+`stap index` adds them. Queries are sentences of three such words, with the vector of a shot and some noise. Then generated scenes
 are captioned with the demo's networks (random weights): into JSON as by `stap caption --into`, and by `stap index`.
 
 Models: folders that `stap demo --compare` wrote. Each captions its test clips into an archive, and each human sentence about one of them looks for
@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.caption_folder import make_captioner
-from benchmarks.extraction import make_videos
 from benchmarks.table import CannotRunError, Row, markdown
 
 from stap.archive.indexing import Indexing
@@ -38,6 +37,8 @@ from stap.errors import MissingDependencyError, StapError
 from stap.features.streams import open_run_streams
 from stap.programmes.caption_files import CaptionPlan, caption_files
 from stap.programmes.documents import DocumentRules, document
+from stap.scenes import write_scenes
+from stap.video.threads import available_cores
 
 SIZE, WORDS, CLUSTERS = 128, 5_000, 1_000
 SHOTS_PER_VIDEO, VIDEOS_AT_A_TIME = 100, 200
@@ -188,7 +189,8 @@ class SyntheticShots:
 def indexing(folder: Path, count: int) -> Row:
     """`stap index` of clips against `stap caption --into`, in one process."""
     captioner = make_captioner(folder)
-    videos = [path for _, path in make_videos(folder, count, 96)]
+    corpus = write_scenes(folder / "scenes", videos=count, seed=1, workers=available_cores())  # no two are the same video
+    videos = [clip.path for clip in corpus.clips if clip.path is not None]
     caption_alone(captioner, videos[:20])
     into_archive(captioner, videos[:20], folder / "warm")
     seconds = [
@@ -196,7 +198,7 @@ def indexing(folder: Path, count: int) -> Row:
         for number in range(1 if count >= 1_000 else 3)
     ]
     return Row(
-        f"indexing {count} clips",
+        f"indexing {count:,} scenes",
         "captioning them into JSON",
         statistics.median(indexed / alone for alone, indexed in seconds),
         bound="key frames as JPEG, and the fingerprint of each file",
