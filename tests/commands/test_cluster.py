@@ -244,7 +244,10 @@ def ray_here() -> Iterator[Any]:
         os.environ.update(cluster.RAY)
         import ray
 
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+        try:
+            ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="CRITICAL", **cluster.ALONE)
+        except (RuntimeError, OSError, TimeoutError) as error:
+            pytest.skip(f"Ray cannot start on this machine: {error}")
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not see the tests
         yield ray
         ray.shutdown()
