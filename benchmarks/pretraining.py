@@ -1,4 +1,4 @@
-"""An update of frame-sentence matching beside its image network alone.
+"""Time of a training step of frame-sentence matching, as a multiple of that of its image network.
 
     python -m benchmarks.pretraining [--rounds 15]
 

@@ -28,7 +28,7 @@ from stap.files import folder_lock, one_line, write_json
 
 __all__ = ["MARKS", "Cluster", "File", "Marks", "Work", "connected"]
 
-MARKS = ".cluster"  # a folder beside the results
+MARKS = ".cluster"  # name of the folder for `Marks`, inside the folder of the results
 FILES_PER_BLOCK, BLOCKS_PER_WORKER = 8, 4  # at most so many files; of few files at least so many blocks
 CORES_PER_WORKER = 2  # on processors: one to decode and one to compute
 RAY = {
