@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class GridExtractor:
                 "features.backbone is empty: expected the network of the frames. Set it, e.g. features.backbone=resnet152."
             )
         self.device, self.limits = torch.device(device), VideoLimits()
+        self.already_read: Mapping[Path, PreparedVideo] = {}  # by file, of an extractor that samples in the same way
         self.shares_calls = self.device.type != "cpu"
         self.images_per_call = IMAGES_PER_CALL_CPU if self.device.type == "cpu" else IMAGES_PER_CALL_GPU
         self.has_random_weights = settings.weights == "random"  # as pretraining may begin
@@ -105,6 +107,8 @@ class GridExtractor:
 
         threads: of the decoder; None for one per core.
         """
+        if (known := self.already_read.get(Path(path))) is not None:
+            return known
         return self.prepare(sample_frames(path, self.frames, short_side=self.short_side, threads=threads, limits=self.limits))
 
     @property

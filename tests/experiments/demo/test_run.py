@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from stap.cli import main
 from stap.errors import CorpusError
 from stap.experiments.demo import FULL, QUICK, DemoResult, SceneSize, run_demo
 from stap.experiments.reproduce import scenes
+from stap.features import grid
 from stap.recipes.files import load_recipe
 from tiny_scenes import TINY, Lines
 
@@ -57,6 +59,20 @@ def test_everything_is_there(finished: Finished) -> None:
         f"Writing {out / 'report.html'} ...",
     ]
     assert sum(line.startswith("  epoch ") for line in lines) == 6
+
+
+@pytest.mark.slow
+def test_only_test_videos_are_decoded_for_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of training and validation were decoded for the image encoder, if it was shown the same frames."""
+    size = replace(TINY, overrides=(*TINY.overrides, "pretraining.frames_per_video=4"))
+    decoded: list[str] = []
+    sample = grid.sample_frames
+    monkeypatch.setattr(
+        grid, "sample_frames", lambda path, *given, **named: (decoded.append(path), sample(path, *given, **named))[1]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, size=size, progress=Lines("Training L-STAP"))
+    assert len(decoded) == len(set(map(str, decoded))) == 40
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from raising import error_of
 from stap.corpora.corpus import Clip
 from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
+from stap.features import grid
 from stap.features.grid import GridExtractor
 from stap.models.matching import cosine_similarity
 from stap.recipes.files import recipe_from_dict
@@ -229,6 +230,21 @@ def test_a_damaged_clip_is_left_out_and_named(scenes: Path, tmp_path: Path) -> N
     result = pretrain(recipe_of(root, epochs=1), tmp_path / "run")
     assert [video_id for video_id, _ in result.left_out] == ["video3"]
     assert result.left_out[0][1].startswith(f"{broken}: ")
+
+
+def test_what_was_decoded_serves_another_extractor(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of the decoded videos are bit for bit those of the files, which are not opened again."""
+    recipe = recipe_of(scenes, epochs=1, frames_per_video=4)
+    decoded = pretrain(recipe, tmp_path / "run").videos
+    assert len(decoded) == 22  # of training and validation
+    extractor = GridExtractor(recipe.features.model_copy(update={"weights": "random"}))
+    path = next(iter(decoded))
+    from_file = extractor.extract(path)
+    extractor.already_read = decoded
+    monkeypatch.setattr(grid, "sample_frames", None)
+    again = extractor.extract(str(path))
+    assert again.warnings == from_file.warnings
+    assert all(torch.equal(again.arrays[name], array) for name, array in from_file.arrays.items())
 
 
 def test_an_epoch_shows_every_video_once_with_some_of_its_captions() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from stap.errors import FeatureError
 from stap.experiments.reproduce.runs import RowData
 from stap.experiments.stages import Say, Stages, progress_lines
 from stap.features.extract import extract
-from stap.features.grid import GridExtractor
+from stap.features.grid import GridExtractor, PreparedVideo
 from stap.features.store import FeatureStore
 from stap.features.streams import FeatureStreams, open_streams
 from stap.files import read_json
@@ -54,7 +55,8 @@ def prepare_scenes(recipe: Recipe, out: Path, videos: int, stages: Stages, devic
         pretraining = _pretrain(recipe, out / "pretraining", device, say)
     recipe = recipe.model_copy(update={"features": recipe.features.model_copy(update={"weights": str(pretraining.weights)})})
     with stages.stage("features", f"Extracting the features of {recipe.features.frames} frames of each video"):
-        return PreparedScenes(recipe, corpus, _extract(recipe, corpus, device, say), pretraining)
+        store = _extract(recipe, corpus, device, say, pretraining.videos)
+    return PreparedScenes(recipe, corpus, store, replace(pretraining, videos={}))  # they take much memory
 
 
 def _pretrain(recipe: Recipe, folder: Path, device: torch.device, say: Say) -> PretrainingResult:
@@ -66,8 +68,12 @@ def _pretrain(recipe: Recipe, folder: Path, device: torch.device, say: Say) -> P
     return pretrain(recipe, folder, device=device, resume=state_file(folder).exists(), on_epoch=lambda epoch: say(f"  {epoch}"))
 
 
-def _extract(recipe: Recipe, corpus: Corpus, device: torch.device, say: Say) -> FeatureStreams:
+def _extract(
+    recipe: Recipe, corpus: Corpus, device: torch.device, say: Say, decoded: Mapping[Path, PreparedVideo]
+) -> FeatureStreams:
     extractor = GridExtractor(recipe.features, device)
+    if recipe.pretraining.frames_per_video == recipe.features.frames:
+        extractor.already_read = decoded
     store = FeatureStore(recipe.features.store, extractor.spec.fingerprint)
     items = [(clip.id, clip.path) for clip in corpus.clips]
     extractor.limits = recipe.corpus.limits.for_files(len(items))

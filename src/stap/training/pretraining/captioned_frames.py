@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from stap.captioning.batches import pad_words
 from stap.corpora.corpus import Clip
 from stap.errors import VideoError
-from stap.features.grid import GridExtractor
+from stap.features.grid import GridExtractor, PreparedVideo
 from stap.text.rules import TokenizedClip
 from stap.text.vocabulary import Vocabulary
 from stap.video.threads import available_cores
@@ -24,11 +26,18 @@ class CaptionedFrames:
     """Frames and captions of a split.
 
     images: (videos, F, S, S, 3) uint8; a video with fewer frames shows some twice.   captions: word ids, by video.
-    left_out: clips without a usable video or caption, (clip id, reason).
+    left_out: clips without a usable video or caption, (clip id, reason).   videos: what was read, by file, for an extractor that
+    samples in the same way; only those with as many frames as the others, since they share their memory with `images`.
     """
 
-    def __init__(self, images: Tensor, captions: list[list[list[int]]], left_out: tuple[tuple[str, str], ...]) -> None:
-        self.images, self.captions, self.left_out = images, captions, left_out
+    def __init__(
+        self,
+        images: Tensor,
+        captions: list[list[list[int]]],
+        left_out: tuple[tuple[str, str], ...],
+        videos: Mapping[Path, PreparedVideo] | None = None,
+    ) -> None:
+        self.images, self.captions, self.left_out, self.videos = images, captions, left_out, videos or {}
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -40,6 +49,7 @@ class CaptionedFrames:
         images = torch.empty(len(clips), extractor.frames, size, size, 3, dtype=torch.uint8)
         captions: list[list[list[int]]] = []
         left_out: list[tuple[str, str]] = []
+        videos: dict[Path, PreparedVideo] = {}
         with ThreadPoolExecutor(available_cores()) as threads:
             for one, read in zip(clips, threads.map(lambda one: _read(one.clip, extractor), clips), strict=True):
                 if isinstance(read, VideoError):
@@ -47,9 +57,14 @@ class CaptionedFrames:
                 elif not one.training_words:
                     left_out.append((one.clip.id, f"{one.clip.id}: none of its captions has a word."))
                 else:
-                    images[len(captions)] = read[torch.linspace(0, len(read) - 1, extractor.frames).round().long()]
+                    shown = images[len(captions)]
+                    shown.copy_(
+                        read.images_uint8[torch.linspace(0, len(read.images_uint8) - 1, extractor.frames).round().long()]
+                    )
+                    if len(read.images_uint8) == extractor.frames:
+                        videos[one.clip.path] = replace(read, images_uint8=shown)
                     captions.append([vocabulary.encode(words, len(words)) for words in one.training_words])
-        return cls(images[: len(captions)], captions, tuple(left_out))
+        return cls(images[: len(captions)], captions, tuple(left_out), videos)
 
     def epoch(self, batches: int, captions_per_frame: int, seed: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Every video once, in so many batches of N videos: one frame each, (N, S, S, 3), and K captions, (N*K, L).
@@ -72,8 +87,8 @@ class CaptionedFrames:
         yield from torch.split(self.images[:, self.images.shape[1] // 2], count)
 
 
-def _read(clip: Clip, extractor: GridExtractor) -> Tensor | VideoError:
+def _read(clip: Clip, extractor: GridExtractor) -> PreparedVideo | VideoError:
     try:
-        return extractor.read(clip.path, threads=1).images_uint8  # as many videos at a time as cores
+        return extractor.read(clip.path, threads=1)  # as many videos at a time as cores
     except VideoError as error:
         return error

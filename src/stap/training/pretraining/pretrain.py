@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from stap.corpora.corpus import Clip, Corpus
 from stap.corpora.loading import load_corpus_with_files
 from stap.errors import CheckpointError, ConfigError, CorpusError, StapError
 from stap.features.backbone import last_map
-from stap.features.grid import GridExtractor
+from stap.features.grid import GridExtractor, PreparedVideo
 from stap.files import folder_lock, write_json
 from stap.models.matching import Negatives, SentenceEncoder, cosine_similarity, matching_loss
 from stap.recipes.settings import PretrainingSettings, Recipe
@@ -96,11 +96,15 @@ class PretrainingSummary:
 
 @dataclass(frozen=True)
 class PretrainingResult:
-    """weights: the trained backbone, for features.weights.   left_out: clips without a usable video or caption, (id, reason)."""
+    """weights: the trained backbone, for features.weights.   left_out: clips without a usable video or caption, (id, reason).
+
+    videos: what was decoded for the training, by file: an extractor that samples in the same way need not decode it again.
+    """
 
     weights: Path
     history: tuple[PretrainingSummary, ...]
     left_out: tuple[tuple[str, str], ...]
+    videos: Mapping[Path, PreparedVideo] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return f"{self.weights}: backbone after {len(self.history)} epochs"
@@ -139,7 +143,7 @@ def pretrain(
         if processes.is_first:
             _save(out, recipe, pretraining.model, progress)
     history = tuple(PretrainingSummary(**record) for record in progress.history)
-    return PretrainingResult(out / BACKBONE_FILE, history, pretraining.left_out)
+    return PretrainingResult(out / BACKBONE_FILE, history, pretraining.left_out, pretraining.videos)
 
 
 def _check(recipe: Recipe) -> None:
@@ -187,6 +191,12 @@ class _Pretraining:
             validation = [one for one in clips if one.clip.split == "validation"]
             self.validation = self._read(choose_clips(validation, recipe.training.validation_clips, recipe.seed), crops=False)
             self.left_out += self.validation.left_out
+
+    @property
+    def videos(self) -> dict[Path, PreparedVideo]:
+        """What was decoded of this process's clips, by file."""
+        read = [self.data, self.validation] if self.processes.is_first else [self.data]
+        return {path: video for part in read if isinstance(part, CaptionedFrames) for path, video in part.videos.items()}
 
     def _read(self, clips: Sequence[TokenizedClip[Clip]], *, crops: bool) -> CaptionedFrames | CaptionedImages:
         """Images are decoded whenever they are shown, frames of videos kept in memory."""
