@@ -21,6 +21,7 @@ from stap.corpora.corpus import Corpus
 from stap.experiments.distil import Request
 from stap.experiments.distil.clips import SourceClip
 from stap.experiments.distil.filter import filter_captions
+from stap.experiments.distil.results import measure_speed
 from stap.experiments.distil.said import ask_teacher
 from stap.experiments.facts import count_facts, share
 from stap.experiments.reproduce.runs import RowData, evaluate_row, train_row
@@ -30,7 +31,7 @@ from stap.features.extractor import build_extractors, weights_files
 from stap.features.store import FeatureStore
 from stap.features.streams import open_streams
 from stap.recipes.files import load_recipe
-from stap.recipes.settings import Recipe
+from stap.recipes.settings import Recipe, VideoLimits
 from stap.scenes import write_scenes
 from stap.video.threads import available_cores
 
@@ -61,11 +62,12 @@ def main() -> None:
         f"people's captions of {len(people)} videos": people,
         f"the teacher's of {len(taught)}, and people's of {len(few)}": both,
     }
-    print(f"teacher: {recalled(corpus, test):.1f}", flush=True)
+    print(f"teacher: {recalled(corpus, test):.1f}; {speed(corpus, given.demo / 'model')}", flush=True)
     data = with_features(corpus, recipe)
     for number, (name, captions) in enumerate(trained_on.items()):
         found = [student(data, captions, recipe, seed, given.out / f"student{number}-{seed}") for seed in given.seeds]
         print(f"student of {name}: {', '.join(f'{facts:.1f}' for facts in found)}", flush=True)
+    print(f"a student: {speed(corpus, given.out / f'student0-{given.seeds[0]}')}", flush=True)
 
 
 def scenes(out: Path, videos: int) -> Corpus:
@@ -122,6 +124,13 @@ def student(data: RowData, captions: Mapping[str, tuple[str, ...]], recipe: Reci
     data = replace(data, corpus=Corpus("scenes", tuple(clips)))
     train_row(folder, recipe.model_copy(update={"seed": seed}), data, device=CPU, say=print)
     return recalled(data.corpus, {clip: one.caption for clip, one in evaluate_row(folder, data, CPU).captions.items()})
+
+
+def speed(corpus: Corpus, model: Path) -> str:
+    """From files, decoding included: the fastest of three rounds."""
+    paths = [clip.path for clip in corpus.split("test")]
+    found = max((measure_speed(model, paths, CPU, VideoLimits()) for _ in range(3)), key=lambda one: one.captions_per_second)
+    return f"{found.captions_per_second:.1f} captions a second, {found.parameters:,} parameters"
 
 
 def recalled(corpus: Corpus, captions: Mapping[str, str]) -> float:
