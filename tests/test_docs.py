@@ -96,6 +96,7 @@ def test_names_that_a_document_imports_are_there(page: Path) -> None:
                 assert {name.name for name in node.names} <= set(offered), f"{page.name}: {node.module}"
 
 
+@pytest.mark.slow
 def test_the_network_of_your_own_has_the_shapes_that_the_page_says() -> None:
     [block] = blocks(ROOT / "docs" / "models.md", "python")
     names: dict[str, object] = {}

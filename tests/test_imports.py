@@ -97,6 +97,7 @@ def test_light_rooms_need_no_torch(room: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_no_circle_of_modules() -> None:
     """Nothing imports, through others, what imports it."""
     files = {module_name(file): file for file in PACKAGE.rglob("*.py")}

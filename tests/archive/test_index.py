@@ -277,6 +277,7 @@ def caption_to_json(world: SimpleNamespace, out: Path, *options: str) -> Path:
 
 
 @pytest.mark.parametrize("way", ["one file", "a file a video", "shots"])
+@pytest.mark.slow
 def test_an_archive_is_rebuilt_from_results(world: SimpleNamespace, run: Run, tmp_path: Path, way: str) -> None:
     """With vectors all but pictures and places is as if the videos had been indexed, and nothing is captioned."""
     shots = ["--shots"] if way == "shots" else []

@@ -127,6 +127,7 @@ def test_the_default_decides_by_length(run, make_video, monkeypatch) -> None:
     assert run(short, "--format", "srt").err == f"{short}: 2.4 seconds, captioned as one clip. --shots divides it.\n"
 
 
+@pytest.mark.slow
 def test_every_format_of_one_video(run, make_video, tmp_path: Path) -> None:
     path = make_video(frames=scenes(60, 60))
     starts = {"text": str(path), "json": "[\n  {", "jsonl": '{"path"', "csv": "path,start_seconds", "srt": "1\n00:00:00,000 --> ", "vtt": "WEBVTT\n", "ttml": "<?xml", "html": "<!doctype html>"}  # fmt: skip

@@ -135,6 +135,7 @@ sys.exit(cli.main(["recipes"]))
 
 
 @pytest.mark.parametrize("moment", ["entered", "before", "after"])
+@pytest.mark.slow
 def test_a_signal_before_or_after_the_command_itself_is_an_interruption(moment: str) -> None:
     done = subprocess.run([sys.executable, "-c", AT_THE_EDGES, moment], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (130, "stap: interrupted. Run the same line again.\n")

@@ -151,6 +151,7 @@ def test_facts_are_attached_and_must_be_complete(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_published_counts(stap_data):
     corpus = load_annotations(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt"))
     assert corpus.name == "MSR-VTT"
@@ -160,6 +161,7 @@ def test_the_published_counts(stap_data):
     assert {len(clip.captions) for clip in clips} == {20}
 
 
+@pytest.mark.slow
 def test_the_real_clips_are_found(stap_data):
     corpus = load_corpus_with_files(CorpusSettings(kind="msrvtt", root=stap_data / "msrvtt", available_only=True))
     files = [*(stap_data / "msrvtt").glob("T*/*.mp4")]

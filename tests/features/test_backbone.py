@@ -69,6 +69,7 @@ def test_locations_run_from_the_top_left_row_by_row() -> None:
     ("name", "shown", "features"),
     [("pit_ti_224", "shape [1, 1, 256]", 256), ("coat_tiny", "type list", 152), ("volo_d1_224", "shape [1, 197, 384]", 384)],
 )
+@pytest.mark.slow
 def test_what_is_no_grid_is_refused(name: str, shown: str, features: int) -> None:
     with torch.device("meta"):
         network = timm.create_model(name, pretrained=False, num_classes=0).eval()

@@ -245,6 +245,7 @@ def test_resnet152_at_224_gives_7x7x2048(settings: FeatureSettings, clip: Callab
     assert features.arrays["grid"].shape == (1, 49, 2048)
 
 
+@pytest.mark.slow
 def test_real_videos_through_mobilenet_with_imagenet_weights(stap_data: Path) -> None:
     settings = FeatureSettings(
         backbone="mobilenetv2_100",

@@ -223,6 +223,7 @@ def test_a_whole_video_goes_through_i3d_in_one_pass(clip: Callable[..., Path]) -
     assert extractor.spec.fingerprint["clip_frames"] == "whole video"
 
 
+@pytest.mark.slow
 def test_bfloat16_rounds_the_features() -> None:
     torch.manual_seed(1)
     extractor = MotionExtractor(MotionSettings(network="r3d_18", weights="random", clip_frames=4, image_size=32))
@@ -250,6 +251,7 @@ def test_torchvisions_networks_give_what_their_last_layer_is_given(name: str) ->
     assert torch.allclose(expected, logits, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_torchvision_weights_from_a_file_with_other_classes(tmp_path: Path) -> None:
     torch.manual_seed(3)
     weights = build_motion_network(MotionSettings(network="mc3_18", weights="random")).module.network.state_dict()

@@ -129,6 +129,7 @@ def test_features_are_the_box_head_of_the_boxes_that_are_returned(
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 160)])
+@pytest.mark.slow
 def test_boxes_labels_and_scores_are_the_detectors_own(
     settings: RegionSettings, clip: Callable[..., Path], height: int, width: int
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_frame_does_not_depend_on_the_others(settings: RegionSettings, video: 
         assert torch.equal(alone.labels, together.labels)
 
 
+@pytest.mark.slow
 def test_a_batch_tells_missing_regions_from_others(settings: RegionSettings, clip: Callable[..., Path], tmp_path: Path) -> None:
     """From two videos through the store to what STAT takes for missing."""
     paths = {
@@ -224,6 +226,7 @@ def test_the_detectors_own_size(settings: RegionSettings) -> None:
     assert RegionExtractor(changed(settings, image_size=None)).short_side == 320
 
 
+@pytest.mark.slow
 def test_the_fingerprint_holds_every_setting(settings: RegionSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = write_detector(tmp_path / "again.pth", SMALL)
     fingerprint = RegionExtractor(changed(settings, weights=str(again))).spec.fingerprint
@@ -269,6 +272,7 @@ def test_pretrained_weights_give_torchvisions_own_detector(
         assert not torch.allclose(ours.backbone(image)["0"], expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_a_detector_of_other_labels(settings: RegionSettings, video: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
     path = tmp_path / "four.pth"

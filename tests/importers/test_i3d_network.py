@@ -91,6 +91,7 @@ def test_the_head_pools_then_averages_logits_over_time(i3d_weights: Weights, i3d
         assert np.allclose(i3d.head(given, "pool")[0].numpy(), pooled.mean((0, 1, 2)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_whole_clip_of_the_smallest_size(i3d: I3D) -> None:
     clip = torch.rand(1, 3, 9, 193, 193) * 2 - 1
     with torch.no_grad():

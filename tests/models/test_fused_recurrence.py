@@ -53,6 +53,7 @@ def test_by_hand_equals_the_equations(pooling: str, again: bool) -> None:
 
 
 @pytest.mark.parametrize("bias", [(T, R), (1, R), (T, 1)])
+@pytest.mark.slow
 def test_a_bias_for_each_frame_and_location(bias: tuple[int, ...], gpu_module: ModuleType) -> None:
     expected = results(pooled_recurrence, "attention", torch.float64, bias=bias)
     found = results(fused_recurrence, "attention", torch.float64, bias=bias)
@@ -66,6 +67,7 @@ def test_a_bias_for_each_frame_and_location(bias: tuple[int, ...], gpu_module: M
 
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.slow
 def test_kernels_equal_the_equations(pooling: str, again: bool, gpu_module: ModuleType) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     expected = results(pooled_recurrence, pooling, torch.float64)
@@ -74,6 +76,7 @@ def test_kernels_equal_the_equations(pooling: str, again: bool, gpu_module: Modu
         torch.testing.assert_close(other, one, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_units_in_several_blocks(gpu_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_module, "_blocks", lambda R, H: (8, 4))
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -72,6 +72,7 @@ def test_start_state_from_motion(grid, reference):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.slow
 def test_gradients(pooling, grid):
     module = make(pooling)
     padding = torch.tensor([[False] * T, [False] * (T - 1) + [True]])

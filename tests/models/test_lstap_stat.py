@@ -89,6 +89,7 @@ def test_the_matching_loss_is_lstap_s(videos, captions):
 
 
 @pytest.mark.parametrize("stat", [{}, {"local_pooling": "mean"}])
+@pytest.mark.slow
 def test_loss_gradients(stat, videos, captions):
     check_loss_gradients(make(stat), videos, captions)
 

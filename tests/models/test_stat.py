@@ -404,6 +404,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.slow
 def test_loss_gradients(name, videos, captions):
     check_loss_gradients(make("stat-mm17" if name == "stat-mm17" else "stat", stat=SMALL[name]).eval(), videos, captions)
 

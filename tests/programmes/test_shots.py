@@ -146,6 +146,7 @@ def test_real_files(stap_data: Path) -> None:
     assert times(shots(folder / "test_non_zero_start.mp4")) == [(0, 0.4)]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_shots_need_no_more_memory_or_time_each() -> None:
     class EveryTenth:
         behind = 0

@@ -25,6 +25,7 @@ def answer(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("suffix", SIGNATURES)
+@pytest.mark.slow
 def test_attention_of_a_file(answer, model_folder: Path, video: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"figure{suffix}"
     assert answer("attention", model_folder, video, "--out", out, "--frames", 4, "--beam", 1) == (0, f"{out}\n", "")
@@ -32,6 +33,7 @@ def test_attention_of_a_file(answer, model_folder: Path, video: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_attention_of_a_clip_of_the_corpus(answer, model_folder: Path, tmp_path: Path) -> None:
     folder, out = shutil.copytree(model_folder, tmp_path / "run"), tmp_path / "a.png"
     write_scenes(tmp_path / "corpus", videos=3, seed=1, workers=1)

@@ -13,6 +13,7 @@ from stap.reports.figures import SUFFIXES, save_figure
 
 @pytest.mark.parametrize("room_bytes", [0, 4096, 8192, 16384])
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.slow
 def test_a_figure_that_does_not_fit_is_a_sentence_and_no_file(suffix: str, room_bytes: int, tmp_path: Path) -> None:
     """Matplotlib's own writers fail otherwise where no byte can be written."""
     figure = Figure()

@@ -382,6 +382,7 @@ def test_the_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_twelve_clips_of_thirty_frames_stay_small(tmp_path):
     y, x = np.mgrid[:120, :160]
     frames = np.stack([np.stack([(x + 5 * t) % 256, (2 * y) % 256, (x * y // 50) % 256], axis=-1) for t in range(30)]).astype(

@@ -76,6 +76,7 @@ def test_one_caption_alone_has_a_score(frequencies):
     assert scores.corpus["CIDEr-fixed-df"] > 1
 
 
+@pytest.mark.slow
 def test_a_caption_does_not_depend_on_the_other_videos(frequencies):
     captions = {video: group[0] for video, group in CORPUS.items()}
     with Scorer(CORPUS, ["cider"], frequencies=frequencies) as scorer:

@@ -88,6 +88,7 @@ def test_a_process_that_dies_is_heard_and_ended(meteor):
     assert meteor._process.returncode == 3
 
 
+@pytest.mark.slow
 def test_a_complaint_instead_of_numbers_is_an_error(meteor):
     assert error_of(ScoringError, meteor.statistics, "complain", ["a"]) == (
         "METEOR answered with no score. It said: Error: specify SCORE or EVAL. "

@@ -81,6 +81,7 @@ def cider_by_hand(candidates, references, video):
     return 10 * total / 4
 
 
+@pytest.mark.slow
 def test_cider_equals_the_formula(scorer):
     words = tokenizer.PTBTokenizer()
     references = [words.tokenize(group) for group in REFERENCES.values()]
@@ -153,6 +154,7 @@ def assert_equal_to_pycocoevalcap(references, predictions, scores, meteor=None):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # pycocoevalcap leaves a pipe open
 @pytest.mark.usefixtures("java_on_path")
+@pytest.mark.slow
 def test_equal_to_pycocoevalcap_to_the_last_bit(scorer):
     with Scorer(SILENT_REFERENCES, WITHOUT_METEOR) as silent:
         assert_equal_to_pycocoevalcap(SILENT_REFERENCES, SILENT_PREDICTIONS, silent.score(SILENT_PREDICTIONS))
@@ -251,6 +253,7 @@ def test_answers_remembered_on_disk_need_no_process(monkeypatch, tmp_path):
     assert CountingMeteor.started == 2
 
 
+@pytest.mark.slow
 def test_scores_remembered_on_disk_are_not_computed_again(monkeypatch, tmp_path):
     monkeypatch.setenv("STAP_CACHE", str(tmp_path))
     names = ["bleu", "rouge", "cider"]

@@ -77,6 +77,7 @@ def directly(folder: Path, frames: Frames, beams: int) -> tuple[torch.Tensor, to
 
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_the_answer_is_that_of_transformers(
     captioners: Callable[[str], TransformersCaptioner], teacher: Callable[[str], Path], clips: list[Path], kind: str, beams: int
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_batch_says_what_each_clip_alone_gives(
 
 
 @pytest.mark.parametrize("kind", ["git", "qwen"])
+@pytest.mark.slow
 def test_drawn_captions_depend_on_seed_and_name_alone(
     captioners: Callable[[str], TransformersCaptioner], clips: list[Path], kind: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_java_runs_only_for_captions_it_has_not_seen(monkeypatch):
     assert tokenizer.tokenize(["A dog.", "A man.", "A dog."]) == [first[1], first[0], first[1]]
 
 
+@pytest.mark.slow
 def test_captions_kept_on_disk_need_no_java(monkeypatch, tmp_path):
     monkeypatch.setenv("STAP_CACHE", str(tmp_path))
     captions = ["A man.", "A dog\u2028runs.", "😀", ""]

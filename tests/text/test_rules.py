@@ -117,6 +117,7 @@ def test_the_vocabulary_of_msrvtt_is_as_the_manual_says(stap_data, settings, tra
     ("kind", "at_spaces", "stripped", "repeated"),
     [("msvd", (13_084, 17_581), (9_934, 13_300), 9_697), ("msrvtt", (23_666, 29_322), (23_666, 29_321), 14_632)],
 )
+@pytest.mark.slow
 def test_what_the_manual_compares_with(stap_data, kind, at_spaces, stripped, repeated):
     clips = load_annotations(CorpusSettings(kind=kind, root=stap_data / kind)).clips
     for expected, off in ((at_spaces, ""), (stripped, ".,!?\"'")):

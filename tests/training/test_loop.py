@@ -215,6 +215,7 @@ def test_the_output_bias_starts_at_the_words_frequencies(
     assert of_words["<unk>"] == pytest.approx(math.log(0.5 / 100), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_run_has_the_same_weights(tmp_path: Path, corpus: Corpus, store: FeatureStreams) -> None:
     recipe = recipe_of(epochs=4)
 
@@ -368,6 +369,7 @@ def test_an_epoch_of_some_updates_goes_on_where_the_last_one_ended(
 
 
 @pytest.mark.parametrize("kind", ["lstap", "stat", "lstap-stat"])
+@pytest.mark.slow
 def test_a_run_as_stat_s_continues_exactly(tmp_path: Path, corpus: Corpus, store: FeatureStreams, kind: str) -> None:
     recipe = recipe_of(epochs=4, **STAT)
     watched = {"global_from": "grid", "motion_from": None, "local_from": "grid", "project_global": True}

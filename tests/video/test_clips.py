@@ -114,6 +114,7 @@ def test_nothing_can_be_decoded(make_video):
     )
 
 
+@pytest.mark.slow
 def test_real_files_of_every_kind(stap_data: Path):
     for path in sorted((stap_data / "videos").iterdir()):
         if path.suffix in (".mp4", ".mkv", ".gif", ".avi", ".webm") and path.stat().st_size < 150_000:

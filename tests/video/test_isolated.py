@@ -83,6 +83,7 @@ def decoding_processes():
 
 
 @pytest.mark.parametrize("stop", [signal.SIGSEGV, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_of_the_file_and_the_next_is_read(make_video, stop):
     path = make_video(frames=300)
     sample_frames(path, 1, limits=ISOLATED)
@@ -112,6 +113,7 @@ def test_a_process_that_does_not_answer_is_killed(make_video, monkeypatch):
         os.kill(stopped, 0)
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_left_ends_its_process(make_video):
     path = make_video(frames=300)
     pictures = iter(FrameStream(path, None, short_side=400, limits=ISOLATED))
@@ -134,6 +136,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_parent(make_video):
     path = make_video(frames=300)
     printed = subprocess.run([sys.executable, "-c", ORPHAN, path], capture_output=True, text=True, check=True).stdout

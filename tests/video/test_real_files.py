@@ -50,6 +50,7 @@ def wanted_by_hand(path: Path, count: int) -> tuple[list[float], list[np.ndarray
 
 
 @pytest.mark.parametrize("path", real_files())
+@pytest.mark.slow
 def test_frames_of_a_real_file(path):
     decoded = sample_frames(path, 5, strategy="decode")
     sought = sample_frames(path, 5, strategy="seek")

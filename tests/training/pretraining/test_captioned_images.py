@@ -149,6 +149,7 @@ def test_a_damaged_image_is_left_out_and_named(coco: Path, tmp_path: Path) -> No
     assert str(damaged) in reason
 
 
+@pytest.mark.slow
 def test_pretraining_on_images_learns(coco: Path, tmp_path: Path) -> None:
     recipe = recipe_of(coco, epochs=10, hardest_after=10, random_crops=True)
     told: list[PretrainingSummary] = []
@@ -161,6 +162,7 @@ def test_pretraining_on_images_learns(coco: Path, tmp_path: Path) -> None:
     assert extractor.feature_size == 96
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_and_the_rate_falls(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
     step = torch.optim.Adam.step
@@ -185,6 +187,7 @@ def test_a_frozen_backbone_stays_and_the_rate_falls(coco: Path, tmp_path: Path, 
     assert len(learned) == len(before)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_while_frozen_continues_exactly(coco: Path, tmp_path: Path) -> None:
     recipe = recipe_of(coco, epochs=3, frozen_epochs=2, random_crops=True)
 

@@ -102,6 +102,7 @@ def test_recall_against_a_plain_count() -> None:
 
 
 @pytest.mark.parametrize("captions_per_frame", [1, 3])
+@pytest.mark.slow
 def test_the_loss_falls_and_the_backbone_learns(scenes: Path, tmp_path: Path, captions_per_frame: int) -> None:
     recipe = recipe_of(scenes, epochs=12, hardest_after=12, captions_per_frame=captions_per_frame)
     told: list[PretrainingSummary] = []
@@ -119,6 +120,7 @@ def test_the_loss_falls_and_the_backbone_learns(scenes: Path, tmp_path: Path, ca
     assert str(result) == f"{tmp_path / 'run' / 'backbone.safetensors'}: backbone after 12 epochs"
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_and_continued_is_the_run_that_did_not(scenes: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
