@@ -24,10 +24,11 @@ import numpy as np
 from benchmarks.caption_folder import make_captioner
 from benchmarks.table import CannotRunError, Row, markdown
 
+from stap.archive.database import import_lancedb
 from stap.archive.indexing import Indexing
 from stap.archive.records import ArchivedShot, ArchivedVideo, Query, Space
 from stap.archive.spaces import space_of, unit
-from stap.archive.store import Archive, import_lancedb
+from stap.archive.store import Archive
 from stap.captioning.captioner import Captioner
 from stap.captioning.captions import ClipCaption, caption_clips, embed_sentences
 from stap.captioning.model_folder import load_run

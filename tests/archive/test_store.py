@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from raising import error_of
-from stap.archive import store
+from stap.archive import database, store
+from stap.archive.database import ARCHIVE_FILE
 from stap.archive.records import ArchivedShot, ArchivedVideo, Query, Space, shot_id
-from stap.archive.store import ARCHIVE_FILE, Archive
+from stap.archive.store import Archive
 from stap.errors import ArchiveError
 
 SPACE = Space("joint", 4, "f" * 64, "runs/model")
@@ -243,7 +244,7 @@ def test_several_writers_take_turns(tmp_path: Path, monkeypatch) -> None:
         other.optimize()
         assert one.count() == other.count() == 4
         with Archive.open(folder, write=True):
-            monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.1)
+            monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.1)
             assert error_of(ArchiveError, one.forget, [A]).startswith(f"{folder}: ")
             assert one.count() == 4
         one.forget([A])

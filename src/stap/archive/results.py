@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from stap.archive.store import ARCHIVE_FILE
+from stap.archive.database import ARCHIVE_FILE
 from stap.captioning.video_caption import Provenance, VideoCaption
 from stap.errors import ArchiveError, StapError
 from stap.files import files_below, one_line, parse_json, read_bytes

@@ -18,12 +18,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -32,23 +29,40 @@ from typing import Any
 
 import numpy as np
 
+from stap.archive.database import (
+    ARCHIVE_FILE,
+    FORMAT,
+    SHOTS,
+    VIDEOS,
+    connected,
+    errors_as_sentences,
+    import_lancedb,
+    read_about,
+    turn,
+)
 from stap.archive.records import ArchivedShot, ArchivedVideo, Found, Query, Route, Space, Version
-from stap.errors import ArchiveError, MissingDependencyError
-from stap.files import folder_lock, one_line, read_json, write_json
+from stap.archive.rows import (
+    CORRECTION,
+    columns_of,
+    is_one_of,
+    row_of,
+    shot_of,
+    shot_schema,
+    versions_of,
+    video_of,
+    video_schema,
+    with_correction,
+)
+from stap.errors import ArchiveError
+from stap.files import folder_lock, write_json
 
-__all__ = ["ARCHIVE_FILE", "Archive", "import_lancedb"]
+__all__ = ["Archive"]
 
-ARCHIVE_FILE = "archive.json"
-FORMAT = 1
-CAPTION_AGAIN = "Index the videos into a new archive."
 _RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 _CANDIDATES = 4  # that each route gives, for each that is wanted
 # From so many shots on, shots are looked up by indices instead of being read through. Vectors are grouped (IVF): a search compares those of
 # the nearest 40 groups of isqrt(shots).
 INDEXED_FROM, _GROUPS_SEARCHED = 200_000, 40
-PATIENCE_SECONDS = 1_200.0  # for one's turn to write: longer than the lock of a process that died can last
-_NOT_READ = {"picture", "vector", "versions"}
-_SHOTS, _VIDEOS = "shots", "videos"
 
 
 class Writes(Enum):
@@ -70,20 +84,20 @@ class Archive:
         self.space = Space(**about["space"])
         self.roots = tuple(map(Path, about["roots"]))
         self.models: Mapping[str, Any] = about["models"]
-        with _plainly(folder):
-            self._database = _connected(folder)
-            self._shots, self._videos = (self._database.open_table(name) for name in (_SHOTS, _VIDEOS))
+        with errors_as_sentences(folder):
+            self._database = connected(folder)
+            self._shots, self._videos = (self._database.open_table(name) for name in (SHOTS, VIDEOS))
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path, *, write: bool = False) -> Iterator[Archive]:
         """The archive in the folder. Raises ArchiveError if there is none, if it is of another format, or if another process writes."""
-        about = _about(folder)
+        about = read_about(folder)
         if not write:
             yield cls(folder, about, Writes.never)
             return
         with folder_lock(folder, ArchiveError):
-            yield cls(folder, _about(folder), Writes.alone)
+            yield cls(folder, read_about(folder), Writes.alone)
 
     @classmethod
     @contextmanager
@@ -99,10 +113,10 @@ class Archive:
 
         Every change waits for its turn, twenty minutes at most. Raises ArchiveError as `open` and `create` do.
         """
-        with _turn(folder):
+        with turn(folder):
             if not (folder / ARCHIVE_FILE).is_file():
                 cls._make(folder, space)
-        yield cls(folder, _about(folder), Writes.in_turn)
+        yield cls(folder, read_about(folder), Writes.in_turn)
 
     @classmethod
     @contextmanager
@@ -115,20 +129,18 @@ class Archive:
     def _make(folder: Path, space: Space) -> dict[str, Any]:
         import_lancedb()
         there = {path.name for path in folder.iterdir()} - {".stap.lock"}
-        unfinished = {
-            f"{name}.lance" for name in (_SHOTS, _VIDEOS)
-        }  # of a process that was killed before it wrote ARCHIVE_FILE
+        unfinished = {f"{name}.lance" for name in (SHOTS, VIDEOS)}  # of a process that was killed before it wrote ARCHIVE_FILE
         if there - unfinished:
             raise ArchiveError(f"{folder}: is not empty, and a new archive needs a folder of its own. Name another one.")
         for name in there:
             shutil.rmtree(folder / name)
-        with _plainly(folder):
+        with errors_as_sentences(folder):
             from lancedb.index import FTS
 
-            database = _connected(folder)
-            shots = database.create_table(_SHOTS, schema=_shot_schema(space.size))
+            database = connected(folder)
+            shots = database.create_table(SHOTS, schema=shot_schema(space.size))
             shots.create_index("caption", config=FTS())
-            database.create_table(_VIDEOS, schema=_video_schema())
+            database.create_table(VIDEOS, schema=video_schema())
         about = {"format": FORMAT, "space": asdict(space), "roots": [], "models": {}}
         write_json(folder / ARCHIVE_FILE, about, ArchiveError)
         return about
@@ -137,37 +149,37 @@ class Archive:
 
     def count(self) -> int:
         """How many shots there are."""
-        with _plainly(self.folder):
+        with errors_as_sentences(self.folder):
             return int(self._shots.count_rows())
 
     def videos(self) -> list[ArchivedVideo]:
         """All videos, by their paths."""
-        with _plainly(self.folder):
+        with errors_as_sentences(self.folder):
             rows = self._videos.search().limit(None).to_list()
-        return sorted(map(_video, rows), key=lambda video: video.path)
+        return sorted(map(video_of, rows), key=lambda video: video.path)
 
     def video(self, content: str) -> ArchivedVideo | None:
         """The video with this content, if it is there."""
-        with _plainly(self.folder):
-            rows = self._videos.search().where(_is_one_of("content", [content])).limit(1).to_list()
-        return next(map(_video, rows), None)
+        with errors_as_sentences(self.folder):
+            rows = self._videos.search().where(is_one_of("content", [content])).limit(1).to_list()
+        return next(map(video_of, rows), None)
 
     def states(self, shots: Iterable[ArchivedShot]) -> dict[str, str]:
         """What became of the videos of these shots, by content: 'present', 'missing' or 'changed'; see `ArchivedVideo.state`."""
         contents = list(dict.fromkeys(shot.content for shot in shots))
-        with _plainly(self.folder):
-            rows = self._videos.search().where(_is_one_of("content", contents)).limit(None).to_list() if contents else []
-        return dict.fromkeys(contents, "missing") | {row["content"]: _video(row).state for row in rows}
+        with errors_as_sentences(self.folder):
+            rows = self._videos.search().where(is_one_of("content", contents)).limit(None).to_list() if contents else []
+        return dict.fromkeys(contents, "missing") | {row["content"]: video_of(row).state for row in rows}
 
     def shots(self, ids: Sequence[str]) -> list[ArchivedShot]:
         """The shots of these ids, in their order; ids that are not there are left out."""
-        found = {row["id"]: _shot(row) for row in self._rows(_is_one_of("id", ids), _columns(self._shots))} if ids else {}
+        found = {row["id"]: shot_of(row) for row in self._rows(is_one_of("id", ids), columns_of(self._shots))} if ids else {}
         return [found[one] for one in ids if one in found]
 
     def shots_of(self, video: Path) -> list[ArchivedShot]:
         """The shots of the video at this path, in their order in time."""
-        rows = self._rows(_is_one_of("video", [str(video)]), _columns(self._shots))
-        return sorted(map(_shot, rows), key=lambda shot: shot.start_seconds)
+        rows = self._rows(is_one_of("video", [str(video)]), columns_of(self._shots))
+        return sorted(map(shot_of, rows), key=lambda shot: shot.start_seconds)
 
     def picture(self, id: str) -> bytes:
         """The key frame of a shot as JPEG; empty where none was kept. Raises ArchiveError for an id that is not there."""
@@ -180,11 +192,11 @@ class Archive:
     def versions(self, id: str) -> list[Version]:
         """Every version of a shot's caption, the current one last. Raises ArchiveError for an id that is not there."""
         row = self._row(id, ["id", "caption", "author", "corrected", "versions"])
-        return [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
+        return [*versions_of(row), Version(row["caption"], row["author"], row["corrected"])]
 
     def corrected(self) -> list[ArchivedShot]:
         """The shots whose caption somebody corrected, by video and time."""
-        found = map(_shot, self._rows("author != ''", _columns(self._shots)))
+        found = map(shot_of, self._rows("author != ''", columns_of(self._shots)))
         return sorted(found, key=lambda shot: (shot.video, shot.start_seconds))
 
     def export_corrections(
@@ -225,19 +237,19 @@ class Archive:
         return _fused(ranked)[:most]
 
     def _found(self, search: Any, rank: str, where: str, most: int) -> list[dict[str, Any]]:
-        with _plainly(self.folder, where):
+        with errors_as_sentences(self.folder, where):
             if where.strip():
                 search = search.where(f"({where})", prefilter=True)
-            rows: list[dict[str, Any]] = search.select([*_columns(self._shots), rank]).limit(most).to_list()
+            rows: list[dict[str, Any]] = search.select([*columns_of(self._shots), rank]).limit(most).to_list()
         return rows
 
     def _rows(self, where: str, columns: list[str]) -> list[dict[str, Any]]:
-        with _plainly(self.folder):
+        with errors_as_sentences(self.folder):
             rows: list[dict[str, Any]] = self._shots.search().where(where).select(columns).limit(None).to_list()
         return rows
 
     def _row(self, id: str, columns: list[str]) -> dict[str, Any]:
-        for row in self._rows(_is_one_of("id", [id]), columns):
+        for row in self._rows(is_one_of("id", [id]), columns):
             return row
         raise ArchiveError(f"{self.folder}: there is no shot {id!r}. Search again: it may have been indexed anew.")
 
@@ -253,11 +265,11 @@ class Archive:
         import pyarrow
 
         contents = [video.content for video, _ in videos]
-        kept = {row["id"]: row for row in self._rows(f"author != '' AND {_is_one_of('content', contents)}", _CORRECTION)}
-        rows = [_corrected(_shot_row(shot), kept.get(shot.id)) for _, shots in videos for shot in shots]
+        kept = {row["id"]: row for row in self._rows(f"author != '' AND {is_one_of('content', contents)}", CORRECTION)}
+        rows = [with_correction(row_of(shot), kept.get(shot.id)) for _, shots in videos for shot in shots]
         ids = [row["id"] for row in rows] or [""]
-        gone = f"author = '' AND {_is_one_of('content', contents)} AND NOT {_is_one_of('id', ids)}"
-        with _plainly(self.folder):
+        gone = f"author = '' AND {is_one_of('content', contents)} AND NOT {is_one_of('id', ids)}"
+        with errors_as_sentences(self.folder):
             merge = self._shots.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pyarrow.Table.from_pylist(rows, schema=self._shots.schema))
             self._shots.delete(gone)
@@ -268,7 +280,7 @@ class Archive:
 
     def move(self, video: ArchivedVideo) -> None:
         """A video that is there, by its content, is at this path now."""
-        here = _is_one_of("content", [video.content])
+        here = is_one_of("content", [video.content])
         with self._writing():
             self._shots.update(where=here, values={"video": str(video.path)})
             found = {"path": str(video.path), "bytes": video.bytes, "modified_ns": video.modified_ns}
@@ -278,8 +290,8 @@ class Archive:
         """Remove videos and their shots. A shot that somebody corrected stays, and is found."""
         if contents:
             with self._writing():
-                self._videos.delete(_is_one_of("content", contents))
-                self._shots.delete(f"author = '' AND {_is_one_of('content', contents)}")
+                self._videos.delete(is_one_of("content", contents))
+                self._shots.delete(f"author = '' AND {is_one_of('content', contents)}")
 
     def correct(self, id: str, text: str, who: str) -> None:
         """A new version of a caption, of this author and now. Raises ArchiveError for an empty text or author, or an unknown id."""
@@ -288,18 +300,18 @@ class Archive:
             missing = "text" if not text else "author"
             raise ArchiveError(f"{id}: a correction without {missing}. Expected a sentence, and who wrote it.")
         with self._writing():
-            row = self._row(id, _CORRECTION)
+            row = self._row(id, CORRECTION)
             if row["caption"] == text and row["author"]:
                 return
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            earlier = [*_versions(row), Version(row["caption"], row["author"], row["corrected"])]
+            earlier = [*versions_of(row), Version(row["caption"], row["author"], row["corrected"])]
             values = {
                 "caption": text,
                 "author": who,
                 "corrected": now,
                 "versions": json.dumps([asdict(one) for one in earlier]),
             }
-            self._shots.update(where=_is_one_of("id", [id]), values=values)
+            self._shots.update(where=is_one_of("id", [id]), values=values)
 
     def note(self, roots: Sequence[Path] = (), models: Mapping[str, Any] | None = None) -> None:
         """Remember folders that videos come from, and what fingerprints of models stand for."""
@@ -332,32 +344,11 @@ class Archive:
         """A change. Raises ArchiveError in an archive that is open for reading."""
         if self._writes is Writes.never:
             raise ArchiveError(f"{self.folder}: is open for reading. Open it with write=True.")
-        with _turn(self.folder) if self._writes is Writes.in_turn else nullcontext(), _plainly(self.folder):
+        with turn(self.folder) if self._writes is Writes.in_turn else nullcontext(), errors_as_sentences(self.folder):
             if self._writes is Writes.in_turn:
-                about = _about(self.folder)  # others have changed it
+                about = read_about(self.folder)  # others have changed it
                 self.roots, self.models = tuple(map(Path, about["roots"])), about["models"]
             yield
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """The lock of the folder, which others hold for a moment only."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(folder_lock(folder, ArchiveError))
-                break
-            except ArchiveError as error:
-                if (
-                    isinstance(error.__cause__, OSError) or time.monotonic() > until
-                ):  # it cannot be written, or is held all the time
-                    raise
-                time.sleep(random.uniform(0.05, 0.2))
-        yield
-
-
-_CORRECTION = ["id", "caption", "author", "corrected", "versions"]
 
 
 def _fused(ranked: Mapping[Route, list[dict[str, Any]]]) -> list[Found]:
@@ -371,126 +362,4 @@ def _fused(ranked: Mapping[Route, list[dict[str, Any]]]) -> list[Found]:
             routes.setdefault(row["id"], []).append(route)
             rows[row["id"]] = row
     best = sorted(scores, key=lambda id: (-scores[id], id))
-    return [Found(_shot(rows[id]), scores[id], tuple(routes[id])) for id in best]
-
-
-def _is_one_of(column: str, values: Sequence[str]) -> str:
-    """A condition in SQL."""
-    listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({listed})"
-
-
-def _columns(table: Any) -> list[str]:
-    return [name for name in table.schema.names if name not in _NOT_READ]
-
-
-def _versions(row: Mapping[str, Any]) -> list[Version]:
-    return [Version(**one) for one in json.loads(row["versions"])]
-
-
-def _video(row: Mapping[str, Any]) -> ArchivedVideo:
-    return ArchivedVideo(**{**row, "path": Path(row["path"])})
-
-
-def _shot(row: Mapping[str, Any]) -> ArchivedShot:
-    names = ("id", "content", "start_seconds", "end_seconds", "caption", "score", "confidence", "model", "features", "author")
-    return ArchivedShot(
-        **{name: row[name] for name in names},
-        video=Path(row["video"]),
-        words=tuple((word, at) for word, at in json.loads(row["words"])),
-        attention=json.loads(row["attention"]),
-        frame_seconds=tuple(row["frame_seconds"]),
-        when=row["corrected"],
-    )
-
-
-def _shot_row(shot: ArchivedShot) -> dict[str, Any]:
-    row = {name: value for name, value in vars(shot).items() if name not in ("when", "embedding")}
-    return row | {
-        "video": str(shot.video),
-        "words": json.dumps(shot.words),
-        "attention": json.dumps(dict(shot.attention), separators=(",", ":")),
-        "corrected": shot.when,
-        "versions": "[]",
-        "vector": shot.embedding,
-    }
-
-
-def _corrected(row: dict[str, Any], kept: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The row of a shot that was captioned again, with what somebody had made of its caption."""
-    if kept is None:
-        return row
-    earlier = [asdict(one) for one in _versions(kept)]
-    again = asdict(Version(row["caption"]))
-    earlier += [again] if again not in earlier else []
-    return row | {name: kept[name] for name in ("caption", "author", "corrected")} | {"versions": json.dumps(earlier)}
-
-
-def _shot_schema(size: int) -> Any:
-    import pyarrow as pa
-
-    texts = dict.fromkeys(("id", "video", "content", "caption", "words", "attention", "model", "features"), pa.string())
-    numbers = dict.fromkeys(("start_seconds", "end_seconds", "score", "confidence"), pa.float64())
-    corrections = dict.fromkeys(("author", "corrected", "versions"), pa.string())
-    others = {"frame_seconds": pa.list_(pa.float64()), "picture": pa.binary(), "vector": pa.list_(pa.float32(), size)}
-    return pa.schema({**texts, **numbers, **corrections, **others})
-
-
-def _video_schema() -> Any:
-    import pyarrow as pa
-
-    texts = dict.fromkeys(("content", "path", "model"), pa.string())
-    return pa.schema({**texts, "bytes": pa.int64(), "modified_ns": pa.int64(), "duration_seconds": pa.float64()})
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """What archive.json says. Raises ArchiveError where it is none of ours."""
-    if not (folder / ARCHIVE_FILE).is_file():
-        what = "is not there" if not folder.exists() else "is no archive"
-        if (folder / f"{_SHOTS}.lance").exists():
-            what = "is an archive whose making was interrupted"
-        raise ArchiveError(f"{folder}: {what}: it has no {ARCHIVE_FILE}. Make one: stap index VIDEOS --archive {folder}")
-    try:
-        about: dict[str, Any] = read_json(folder / ARCHIVE_FILE)
-        if about["format"] != FORMAT:
-            raise ArchiveError(
-                f"{folder}: an archive of format {about['format']}, and this stap reads format {FORMAT}. {CAPTION_AGAIN}"
-            )
-        Space(**about["space"]), about["roots"], about["models"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{folder / ARCHIVE_FILE}: is damaged ({one_line(error)}). {CAPTION_AGAIN}") from error
-    return about
-
-
-def import_lancedb() -> Any:
-    """The package. Raises MissingDependencyError that says how to install it."""
-    os.environ.setdefault("LANCEDB_LOG", "error")  # it prints warnings about its own groups of vectors
-    try:
-        import lancedb
-    except ImportError:
-        raise MissingDependencyError(
-            "an archive needs the package lancedb, which is not installed. Install it with: pip install 'stap[archive]'"
-        ) from None
-    return lancedb
-
-
-def _connected(folder: Path) -> Any:
-    return import_lancedb().connect(str(folder), read_consistency_interval=timedelta(0))
-
-
-@contextmanager
-def _plainly(folder: Path, where: str = "") -> Iterator[None]:
-    """Errors of LanceDB as sentences.   where: a condition that came from outside."""
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = one_line(error)
-        if where and isinstance(error, ValueError):
-            raise ArchiveError(
-                f"{where!r} is no condition on shots: {reason}. Expected SQL, such as: confidence > 0.5"
-            ) from None
-        if "No space left" in reason or "os error 28" in reason:
-            raise ArchiveError(
-                f"{folder}: the disk is full. What was complete is kept: make room, and run the same line again."
-            ) from error
-        raise ArchiveError(f"{folder}: the archive cannot be used ({reason[:300]}). {CAPTION_AGAIN}") from error
+    return [Found(shot_of(rows[id]), scores[id], tuple(routes[id])) for id in best]

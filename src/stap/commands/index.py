@@ -56,11 +56,11 @@ def index(
     What is in the archive is left alone, so the same line continues an interrupted run. A video that is not in it is reported on stderr
     with the reason, and the exit status is 1.
     """
-    from stap.archive.store import Archive, import_lancedb
+    from stap.archive.database import import_lancedb
+    from stap.archive.indexing import Indexing, space_for
+    from stap.archive.store import Archive
 
     import_lancedb()  # before the work, and not after it
-    from stap.archive.indexing import Indexing, space_for
-
     allowed = limits.limits(paths)
     plan = shots.plan(words, SubtitleOptions(), FileOptions().jobs, has_pictures=True)
     shard, report = machines.part(model), Failures()
