@@ -26,9 +26,8 @@ demo: $(VENV)/.installed
 	$(BIN)/stap demo --out demo
 
 # Processes of one thread each: PyTorch's threads would fight for the cores. A process takes up to 3 GiB of memory.
-# Files in the order of their names: by default those with few tests, which are long ones, come last, and one process waits for the other.
 TEST_PROCESSES ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test: $(VENV)/.installed-dev browser
 	$(PYTEST)
