@@ -1,4 +1,4 @@
-"""The folder of an archive: archive.json, the LanceDB tables beside it, whose turn it is to write, and errors as sentences."""
+"""The folder of an archive: archive.json, the connection to LanceDB, the lock of its writers, and error messages."""
 
 from __future__ import annotations
 
