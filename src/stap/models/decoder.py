@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stap.models.attention import AdditiveAttention
 from stap.models.caption_model import Attention, DecoderState, Memory, Step
-from stap.models.lstap import Implementation
+from stap.models.implementation import Implementation
 from stap.models.teacher_forcing import Blocks, DecoderWeights, read_captions
 
 __all__ = ["AttentiveDecoder", "StatesMemory"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from stap.models.lstap import LSTAP, Implementation, Pooled
+from stap.models.implementation import Implementation
+from stap.models.lstap import LSTAP, Pooled
 
 __all__ = ["LRCN"]
 

@@ -9,16 +9,13 @@ Francis & Huet 2019, sections 3.1 and 3.2. At frame t, for every location j of t
     a_j = 1 / R,   or   a = softmax_j(w . tanh(W_ax x_j + W_ah h + b_a))    (8), or (9) and (10)
 
 h(0) and c(0) are made from the clip's motion vector, (11) and (12). `pooled_recurrence` is the text of these equations.
-`fused_recurrence.py` computes the same in less time and memory, `fused_recurrence_gpu.py` on a GPU.
+`fused_recurrence.py` computes the same in less time and memory on a processor, `fused_recurrence_gpu.py` on a GPU.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import torch
@@ -26,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from stap.errors import ShapeError
-from stap.models.fused_recurrence import fused_recurrence
+from stap.models.implementation import Implementation, compiles_gpu_kernels, fits_cpu_kernels, trains_with_cpu_kernels
 
-__all__ = ["LSTAP", "Implementation", "Pooled", "RecurrenceWeights", "choose_recurrence", "chrono_biases", "pooled_recurrence"]
+__all__ = ["LSTAP", "Pooled", "RecurrenceWeights", "choose_recurrence", "chrono_biases", "pooled_recurrence"]
 
-Implementation = Literal["auto", "reference", "fused"]
+MANY_CELLS = 2**22  # places of all frames times units: about three videos of the paper's sizes
+
 Recurrence = Callable[[Tensor, "RecurrenceWeights", Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
@@ -125,7 +123,7 @@ class LSTAP(nn.Module):
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
         bias = self.input_bias if marks is None else linear(marks, self.input_weight, self.input_bias)
         weights = RecurrenceWeights(self.input_weight, bias, self.recurrent_weight, self.score_weight)
-        recurrence = choose_recurrence(self.implementation, grid.device)
+        recurrence = choose_recurrence(self.implementation, grid, h)
         all_h, all_c, local_weights = recurrence(grid, weights, h, c, is_padding)
         return Pooled(all_h, all_h[:, -1], all_c[:, -1], None if weights.score is None else local_weights)
 
@@ -172,21 +170,23 @@ def chrono_biases(hidden_size: int, memory_frames: int) -> tuple[Tensor, Tensor]
     return -forget, forget
 
 
-def choose_recurrence(implementation: Implementation, device: torch.device) -> Recurrence:
-    """`pooled_recurrence`, or the function that computes the same faster on this device."""
+def choose_recurrence(implementation: Implementation, grid: Tensor, h: Tensor) -> Recurrence:
+    """`pooled_recurrence`, or the function that computes the same faster for such tensors, grid (B, T, R, D) and h (B, H).
+
+    On a processor 'auto' is 'fused' in training and for much work: loading what compiles it takes half a second, longer than a clip.
+    """
     if implementation == "reference":
         return pooled_recurrence
-    if device.type == "cuda" and _can_compile_kernels():
+    if compiles_gpu_kernels(grid):
         from stap.models import fused_recurrence_gpu  # imports Triton, which only builds of PyTorch for GPUs have
 
         return fused_recurrence_gpu.fused_recurrence
-    return fused_recurrence
+    is_large = implementation == "fused" or grid[..., 0].numel() * h.shape[1] >= MANY_CELLS
+    if trains_with_cpu_kernels(h) or (is_large and fits_cpu_kernels(h)):
+        from stap.models import fused_recurrence  # imports numba
 
-
-def _can_compile_kernels() -> bool:
-    """Triton is there, and a C compiler for what starts its kernels."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    return find_spec("triton") is not None and compiler is not None
+        return fused_recurrence.fused_recurrence
+    return pooled_recurrence
 
 
 def pooled_recurrence(

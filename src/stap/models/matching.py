@@ -10,11 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.functional import normalize
 
 from stap.models.batch import CaptionBatch, VideoBatch
 from stap.models.gathering import gathered, is_shared
+from stap.models.implementation import trains_with_cpu_kernels
 from stap.models.lstap import LSTAP, Pooled
 from stap.recipes.settings import ModelSettings
 
@@ -27,9 +27,8 @@ NEAR_ZERO = 1e-6
 class SentenceEncoder(nn.Module):
     """psi(Y): the state of an LSTM after the sentence's last word.
 
-    An ordinary LSTM is L-STAP over a grid of one location, so the weights are L-STAP's. On a processor the sentences are packed: those that
-    are over leave the batch, and no padding is computed. PyTorch's LSTM does so too; its backward pass fills the gradient of all
-    words with zeros once for each step.
+    An ordinary LSTM is L-STAP over a grid of one location, so the weights are L-STAP's. In training on a processor no padding is computed
+    (`packed_lstm.py`).
     """
 
     def __init__(self, embedding_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
@@ -38,24 +37,17 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, embedded: Tensor, is_padding: Tensor) -> Tensor:
         """(N, L, E) embedded words and (N, L) bool, True after the sentence's end -> (N, H)."""
-        if embedded.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        if not trains_with_cpu_kernels(embedded) or torch.is_autocast_enabled("cpu"):
             pooled: Pooled = self.lstm(embedded.unsqueeze(2), is_padding)
             return pooled.h
-        words = (~is_padding).sum(dim=1)
-        # A sentence without words is given one, which is not looked at below.
-        packed = pack_padded_sequence(embedded, words.clamp_min(1), batch_first=True, enforce_sorted=False)
-        W, b, U, H = self.lstm.input_weight, self.lstm.input_bias, self.lstm.recurrent_weight, self.lstm.hidden_size
+        from stap.models.packed_lstm import last_states  # imports numba
+
+        weights = self.lstm.input_weight, self.lstm.input_bias, self.lstm.recurrent_weight
         start, c = self.lstm.start(len(embedded))
-        h, ended = start, []  # of the sentences that go on, the longest first; of those that are over
-        for of_words in torch.split(linear(packed.data, W, b), packed.batch_sizes.tolist()):
-            h, over = h.tensor_split([len(of_words)])
-            ended.append(over)
-            gates, candidate = torch.split(torch.addmm(of_words, h, U.T), [3 * H, H], dim=1)
-            i, f, o = gates.sigmoid().chunk(3, dim=1)
-            c = f * c[: len(h)] + i * candidate.tanh()
-            h = o * c.tanh()
-        last = torch.cat([h, *reversed(ended)])
-        return torch.where(words.unsqueeze(1) > 0, last[packed.unsorted_indices], start)
+        words = (~is_padding).sum(dim=1)
+        # A sentence without words is given one, which is not looked at.
+        last = last_states(embedded, words.clamp_min(1), start, c, *weights)
+        return torch.where(words.unsqueeze(1) > 0, last, start)
 
 
 def cosine_similarity(videos: Tensor, sentences: Tensor) -> Tensor:

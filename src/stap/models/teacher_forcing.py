@@ -7,6 +7,8 @@
 - what does not depend on the recurrence is one product over all words: the words' share of the gates before it, and the gradients of all
   weights after it;
 - tanh(x) is 2 sigmoid(2 x) - 1, which PyTorch computes faster on a processor.
+
+In training on a processor `teacher_forcing_cpu.py` computes the same in fewer passes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stap.models.attention import attention_weights
+from stap.models.implementation import trains_with_cpu_kernels
 from stap.models.tanh import tanh_
 
 __all__ = ["Blocks", "DecoderWeights", "read_captions"]
@@ -85,6 +88,10 @@ def read_captions(
     word_gates: (S, 4H), the words' share of the gates, with the bias.   start: h and c, (B, K, H) each.
     memory: the states (B, T, H), their keys (B, T, A) and padding (B, T) bool.
     """
+    if trains_with_cpu_kernels(word_gates):
+        from stap.models import teacher_forcing_cpu  # imports numba
+
+        return teacher_forcing_cpu.read_captions(sizes, word_gates, start, memory, weights)
     read: tuple[Tensor, Tensor] = _ReadCaptions.apply(sizes, word_gates, *start, *memory, *weights)
     return read
 
