@@ -54,17 +54,17 @@ class InputStage(nn.Module):
         Raises ShapeError if there are more frames, or other places, than the settings' embeddings or shift are for.
         """
         grid, marks = self.apart(grid, is_padding)
-        return grid if marks is None else (grid + marks).masked_fill(is_padding[:, :, None, None], 0)
+        return sum(marks, grid).masked_fill(is_padding[:, :, None, None], 0) if marks else grid
 
-    def apart(self, grid: Tensor, is_padding: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The same in two parts: (B, T, R, size), and the embeddings to be added to every video, (T or 1, R or 1, size), or None."""
+    def apart(self, grid: Tensor, is_padding: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same in parts: (B, T, R, size), and the embeddings to be added to every video: (1, R, size) of places, (T, 1, size) of frames."""
         if self.training and self.settings.shift:
             grid = self._shifted(grid)
         if self.settings.differences:
             grid = with_differences(grid, is_padding)
         return grid, self._marks(grid)
 
-    def next_frame(self, frame: Tensor, before: Tensor | None, index: int) -> tuple[Tensor, Tensor | None]:
+    def next_frame(self, frame: Tensor, before: Tensor | None, index: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What `apart` gives for one frame, outside training.
 
         frame: (B, 1, R, D).   before: the frame before it, None of the first.   index: from 0.
@@ -80,22 +80,20 @@ class InputStage(nn.Module):
         down, right = torch.randint(-limit, limit + 1, (2, len(grid)), device=grid.device)
         return shifted(grid, self.grid_size, down, right)
 
-    def _marks(self, grid: Tensor, first: int = 0) -> Tensor | None:
+    def _marks(self, grid: Tensor, first: int = 0) -> tuple[Tensor, ...]:
         """first: the number of the grid's first frame."""
         T, R = first + grid.shape[1], grid.shape[2]
-        if self.place_embedding is None and self.time_embedding is None:
-            return None
-        marks = grid.new_zeros(1, 1, self.size)
+        marks = []
         if self.place_embedding is not None:
             if len(self.place_embedding) != R:
                 raise ShapeError(f"grid {tuple(grid.shape)}: expected {len(self.place_embedding)} locations.")
-            marks = marks + self.place_embedding
+            marks.append(self.place_embedding.unsqueeze(0))
         if self.time_embedding is not None:
             if len(self.time_embedding) < T:
                 number = "" if first == 0 else f" after {first} frames"
                 raise ShapeError(f"grid {tuple(grid.shape)}{number}: expected at most {len(self.time_embedding)} frames.")
-            marks = marks + self.time_embedding[first:T, None]
-        return marks
+            marks.append(self.time_embedding[first:T].unsqueeze(1))
+        return tuple(marks)
 
 
 def with_differences(grid: Tensor, is_padding: Tensor) -> Tensor:

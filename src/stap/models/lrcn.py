@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from stap.models.implementation import Implementation
@@ -39,9 +41,9 @@ class LRCN(nn.Module):
         )
 
     def forward(
-        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Tensor | None = None
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Sequence[Tensor] = ()
     ) -> Pooled:
         """Encode B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; there are no local weights."""
-        of_frame = None if marks is None else marks.mean(dim=1, keepdim=True)
+        of_frame = [mark.mean(dim=1, keepdim=True) for mark in marks]
         pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion, of_frame)
         return pooled

@@ -14,7 +14,7 @@ h(0) and c(0) are made from the clip's motion vector, (11) and (12). `pooled_rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -101,13 +101,13 @@ class LSTAP(nn.Module):
         self._initialise(forget_bias, memory_frames)
 
     def forward(
-        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Tensor | None = None
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Sequence[Tensor] = ()
     ) -> Pooled:
         """Encode B videos.
 
         grid: (B, T, R, D).   is_padding: (B, T) bool, True where the video has no frame; None: no padding.
         motion: (B, M) where the module was made with motion_size=M.
-        marks: (T or 1, R or 1, D), to be added to the grid of every video. Their share of W x is computed once for all videos.
+        marks: (T or 1, R or 1, D) each, to be added to the grid of every video. Their share of W x is computed once for all videos.
 
         Raises ShapeError if a size does not fit, ValueError if motion is missing or not wanted.
         """
@@ -116,12 +116,12 @@ class LSTAP(nn.Module):
         return self.continued(grid, *self.start(len(grid), motion), is_padding, marks)
 
     def continued(
-        self, grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor | None = None, marks: Tensor | None = None
+        self, grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor | None = None, marks: Sequence[Tensor] = ()
     ) -> Pooled:
         """Encode the next frames of videos of which h and c, (B, H) each, are known: the start, or what the frames before have left."""
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
-        bias = self.input_bias if marks is None else linear(marks, self.input_weight, self.input_bias)
+        bias = sum((linear(mark, self.input_weight) for mark in marks), self.input_bias)
         weights = RecurrenceWeights(self.input_weight, bias, self.recurrent_weight, self.score_weight)
         recurrence = choose_recurrence(self.implementation, grid, h)
         all_h, all_c, local_weights = recurrence(grid, weights, h, c, is_padding)
