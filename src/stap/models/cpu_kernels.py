@@ -4,6 +4,8 @@ A step of an LSTM is a few small matrix products, which PyTorch computes, and a 
 a call and a pass over memory, more than its arithmetic for the batches of a small model; here they are one pass. Each function works in one thread and
 without Python's lock, on contiguous arrays of float32 or float64.
 
+It is one file, because numba compiles a function again when its file has changed, but not when another file has, whose functions it calls.
+
 Gates are in the order input, forget, output, candidate.
 """
 
