@@ -107,10 +107,12 @@ def retrieve(
     return retrieval(torch.stack([one for one in videos if one is not None]).numpy(), embedded.numpy(), rows)
 
 
-def score_clips(run: Run, split: str, clips: Sequence[Clip], captions: Mapping[str, ClipCaption]) -> Evaluation:
-    """Score a model's captions of these clips of a split with all metrics."""
+def score_clips(
+    run: Run, split: str, clips: Sequence[Clip], captions: Mapping[str, ClipCaption], sharing: Scorer | None = None
+) -> Evaluation:
+    """Score a model's captions of these clips of a split with all metrics.   sharing: as of `Scorer`."""
     references = {clip.id: clip.captions for clip in clips}
     predictions = {video_id: found.caption for video_id, found in captions.items()}
-    with Scorer(references, remember=True) as scorer:
+    with Scorer(references, remember=True, sharing=sharing) as scorer:
         scores, words = scorer.score(predictions), scorer.words(predictions)
     return Evaluation(run, split, captions, references, scores, words, recall_facts(clips, predictions))

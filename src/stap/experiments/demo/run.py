@@ -34,6 +34,7 @@ from stap.experiments.stages import Say, Stages
 from stap.files import folder_lock, write_json
 from stap.reports.scenes_page import choose_shown, curves, recalled, write_scenes_page
 from stap.scoring.baselines import most_frequent_caption
+from stap.scoring.metrics import Scorer
 from stap.training.loop import TrainingResult
 from stap.video.threads import available_cores
 
@@ -117,9 +118,10 @@ def _run_demo(out: Path, size: SceneSize, compare: bool, device: torch.device, s
     trainings = {system.name: _train(system, prepared, out, stages, device) for system in trained}
     clips = prepared.corpus.split("test")
     with stages.stage("scoring", f"Captioning and scoring {len(clips)} test videos of combinations that training never showed"):
-        ours = [_score(system, prepared.row_data, out, device) for system in trained]
         common = most_frequent_caption(caption for clip in prepared.corpus.split("train") for caption in clip.captions)
-        systems = (*ours, score_constant("most frequent caption", common, clips))
+        with Scorer({clip.id: clip.captions for clip in clips}) as scorer:  # one METEOR, which begins to load here
+            ours = [_score(system, prepared.row_data, out, device, scorer) for system in trained]
+            systems = (*ours, score_constant("most frequent caption", common, clips, scorer))
     shown = choose_shown(clips, systems[0].captions, CLIPS_ON_PAGE)
     with stages.stage("report", f"Writing {out / 'report.html'}"):
         captioner = Captioner(load_run(out / LSTAP.folder, device), device)
@@ -140,8 +142,8 @@ def _train(system: System, prepared: PreparedScenes, out: Path, stages: Stages, 
         )
 
 
-def _score(system: System, data: RowData, out: Path, device: torch.device) -> SystemScores:
-    evaluation = evaluate_row(out / system.folder, data, device)
+def _score(system: System, data: RowData, out: Path, device: torch.device, scorer: Scorer) -> SystemScores:
+    evaluation = evaluate_row(out / system.folder, data, device, sharing=scorer)
     captions = {video_id: found.caption for video_id, found in evaluation.captions.items()}
     facts = count_facts(data.corpus.split("test"), captions)
     return SystemScores(system.name, captions, facts, evaluation.scores.corpus)

@@ -44,11 +44,10 @@ class SystemScores:
         return {"name": self.name, "facts": facts, "scores": dict(self.scores)}
 
 
-def score_constant(name: str, caption: str, clips: Sequence[Clip]) -> SystemScores:
-    """The scores of one and the same caption for every clip."""
+def score_constant(name: str, caption: str, clips: Sequence[Clip], scorer: Scorer) -> SystemScores:
+    """The scores of one and the same caption for every clip, whose captions the scorer has as references."""
     captions = {clip.id: caption for clip in clips}
-    with Scorer({clip.id: clip.captions for clip in clips}) as scorer:
-        return SystemScores(name, captions, count_facts(clips, captions), scorer.score(captions).corpus)
+    return SystemScores(name, captions, count_facts(clips, captions), scorer.score(captions).corpus)
 
 
 def scores_table(systems: Sequence[SystemScores]) -> ScoresTable:

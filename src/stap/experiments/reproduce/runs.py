@@ -22,6 +22,7 @@ from stap.files import read_json, write_atomically, write_json
 from stap.recipes.files import recipe_to_yaml
 from stap.recipes.settings import Recipe
 from stap.reports.page import ScoresRow
+from stap.scoring.metrics import Scorer
 from stap.training.loop import TrainingResult, fit
 from stap.training.resume import state_file
 
@@ -129,11 +130,11 @@ def train_row(folder: Path, recipe: Recipe, data: RowData, *, device: torch.devi
     )
 
 
-def evaluate_row(folder: Path, data: RowData, device: torch.device) -> Evaluation:
-    """Captions and scores of the test clips by the model in the folder."""
+def evaluate_row(folder: Path, data: RowData, device: torch.device, sharing: Scorer | None = None) -> Evaluation:
+    """Captions and scores of the test clips by the model in the folder.   sharing: as of `Scorer`."""
     run, clips = load_run(folder, device), data.corpus.split("test")
     captions = caption_clips(run.model, run.vocabulary, data.store, clips, run.recipe.decoding, device)
-    return score_clips(run, "test", clips, captions)
+    return score_clips(run, "test", clips, captions, sharing)
 
 
 def outcome_of(result: TrainingResult, evaluation: Evaluation, data: RowData, device: torch.device) -> Outcome:
