@@ -16,6 +16,9 @@ from av.video.frame import VideoFrame
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels run here as Python
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Read when numba is imported, here or in a child. Processes that compile a function for different types at the same time could mix them up.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"))
 
 _BROWSER_FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

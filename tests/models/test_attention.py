@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import stap.models.attention
 from stap.errors import ShapeError
 from stap.models.attention import AdditiveAttention
 
@@ -47,3 +48,26 @@ def test_queries_must_be_shared_out_evenly(look):
     attention, query, values, padding = look
     with pytest.raises(ShapeError, match=r"^5 queries for 2 videos: expected the same number for each video\.$"):
         attention(query[:5], attention.keys(values), values, padding)
+
+
+@pytest.mark.parametrize("shape", [(B, 1, T, A), (B, K, T, A), (B, 1, T, 2, A)])
+def test_compiled_scores_equal_those_of_pytorch(look, shape, monkeypatch):
+    attention, query, _, _ = look
+    query, keys = query.requires_grad_(), torch.randn(shape).double().requires_grad_()
+
+    def results():
+        scores = attention.scores(query, keys)
+        inputs = query, keys, attention.query.weight, attention.score.weight
+        return [scores, *torch.autograd.grad((scores * torch.arange(scores.numel()).view_as(scores)).sum(), inputs)]
+
+    found = results()
+    monkeypatch.setattr(stap.models.attention, "trains_with_cpu_kernels", lambda tensor: False)
+    for one, other in zip(found, results(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("shape", [(B, 2, T, A), (B, 1, T, A + 1)])
+def test_keys_of_another_size_are_refused(look, shape):
+    attention, query, _, _ = look
+    with pytest.raises(ShapeError, match=rf"^keys \({', '.join(map(str, shape))}\): expected \(B, 3 or 1, \.\.\., 6\)\.$"):
+        attention.scores(query, torch.zeros(shape).double())

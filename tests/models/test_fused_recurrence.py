@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stap.errors import ShapeError
 from stap.models.fused_recurrence import fused_recurrence
 from stap.models.lstap import LSTAP, RecurrenceWeights, choose_recurrence, pooled_recurrence
 
@@ -113,3 +114,22 @@ def test_a_number_that_is_not_finite_is_not_hidden(value: float) -> None:
 def module_reference(module: LSTAP, grid: Tensor) -> Tensor:
     module.implementation = "reference"
     return module(grid).states
+
+
+@pytest.mark.parametrize("padding", [(1, T), (B, T - 1)])
+def test_padding_of_another_size_is_refused(padding: tuple[int, int]) -> None:
+    with pytest.raises(
+        ShapeError, match=rf"^is_padding \({padding[0]}, {padding[1]}\): expected \(3, 4\), a flag for each frame\.$"
+    ):
+        LSTAP(D, H)(torch.randn(B, T, R, D), torch.zeros(padding, dtype=torch.bool))
+
+
+def test_one_mark_or_several() -> None:
+    module, grid = LSTAP(D, H), torch.randn(B, T, R, D)
+    of_places, of_frames = torch.randn(1, R, D), torch.randn(T, 1, D)
+    expected = module(grid + of_places + of_frames).states
+    for marks in (of_places + of_frames, [of_places, of_frames]):
+        torch.testing.assert_close(module(grid, marks=marks).states, expected, rtol=1e-5, atol=1e-6)
+    for mark in (torch.zeros(3, 1, D), torch.zeros(1, 4, D), torch.zeros(R, D)):
+        with pytest.raises(ShapeError, match=r"^mark .*: expected \(4 or 1, 5 or 1, 6\) for a grid \(3, 4, 5, 6\)\.$"):
+            module(grid, marks=[mark])

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from stap.models import attention, teacher_forcing
 from stap.models.caption_model import DecoderState, Positions
 from stap.models.decoder import AttentiveDecoder, StatesMemory
 from stap.models.teacher_forcing import Blocks
 
 B, K, L, T, H, E, A = 4, 3, 6, 5, 8, 7, 4
 LENGTHS = torch.tensor([[2, 6, 1], [3, 3, 3], [1, 0, 2], [5, 1, 4]])
+OF_A_VIDEO_WITHOUT_WORDS = torch.tensor([[2, 6, 1], [0, 0, 0], [1, 0, 2], [5, 1, 4]])
 
 
 def results(
@@ -44,8 +46,14 @@ def results(
 
 
 @pytest.mark.parametrize("again", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["all words", "lengths"])
-def test_at_once_equals_word_by_word(lengths: Tensor | None, again: bool) -> None:
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "of PyTorch's operations"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS, OF_A_VIDEO_WITHOUT_WORDS], ids=["all words", "lengths", "a video without"])
+def test_at_once_equals_word_by_word(
+    lengths: Tensor | None, compiled: bool, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:  # as on a GPU
+        monkeypatch.setattr(teacher_forcing, "trains_with_cpu_kernels", lambda tensor: False)
+        monkeypatch.setattr(attention, "trains_with_cpu_kernels", lambda tensor: False)
     found, expected = results("auto", lengths, again=again), results("reference", lengths)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)

@@ -86,6 +86,8 @@ class AdditiveAttention(AttentionLayer):
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """How well each position fits each of the K queries of its video: (N, Q), (B, K or 1, ..., A) -> (B, K, ...)."""
         compared, weight = self.query(query).view(len(keys), -1, self.score.in_features), self.score.weight[0]  # (B, K, A)
+        if keys.shape[1] not in (1, compared.shape[1]) or keys.shape[-1] != compared.shape[2]:
+            raise ShapeError(f"keys {tuple(keys.shape)}: expected (B, {compared.shape[1]} or 1, ..., {compared.shape[2]}).")
         if trains_with_cpu_kernels(keys) and keys.dtype == compared.dtype == weight.dtype:
             from stap.models.attention_scores_cpu import attention_scores  # imports numba
 

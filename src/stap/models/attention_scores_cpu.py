@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ __all__ = ["attention_scores"]
 def attention_scores(keys: Tensor, queries: Tensor, score: Tensor) -> Tensor:
     """w . tanh(keys + queries): (B, K or 1, ..., A), (B, K, A), (A,) -> (B, K, ...), in float32 or float64."""
     places = keys.shape[2:-1]
-    fits: Tensor = _Scores.apply(keys.flatten(2, -2), queries, score)
+    fits: Tensor = _Scores.apply(keys.reshape(*keys.shape[:2], math.prod(places), keys.shape[-1]), queries, score)
     return fits.view(*fits.shape[:2], *places)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
-    "Attended",
+    "AttentionSteps",
     "Frames",
     "Steps",
     "arrays",
@@ -78,7 +78,7 @@ class Steps(NamedTuple):
     before: Array
 
 
-class Attended(NamedTuple):
+class AttentionSteps(NamedTuple):
     """The decoder's attention at S words, or its gradients.
 
     from_h: (S, 4H + A), whose last A are the query.   keys: (B, T, A).   is_padding: (B, T).   score: (A,).   states: (B, T, H).
@@ -110,7 +110,7 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _tanh(x: Any) -> Any:
-    """The hyperbolic tangent: within 3e-7 for float32, in a few multiplications that vectors of the processor can do."""
+    """The hyperbolic tangent: of float64 the library's; of float32 a rational function, within 3e-7, which vectors of the processor compute."""
     return math.tanh(x)
 
 
@@ -187,6 +187,43 @@ def _dot(one: Array, other: Array) -> Any:
     for k in range(len(one)):
         total += one[k] * other[k]
     return total
+
+
+@_compiled
+def _score_backward(bends: Array, score: Array, of_fit: float, of_score: Array) -> None:
+    """Write the gradients of the pre-activations over the tanh values, and add those of the score."""
+    for k in range(len(bends)):
+        bend = bends[k]
+        of_score[k] += of_fit * bend
+        bends[k] = of_fit * score[k] * (ONE - bend * bend)
+
+
+@_compiled
+def _add(one: Array, other: Array, values: Array) -> None:
+    for k in range(len(values)):
+        one[k] += values[k]
+        other[k] += values[k]
+
+
+@_compiled
+def _fit(key: Array, query: Array, score: Array) -> Any:
+    """w . tanh(key + query), equation (15)."""
+    total = key.dtype.type(0)
+    for k in range(len(key)):
+        total += score[k] * _tanh(key[k] + query[k])
+    return total
+
+
+@_compiled
+def _fit_backward(
+    key: Array, query: Array, score: Array, of_fit: float, of_key: Array, of_query: Array, of_score: Array
+) -> None:
+    for k in range(len(key)):
+        bend = _tanh(key[k] + query[k])
+        of_score[k] += of_fit * bend
+        slope = of_fit * score[k] * (ONE - bend * bend)
+        of_key[k] += slope
+        of_query[k] += slope
 
 
 @_compiled
@@ -300,7 +337,7 @@ def lstm_backward(first: int, last: int, steps: Steps, gradients: Steps) -> None
 
 
 @_compiled
-def attend(first: int, last: int, captions: int, attended: Attended) -> None:
+def attend(first: int, last: int, captions: int, attended: AttentionSteps) -> None:
     """The decoder's attention, equations (15)-(17), at the words first ... last - 1: write their weights and contexts.
 
     captions: of each video; the words are of the first videos.
@@ -318,7 +355,7 @@ def attend(first: int, last: int, captions: int, attended: Attended) -> None:
 
 
 @_compiled
-def attend_backward(first: int, last: int, captions: int, attended: Attended, gradients: Attended) -> None:
+def attend_backward(first: int, last: int, captions: int, attended: AttentionSteps, gradients: AttentionSteps) -> None:
     """Gradients of these words: of the query, written to the last A of from_h; added to those of keys, score and states.
 
     The gradient of the weights is given without that through the contexts.
@@ -363,40 +400,3 @@ def scores_backward(
             for p in range(P):
                 of_key = of_keys[b, shared, p]
                 _fit_backward(keys[b, shared, p], queries[b, k], score, of_fits[b, k, p], of_key, of_queries[b, k], of_score)
-
-
-@_compiled
-def _score_backward(bends: Array, score: Array, of_fit: float, of_score: Array) -> None:
-    """Write the gradients of the pre-activations over the tanh values, and add those of the score."""
-    for k in range(len(bends)):
-        bend = bends[k]
-        of_score[k] += of_fit * bend
-        bends[k] = of_fit * score[k] * (ONE - bend * bend)
-
-
-@_compiled
-def _add(one: Array, other: Array, values: Array) -> None:
-    for k in range(len(values)):
-        one[k] += values[k]
-        other[k] += values[k]
-
-
-@_compiled
-def _fit(key: Array, query: Array, score: Array) -> Any:
-    """w . tanh(key + query), equation (15)."""
-    total = key.dtype.type(0)
-    for k in range(len(key)):
-        total += score[k] * _tanh(key[k] + query[k])
-    return total
-
-
-@_compiled
-def _fit_backward(
-    key: Array, query: Array, score: Array, of_fit: float, of_key: Array, of_query: Array, of_score: Array
-) -> None:
-    for k in range(len(key)):
-        bend = _tanh(key[k] + query[k])
-        of_score[k] += of_fit * bend
-        slope = of_fit * score[k] * (ONE - bend * bend)
-        of_key[k] += slope
-        of_query[k] += slope

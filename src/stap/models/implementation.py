@@ -21,11 +21,12 @@ def fits_cpu_kernels(tensor: Tensor) -> bool:
 
 
 def trains_with_cpu_kernels(tensor: Tensor) -> bool:
-    """Whether `cpu_kernels` take the tensor and it is a training's: loading their compiler takes half a second, longer than a clip."""
+    """Whether `cpu_kernels` take the tensor and gradients are recorded: importing numba takes half a second, longer than encoding a clip."""
     return torch.is_grad_enabled() and fits_cpu_kernels(tensor)
 
 
 def compiles_gpu_kernels(tensor: Tensor) -> bool:
     """Whether the tensor is on a CUDA device, Triton is there, and a C compiler for what starts its kernels."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    return tensor.device.type == "cuda" and find_spec("triton") is not None and compiler is not None
+    if tensor.device.type != "cuda" or find_spec("triton") is None:
+        return False
+    return bool(os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from stap.models.implementation import Implementation
-from stap.models.lstap import LSTAP, Pooled
+from stap.models.lstap import LSTAP, Marks, Pooled
 
 __all__ = ["LRCN"]
 
@@ -41,9 +39,10 @@ class LRCN(nn.Module):
         )
 
     def forward(
-        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Sequence[Tensor] = ()
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Marks = None
     ) -> Pooled:
         """Encode B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; there are no local weights."""
-        of_frame = [mark.mean(dim=1, keepdim=True) for mark in marks]
+        given = (marks,) if isinstance(marks, Tensor) else marks or ()
+        of_frame = [mark.mean(dim=1, keepdim=True) for mark in given]
         pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion, of_frame)
         return pooled

@@ -27,6 +27,7 @@ from stap.models.implementation import Implementation, compiles_gpu_kernels, fit
 
 __all__ = ["LSTAP", "Pooled", "RecurrenceWeights", "choose_recurrence", "chrono_biases", "pooled_recurrence"]
 
+Marks = Tensor | Sequence[Tensor] | None
 MANY_CELLS = 2**22  # places of all frames times units: about three videos of the paper's sizes
 
 Recurrence = Callable[[Tensor, "RecurrenceWeights", Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -71,7 +72,7 @@ class LSTAP(nn.Module):
     pooling: 'mean' weighs all locations alike, equation (8); 'attention' chooses, equations (9) and (10).
     motion_size: size of the clip's motion vector, from which the start state is made; None: the start state is learned.
     implementation: 'reference' computes the equations as they are written, 'fused' in less time and memory, equal to rounding; 'auto' is
-    'fused' wherever that can run.
+    'fused' where that pays, see `choose_recurrence`.
     """
 
     def __init__(
@@ -101,13 +102,13 @@ class LSTAP(nn.Module):
         self._initialise(forget_bias, memory_frames)
 
     def forward(
-        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Sequence[Tensor] = ()
+        self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Marks = None
     ) -> Pooled:
         """Encode B videos.
 
         grid: (B, T, R, D).   is_padding: (B, T) bool, True where the video has no frame; None: no padding.
         motion: (B, M) where the module was made with motion_size=M.
-        marks: (T or 1, R or 1, D) each, to be added to the grid of every video. Their share of W x is computed once for all videos.
+        marks: one or several of (T or 1, R or 1, D), to be added to the grid of every video. Their share of W x is computed once for all videos.
 
         Raises ShapeError if a size does not fit, ValueError if motion is missing or not wanted.
         """
@@ -115,17 +116,28 @@ class LSTAP(nn.Module):
             raise ShapeError(f"grid {tuple(grid.shape)}: expected (B, T, R, {self.input_weight.shape[1]}).")
         return self.continued(grid, *self.start(len(grid), motion), is_padding, marks)
 
-    def continued(
-        self, grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor | None = None, marks: Sequence[Tensor] = ()
-    ) -> Pooled:
+    def continued(self, grid: Tensor, h: Tensor, c: Tensor, is_padding: Tensor | None = None, marks: Marks = None) -> Pooled:
         """Encode the next frames of videos of which h and c, (B, H) each, are known: the start, or what the frames before have left."""
         if is_padding is None:
             is_padding = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
-        bias = sum((linear(mark, self.input_weight) for mark in marks), self.input_bias)
-        weights = RecurrenceWeights(self.input_weight, bias, self.recurrent_weight, self.score_weight)
+        if is_padding.shape != grid.shape[:2]:
+            raise ShapeError(f"is_padding {tuple(is_padding.shape)}: expected {tuple(grid.shape[:2])}, a flag for each frame.")
+        weights = RecurrenceWeights(self.input_weight, self._bias(grid, marks), self.recurrent_weight, self.score_weight)
         recurrence = choose_recurrence(self.implementation, grid, h)
         all_h, all_c, local_weights = recurrence(grid, weights, h, c, is_padding)
         return Pooled(all_h, all_h[:, -1], all_c[:, -1], None if weights.score is None else local_weights)
+
+    def _bias(self, grid: Tensor, marks: Marks) -> Tensor:
+        """b, and the marks' share of W x: (4H [+ A],) or (T or 1, R or 1, 4H [+ A])."""
+        bias: Tensor = self.input_bias
+        for mark in (marks,) if isinstance(marks, Tensor) else marks or ():
+            _, T, R, D = grid.shape
+            if mark.dim() != 3 or mark.shape[0] not in (1, T) or mark.shape[1] not in (1, R) or mark.shape[2] != D:
+                raise ShapeError(
+                    f"mark {tuple(mark.shape)}: expected ({T} or 1, {R} or 1, {D}) for a grid {tuple(grid.shape)}."
+                )
+            bias = bias + linear(mark, self.input_weight)
+        return bias
 
     def start(self, videos: int, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """h(0) and c(0), equations (11) and (12): (B, H) each. Raises ShapeError or ValueError as `forward` does."""
@@ -173,7 +185,9 @@ def chrono_biases(hidden_size: int, memory_frames: int) -> tuple[Tensor, Tensor]
 def choose_recurrence(implementation: Implementation, grid: Tensor, h: Tensor) -> Recurrence:
     """`pooled_recurrence`, or the function that computes the same faster for such tensors, grid (B, T, R, D) and h (B, H).
 
-    On a processor 'auto' is 'fused' in training and for much work: loading what compiles it takes half a second, longer than a clip.
+    On a GPU 'auto' is 'fused' where Triton can compile; on a processor where gradients are recorded and for much work, because importing
+    numba takes half a second, longer than encoding a clip. The kernels of a processor take float32 and float64; other types are computed by
+    the reference.
     """
     if implementation == "reference":
         return pooled_recurrence

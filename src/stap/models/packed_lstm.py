@@ -63,7 +63,7 @@ class _Recurrence(torch.autograd.Function):
         N, H, last = len(all_h) - len(gates), all_h.shape[1], len(gates)
         dh, dc = torch.cat([grad_h.new_zeros(N, H), grad_h]), torch.zeros_like(all_c)
         of_gates = torch.empty_like(gates)
-        steps = Steps(*arrays(gates, gates, all_h, all_c, before))
+        steps = Steps(*arrays(gates, gates, all_h, all_c, before))  # the gates in place of from_h, which is not read again
         gradients = Steps(*arrays(gates, of_gates, dh, dc, before))
         for n, gate_rows, rows in zip(
             reversed(ctx.counts),
