@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stap.models.implementation import Implementation
-from stap.models.lstap import LSTAP, Marks, Pooled
+from stap.models.lstap import LSTAP, Marks, Pooled, each_mark
 
 __all__ = ["LRCN"]
 
@@ -42,7 +42,6 @@ class LRCN(nn.Module):
         self, grid: Tensor, is_padding: Tensor | None = None, motion: Tensor | None = None, marks: Marks = None
     ) -> Pooled:
         """Encode B videos: grid (B, T, R, D) and the rest as in `LSTAP.forward`; there are no local weights."""
-        given = (marks,) if isinstance(marks, Tensor) else marks or ()
-        of_frame = [mark.mean(dim=1, keepdim=True) for mark in given]
+        of_frame = [mark.mean(dim=1, keepdim=True) for mark in each_mark(marks)]
         pooled: Pooled = self.lstm(grid.mean(dim=2, keepdim=True), is_padding, motion, of_frame)
         return pooled

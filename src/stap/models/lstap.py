@@ -25,7 +25,16 @@ from torch.nn.functional import linear
 from stap.errors import ShapeError
 from stap.models.implementation import Implementation, compiles_gpu_kernels, fits_cpu_kernels, trains_with_cpu_kernels
 
-__all__ = ["LSTAP", "Pooled", "RecurrenceWeights", "choose_recurrence", "chrono_biases", "pooled_recurrence"]
+__all__ = [
+    "LSTAP",
+    "Marks",
+    "Pooled",
+    "RecurrenceWeights",
+    "choose_recurrence",
+    "chrono_biases",
+    "each_mark",
+    "pooled_recurrence",
+]
 
 Marks = Tensor | Sequence[Tensor] | None
 MANY_CELLS = 2**22  # places of all frames times units: about three videos of the paper's sizes
@@ -130,7 +139,7 @@ class LSTAP(nn.Module):
     def _bias(self, grid: Tensor, marks: Marks) -> Tensor:
         """b, and the marks' share of W x: (4H [+ A],) or (T or 1, R or 1, 4H [+ A])."""
         bias: Tensor = self.input_bias
-        for mark in (marks,) if isinstance(marks, Tensor) else marks or ():
+        for mark in each_mark(marks):
             _, T, R, D = grid.shape
             if mark.dim() != 3 or mark.shape[0] not in (1, T) or mark.shape[1] not in (1, R) or mark.shape[2] != D:
                 raise ShapeError(
@@ -168,6 +177,11 @@ class LSTAP(nn.Module):
             self.input_bias[:H], self.input_bias[H : 2 * H] = chrono_biases(H, memory_frames)
         if self.score_weight is not None:
             nn.init.xavier_uniform_(self.score_weight[None])
+
+
+def each_mark(marks: Marks) -> Sequence[Tensor]:
+    """None, one mark or several as a sequence."""
+    return (marks,) if isinstance(marks, Tensor) else marks or ()
 
 
 def chrono_biases(hidden_size: int, memory_frames: int) -> tuple[Tensor, Tensor]:

@@ -88,11 +88,12 @@ def read_captions(
     word_gates: (S, 4H), the words' share of the gates, with the bias.   start: h and c, (B, K, H) each.
     memory: the states (B, T, H), their keys (B, T, A) and padding (B, T) bool.
     """
+    given = sizes, word_gates, *start, *memory, *weights
     if trains_with_cpu_kernels(word_gates):
         from stap.models import teacher_forcing_cpu  # imports numba
 
-        return teacher_forcing_cpu.read_captions(sizes, word_gates, start, memory, weights)
-    read: tuple[Tensor, Tensor] = _ReadCaptions.apply(sizes, word_gates, *start, *memory, *weights)
+        return teacher_forcing_cpu.read_captions(*given)
+    read: tuple[Tensor, Tensor] = _ReadCaptions.apply(*given)
     return read
 
 

@@ -6,7 +6,7 @@ after each word are rows of one table, so that a word finds the state before it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,21 +14,12 @@ from torch.autograd.function import once_differentiable
 
 from stap.models.cpu_kernels import AttentionSteps, Steps, arrays, attend, attend_backward, lstm, lstm_backward
 
-if TYPE_CHECKING:
-    from stap.models.teacher_forcing import DecoderWeights
-
 __all__ = ["read_captions"]
 
 
-def read_captions(
-    sizes: list[tuple[int, int]],
-    word_gates: Tensor,
-    start: tuple[Tensor, Tensor],
-    memory: tuple[Tensor, Tensor, Tensor],
-    weights: DecoderWeights,
-) -> tuple[Tensor, Tensor]:
-    """`teacher_forcing.read_captions` of tensors on the processor in float32 or float64."""
-    read: tuple[Tensor, Tensor] = _ReadCaptions.apply(sizes, word_gates, *start, *memory, *weights)
+def read_captions(*given: Any) -> tuple[Tensor, Tensor]:
+    """`teacher_forcing.read_captions` of tensors on the processor in float32 or float64.   given: its arguments, one by one."""
+    read: tuple[Tensor, Tensor] = _ReadCaptions.apply(*given)
     return read
 
 
