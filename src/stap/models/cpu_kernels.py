@@ -134,7 +134,7 @@ def _tanh_of_type(x: Any) -> Any:
         return math.tanh(x)
 
     def rational(x: Any) -> Any:
-        # Not min and max, which would make a number of NaN.
+        # Comparisons with NaN are false, so NaN stays; min and max would keep or lose it by the order of their arguments.
         x = LIMIT if x > LIMIT else x
         x = -LIMIT if x < -LIMIT else x
         y = x * x
